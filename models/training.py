@@ -5,7 +5,6 @@ import json
 import posixpath
 import time
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -19,7 +18,7 @@ from models import registry
 from models.calibration import fit_temperature, softmax, with_temperature
 from models.config import ModelConfig, TrainConfig, with_hyperparameters
 from models.data import Clips, all_windows, read_clips, training_batches, validation_batches
-from models.devices import device_strategy, precision_policy
+from models.devices import synchronise_batch_norm, training_devices
 from models.progress import Progress
 from models.serving import GenreModel, export
 from models.transfer import assemble, embed, embedding_batches
@@ -44,6 +43,19 @@ class _Work:
     def stage(self, name: str) -> tuple[str, str]:
         """Directories for logs and checkpoints of one of several trainings."""
         return posixpath.join(self.logs, name), posixpath.join(self.checkpoints, name)
+
+
+@dataclass(frozen=True)
+class _Fitted:
+    """What a family made of it."""
+
+    network: keras.Model
+    """From windows to logits."""
+    told: dict[str, Any]
+    """For the history."""
+    train_logits: np.ndarray
+    """float32 [clips, windows, classes], of whole clips without augmentation."""
+    validation_logits: np.ndarray
 
 
 def fit(
@@ -72,24 +84,23 @@ def fit(
     start = time.monotonic()
     kind = registry.kind_of(model)
     fit_family = {"network": _fit_network, "transfer": _fit_transfer, "classical": _fit_classical}[kind.family]
-    network, told = fit_family(_Work(train, validation, model, features, config, logs, checkpoints))
-    window = network.input_shape[1]
-    validation_logits = clip_logits(network, validation, features, window, config.batch_size)
-    temperature = fit_temperature(validation_logits, validation.labels)
-    train_logits = clip_logits(network, train, features, window, config.batch_size)
+    with training_devices(config.precision) as where:
+        fitted = fit_family(_Work(train, validation, model, features, config, logs, checkpoints))
+    temperature = fit_temperature(fitted.validation_logits, validation.labels)
     history = {
         "kind": model.kind,
-        "parameters": network.count_params(),
+        "parameters": fitted.network.count_params(),
+        "strategy": "CPU" if kind.family == "classical" else where,
         "best_epoch": None,
         "epochs": [],
         "chosen": {},
-        **told,
+        **fitted.told,
         "temperature": temperature,
-        "train_accuracy": _clip_accuracy(train_logits / temperature, train.labels),
-        "validation_accuracy": _clip_accuracy(validation_logits / temperature, validation.labels),
+        "train_accuracy": _clip_accuracy(fitted.train_logits / temperature, train.labels),
+        "validation_accuracy": _clip_accuracy(fitted.validation_logits / temperature, validation.labels),
         "seconds": round(time.monotonic() - start, 1),
     }
-    return with_temperature(network, temperature), history
+    return with_temperature(fitted.network, temperature), history
 
 
 def clip_logits(
@@ -105,25 +116,18 @@ def _clip_accuracy(logits: np.ndarray, labels: np.ndarray) -> float:
     return float(np.mean(softmax(logits).mean(axis=1).argmax(axis=1) == labels))
 
 
-def _compiled(build: Any, config: TrainConfig, steps: int) -> tuple[keras.Model, str]:
-    """A model built and compiled for the devices there are, and what these are."""
-    strategy, where = device_strategy()
-    policy = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(precision_policy(config.precision))
-    try:
-        with strategy.scope():
-            network = build()
-            network.compile(
-                optimizer=keras.optimizers.Adam(
-                    keras.optimizers.schedules.CosineDecay(config.learning_rate, steps * config.epochs, alpha=0.01)
-                ),
-                loss=keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=config.label_smoothing),
-                metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
-                jit_compile=False,  # on a CPU, XLA takes longer to compile than it ever saves
-            )
-    finally:
-        keras.config.set_dtype_policy(policy)
-    return network, where
+def _compile(network: keras.Model, config: TrainConfig, steps: int) -> keras.Model:
+    """The network, ready to be fitted for at most `config.epochs` of `steps` batches."""
+    synchronise_batch_norm(network)
+    network.compile(
+        optimizer=keras.optimizers.Adam(
+            keras.optimizers.schedules.CosineDecay(config.learning_rate, steps * config.epochs, alpha=0.01)
+        ),
+        loss=keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=config.label_smoothing),
+        metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
+        jit_compile=False,  # on a CPU, XLA takes longer to compile than it ever saves
+    )
+    return network
 
 
 def _train(
@@ -150,17 +154,30 @@ def _train(
     return {"best_epoch": progress.best["epoch"], "epochs": progress.epochs}
 
 
-def _fit_network(work: _Work) -> tuple[keras.Model, dict[str, Any]]:
+def _fitted(work: _Work, network: keras.Model, told: dict[str, Any]) -> _Fitted:
+    """With the logits of a network that takes windows."""
+    train, validation = (
+        clip_logits(network, clips, work.features, network.input_shape[1], work.config.batch_size)
+        for clips in (work.train, work.validation)
+    )
+    return _Fitted(network, told, train, validation)
+
+
+def _fit_windows(network: keras.Model, work: _Work, config: TrainConfig, logs: str, checkpoints: str) -> dict[str, Any]:
+    """Trains a network that takes windows, drawn and augmented anew at every epoch."""
+    window = network.input_shape[1]
+    batches = training_batches(work.train, work.features, window, config)
+    checks = validation_batches(work.validation, work.features, window, config.batch_size)
+    return _train(_compile(network, config, int(batches.cardinality())), batches, checks, config, logs, checkpoints)
+
+
+def _fit_network(work: _Work) -> _Fitted:
     module, options = registry.load(work.model)
-    shape = window_shape(work.model, work.features)
-    batches = training_batches(work.train, work.features, shape[0], work.config)
-    build = partial(module.build, options, shape, len(work.features.genres))
-    network, where = _compiled(build, work.config, int(batches.cardinality()))
-    checks = validation_batches(work.validation, work.features, shape[0], work.config.batch_size)
-    return network, {"strategy": where, **_train(network, batches, checks, work.config, work.logs, work.checkpoints)}
+    network = module.build(options, window_shape(work.model, work.features), len(work.features.genres))
+    return _fitted(work, network, _fit_windows(network, work, work.config, work.logs, work.checkpoints))
 
 
-def _fit_transfer(work: _Work) -> tuple[keras.Model, dict[str, Any]]:
+def _fit_transfer(work: _Work) -> _Fitted:
     """A head on a frozen base, whose embeddings are computed once; then, if the settings say so, its top blocks too."""
     module, options = registry.load(work.model)
     shape = window_shape(work.model, work.features)
@@ -170,28 +187,30 @@ def _fit_transfer(work: _Work) -> tuple[keras.Model, dict[str, Any]]:
         embed(base, clips.dataset, work.features, shape[0], work.config.batch_size)[0]
         for clips in (work.train, work.validation)
     ]
-    size = embedded[0].shape[-1]
     batches = embedding_batches(embedded[0], work.train.labels, classes, work.config, shuffle=True)
     checks = embedding_batches(embedded[1], work.validation.labels, classes, work.config, shuffle=False)
-    head, where = _compiled(lambda: module.build_head(options, size, classes), work.config, int(batches.cardinality()))
+    head = _compile(module.build_head(options, embedded[0].shape[-1], classes), work.config, int(batches.cardinality()))
     told = _train(head, batches, checks, work.config, *work.stage("head"))
     network = assemble(base, head)
-    if options.fine_tune_blocks:
-        gentle = work.config.model_copy(
-            update={"learning_rate": options.fine_tune_learning_rate, "epochs": options.fine_tune_epochs}
-        )
-        module.fine_tune(base, options)
-        batches = training_batches(work.train, work.features, shape[0], gentle)
-        network, where = _compiled(lambda: network, gentle, int(batches.cardinality()))
-        checks = validation_batches(work.validation, work.features, shape[0], work.config.batch_size)
-        tuned = _train(network, batches, checks, gentle, *work.stage("fine-tune"))
-        before = len(told["epochs"])  # both stages are counted through
-        epochs = [*told["epochs"], *({**entry, "epoch": before + entry["epoch"]} for entry in tuned["epochs"])]
-        told = {"epochs": epochs, "best_epoch": before + tuned["best_epoch"]}
-    return network, {"strategy": where, **told}
+    if not options.fine_tune_blocks:
+        return _Fitted(network, told, *(_head_logits(head, values) for values in embedded))
+    gentle = work.config.model_copy(
+        update={"learning_rate": options.fine_tune_learning_rate, "epochs": options.fine_tune_epochs}
+    )
+    module.fine_tune(base, options)
+    tuned = _fit_windows(network, work, gentle, *work.stage("fine-tune"))
+    before = len(told["epochs"])  # both stages are counted through
+    epochs = [*told["epochs"], *({**entry, "epoch": before + entry["epoch"]} for entry in tuned["epochs"])]
+    return _fitted(work, network, {"epochs": epochs, "best_epoch": before + tuned["best_epoch"]})
 
 
-def _fit_classical(work: _Work) -> tuple[keras.Model, dict[str, Any]]:
+def _head_logits(head: keras.Model, embeddings: np.ndarray) -> np.ndarray:
+    """Embeddings float32 [clips, windows, E] -> logits float32 [clips, windows, classes]."""
+    clips, windows, size = embeddings.shape
+    return head.predict(embeddings.reshape(-1, size), verbose=0).reshape(clips, windows, -1)
+
+
+def _fit_classical(work: _Work) -> _Fitted:
     module, options = registry.load(work.model)
     values = [
         np.stack([stored for stored, _ in clips.dataset.as_numpy_iterator()]) for clips in (work.train, work.validation)
@@ -203,7 +222,7 @@ def _fit_classical(work: _Work) -> tuple[keras.Model, dict[str, Any]]:
         len(work.features.genres),
         work.config.seed,
     )
-    return network, {"strategy": "CPU", "chosen": chosen}
+    return _fitted(work, network, {"chosen": chosen})
 
 
 def run_fn(fn_args: "FnArgs") -> None:
