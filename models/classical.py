@@ -181,6 +181,35 @@ def dense(kernel: NDArray, bias: NDArray, name: str) -> "keras.layers.Layer":
     return layer
 
 
+def fit_linear(
+    name: str,
+    front: Front,
+    train: Examples,
+    validation: Examples,
+    classes: int,
+    candidates: Iterable[tuple[Setting, "ClassifierMixin"]],
+) -> tuple["keras.Model", dict[str, Any]]:
+    """The best of some linear classifiers, as a Keras model.
+
+    Args:
+      name: of the model.
+      train: clips to fit on.
+      validation: clips to choose by; of equally accurate candidates the first is taken.
+      candidates: see `choose`; scikit-learn's linear classifiers.
+
+    Returns:
+      A model from float32 [batch, D] to logits [batch, classes], the decision values less a constant per clip; and what
+      was chosen, see `choose`.
+
+    Raises:
+      UserError: see `prepare`.
+    """
+    prepared = prepare(front, train, validation, classes)
+    linear, chosen = choose(prepared, candidates)
+    scores = dense(two_sided(linear.coef_.T), two_sided(linear.intercept_), "scores")
+    return export(prepared.front, scores, name), chosen
+
+
 def two_sided(coefficients: NDArray) -> NDArray:
     """Columns per class [..., classes] of what scikit-learn fits, which of two classes is one column for the second.
 

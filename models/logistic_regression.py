@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from models.classical import Examples, Front, choose, dense, export, prepare, two_sided
+from models.classical import Examples, Front, fit_linear
 from models.config import Positive
 
 if TYPE_CHECKING:
@@ -27,26 +27,14 @@ class Options(Front):
 def fit(
     options: Options, train: Examples, validation: Examples, classes: int, seed: int
 ) -> tuple["keras.Model", dict[str, Any]]:
-    """`sklearn.linear_model.LogisticRegression` (lbfgs); its softmax is scikit-learn's `predict_proba`.
+    """`sklearn.linear_model.LogisticRegression` (lbfgs); the softmax of its logits is scikit-learn's `predict_proba`.
 
-    Args:
-      train: clips to fit on.
-      validation: clips to choose C by; of equally accurate ones the smallest is taken.
-      classes: number of genres.
-      seed: of the solver, although lbfgs draws no random numbers.
-
-    Returns:
-      A model from float32 [batch, D] to logits [batch, classes], and what was chosen; see `classical.choose`.
-
-    Raises:
-      UserError: see `classical.prepare`.
+    The smallest C of equally accurate ones is taken. `seed` is of the solver, although lbfgs draws no random numbers.
+    Arguments, results and errors as of `classical.fit_linear`.
     """
     from sklearn.linear_model import LogisticRegression
 
     candidates = (
         ({"C": c}, LogisticRegression(C=c, max_iter=MAX_ITERATIONS, random_state=seed)) for c in sorted(set(options.C))
     )
-    prepared = prepare(options, train, validation, classes)
-    linear, chosen = choose(prepared, candidates)
-    scores = dense(two_sided(linear.coef_.T), two_sided(linear.intercept_), "scores")
-    return export(prepared.front, scores, "logistic_regression"), chosen
+    return fit_linear("logistic_regression", options, train, validation, classes, candidates)

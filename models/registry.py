@@ -12,12 +12,15 @@ Whatever the family, what comes out is a `keras.Model` from a float32 window [ba
 classes], in plain Keras 3. Keras is imported inside these functions, so that a configuration is checked without it.
 """
 
+import hashlib
 import importlib
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Literal
 
+from etils import epath
 from pydantic import ValidationError
 
 from components.config import Representation, Section
@@ -71,3 +74,31 @@ def load(model: ModelConfig) -> tuple[ModuleType, Section]:
         problems = "; ".join(f"model.options.{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         known = ", ".join(module.Options.model_fields) or "none"
         raise UserError(f"{problems} ({model.kind} takes: {known})") from error
+
+
+def weights_digest(model: ModelConfig) -> str:
+    """Digest of the pretrained weights that `model` names, so that a file that was replaced is not taken for the old.
+
+    Returns:
+      Hexadecimal SHA-256 over the file, or over all files of the directory; empty where there is neither.
+
+    Raises:
+      UserError: see `load`.
+    """
+    source = getattr(load(model)[1], "weights", None)
+    path = epath.Path(source) if source else None
+    if path is None or not path.exists():
+        return ""
+    digest = hashlib.sha256()
+    for file in _files(path):
+        digest.update(file.name.encode() + hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def _files(path: epath.Path) -> Iterator[epath.Path]:
+    """The file, or those of the directory and below; epath has no rglob."""
+    if not path.is_dir():
+        yield path
+        return
+    for entry in sorted(path.iterdir()):
+        yield from _files(entry)

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from models.classical import Examples, Front, choose, dense, export, prepare, two_sided
+from models.classical import Examples, Front, fit_linear
 from models.config import Positive
 
 if TYPE_CHECKING:
@@ -29,19 +29,9 @@ def fit(
 ) -> tuple["keras.Model", dict[str, Any]]:
     """`sklearn.svm.LinearSVC`, whose problem is solved in its primal form: no more work for more clips than linear.
 
-    Args:
-      train: clips to fit on.
-      validation: clips to choose C by; of equally accurate ones the smallest is taken.
-      classes: number of genres.
-      seed: of the solver, although the primal one draws no random numbers.
-
-    Returns:
-      A model from float32 [batch, D] to logits [batch, classes], the decision values less a constant per clip: their
-      order is the SVM's, their softmax no probability until it is calibrated. And what was chosen; see
-      `classical.choose`.
-
-    Raises:
-      UserError: see `classical.prepare`.
+    The softmax of its logits is no probability until it is calibrated. The smallest C of equally accurate ones is
+    taken. `seed` is of the solver, although the primal one draws no random numbers. Arguments, results and errors as of
+    `classical.fit_linear`.
     """
     from sklearn.svm import LinearSVC
 
@@ -49,7 +39,4 @@ def fit(
         ({"C": c}, LinearSVC(C=c, dual=False, max_iter=MAX_ITERATIONS, random_state=seed))
         for c in sorted(set(options.C))
     )
-    prepared = prepare(options, train, validation, classes)
-    linear, chosen = choose(prepared, candidates)
-    scores = dense(two_sided(linear.coef_.T), two_sided(linear.intercept_), "scores")
-    return export(prepared.front, scores, "svm_linear"), chosen
+    return fit_linear("svm_linear", options, train, validation, classes, candidates)

@@ -29,7 +29,7 @@ from components.preprocessing import AUDIO, FEATURE
 from components.waveform import decode_clips
 from models.config import ModelConfig
 from models.data import Clips
-from models.registry import kind_of
+from models.registry import kind_of, weights_digest
 from models.serving import GenreModel, clip_probabilities, export
 from models.training import fit
 from pipeline.config import PipelineConfig
@@ -277,7 +277,7 @@ def compare_models(
     outcomes: dict[str, list[FoldOutcome]] = {}
     left_out: dict[str, str] = {}
     for kind, (model, features) in models.items():
-        source = source_digest("models.training", kind_of(model).module)
+        source = source_digest("models.training", kind_of(model).module) + weights_digest(model)
         for fold in folds:
             sections = [model.model_dump(), features.model_dump(), config.train.model_dump(), manifest.digest, source]
             members = {split: [track_ids[index] for index in part] for split, part in fold.parts.items()}

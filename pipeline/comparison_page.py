@@ -1,4 +1,4 @@
-"""A comparison for people and for programs: a table on the terminal, HTML, CSV and JSON."""
+"""A comparison for people and for programs: a table on the terminal, HTML, Markdown, CSV and JSON."""
 
 import csv
 from pathlib import Path
@@ -63,12 +63,20 @@ def show(comparison: "Comparison", console: "Console") -> None:
     console.print(table)
 
 
+def markdown(comparison: "Comparison") -> str:
+    """The table, for a document."""
+    rows = [COLUMNS, *(cells(row) for row in comparison.rows)]
+    rule = ["---", *["---:"] * (len(COLUMNS) - 2), "---"]
+    return "".join(f"| {' | '.join(row)} |\n" for row in (rows[0], rule, *rows[1:]))
+
+
 def write(comparison: "Comparison", directory: Path) -> None:
-    """Writes comparison.json, comparison.csv (figures at full precision) and comparison.html into `directory`."""
+    """Writes comparison.json, comparison.csv (figures at full precision), comparison.md and comparison.html."""
     from jinja2 import Environment, PackageLoader
 
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "comparison.json").write_text(comparison.model_dump_json(indent=2), encoding="utf-8")
+    (directory / "comparison.md").write_text(markdown(comparison), encoding="utf-8")
     with (directory / "comparison.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         folds = [f"accuracy_fold_{name}" for name in comparison.folds] if len(comparison.folds) > 1 else []

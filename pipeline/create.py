@@ -16,7 +16,7 @@ from components.library import SCHEMA_FILE, SPLITS, Library, Manifest, span_dir
 from components.model_store import Lineage, champion_of
 from components.pusher import StorePusher
 from components.reporter import Reporter
-from models.registry import kind_of
+from models.registry import kind_of, weights_digest
 from pipeline.beam import beam_args
 from pipeline.config import PipelineConfig
 from pipeline.digest import source_digest
@@ -85,6 +85,7 @@ def create_pipeline(
     trainer_config = {
         "features": features.model_dump_json(),
         "model": config.model.model_dump_json(),
+        "weights": weights_digest(config.model),
         "train": config.train.model_dump_json(),
         "checkpoints": str(workspace.checkpoints),
         "source": source_digest("models.training", kind_of(config.model).module),

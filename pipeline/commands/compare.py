@@ -36,7 +36,7 @@ def compare(
 ) -> None:
     """Fit every kind of model on the same clips and say which are better, and whether that is more than chance.
 
-    Prints a table, and writes it as comparison.html, .csv and .json. What is computed is kept: stopped, it goes on
+    Prints a table, and writes it as comparison.html, .md, .csv and .json. What is computed is kept: stopped, it goes on
     where it was. A kind that cannot be fitted here, for want of its pretrained weights, is left out and said so.
     """
     from pipeline.config import load_config
@@ -65,7 +65,7 @@ def compare(
         if comparison.rows:
             write(comparison, directory)
             show(comparison, console)
-            console.print(f"\nwritten to {directory}/comparison.html, .csv and .json", soft_wrap=True)
+            console.print(f"\nwritten to {directory}/comparison.html, .md, .csv and .json", soft_wrap=True)
     if not comparison.rows or (kinds and comparison.left_out):
         raise UserError("\n".join(f"{kind} was left out: {why}" for kind, why in comparison.left_out.items()))
 

@@ -4,13 +4,14 @@ import json
 import subprocess
 import sys
 import typing
+from pathlib import Path
 
 import pytest
 
 from components.config import Representation
 from components.errors import UserError
 from models.config import ModelConfig
-from models.registry import KINDS, kind_of, load
+from models.registry import KINDS, kind_of, load, weights_digest
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -80,3 +81,23 @@ print(json.dumps(sorted({module.split(".")[0] for module in sys.modules})))
     assert {"models", "components", "pydantic"} <= imported
     heavy = {"keras", "tensorflow", "tf_keras", "tfx", "apache_beam", "sklearn", "librosa"}
     assert imported & heavy == set()
+
+
+def test_weights_are_known_by_their_content(tmp_path: Path) -> None:
+    def digest(source: Path | str | None) -> str:
+        return weights_digest(
+            ModelConfig(kind="yamnet", window_seconds=1.0, options={"weights": source and str(source)})
+        )
+
+    file, folder = tmp_path / "a.tflite", tmp_path / "saved_model"
+    file.write_bytes(b"one")
+    (folder / "variables").mkdir(parents=True)
+    (folder / "variables" / "data").write_bytes(b"one")
+    before = digest(file), digest(folder)
+    assert len(set(before) - {""}) == 2
+    assert (digest(file), digest(folder)) == before
+    file.write_bytes(b"two")
+    (folder / "variables" / "data").write_bytes(b"two")
+    assert not {digest(file), digest(folder)} & set(before)
+    assert digest(None) == digest("tfhub") == digest(tmp_path / "missing") == ""
+    assert weights_digest(ModelConfig(kind="mel_cnn", window_seconds=1.0)) == ""
