@@ -24,7 +24,7 @@ import scipy.fft
 import tensorflow as tf
 
 from components.config import AudioConfig, MelConfig
-from components.mel import centred_frames, decibels, mel_filter_bank, power_spectrogram
+from components.mel import decibels, frame_power, map_frames, mel_filter_bank, sum_bands
 
 MFCCS = 20
 MFCC_MELS = 128
@@ -94,7 +94,7 @@ def _shares(values: tf.Tensor) -> tf.Tensor:
 def mfcc(power: tf.Tensor, audio: AudioConfig, mel: MelConfig) -> tf.Tensor:
     """Mel-frequency cepstral coefficients, as `librosa.feature.mfcc`: power [frames, bins] -> [frames, 20]."""
     bank = MelConfig(n_fft=mel.n_fft, hop_length=mel.hop_length, n_mels=MFCC_MELS, fmin=0.0, fmax=None)
-    level = _decibels(tf.matmul(power, mel_filter_bank(audio, bank)))  # [frames, 128]
+    level = _decibels(sum_bands(power, mel_filter_bank(audio, bank)))  # [frames, 128]
     cosines = scipy.fft.dct(np.eye(MFCC_MELS, dtype=np.float32), type=2, norm="ortho")[:, :MFCCS]
     return tf.matmul(level, cosines)
 
@@ -204,7 +204,11 @@ def contrast(magnitude: tf.Tensor, audio: AudioConfig, mel: MelConfig) -> tf.Ten
 
 def rms(samples: tf.Tensor, mel: MelConfig) -> tf.Tensor:
     """Root mean square of every frame, as `librosa.feature.rms(y=...)`: [samples] -> [frames, 1]."""
-    return tf.sqrt(tf.reduce_mean(centred_frames(tf.square(samples), mel), axis=-1, keepdims=True))
+
+    def of_frames(frames: tf.Tensor) -> tf.Tensor:
+        return tf.sqrt(tf.reduce_mean(tf.square(frames), axis=-1, keepdims=True))
+
+    return map_frames(samples[tf.newaxis], mel, of_frames)[0]
 
 
 def zero_crossing_rate(samples: tf.Tensor, mel: MelConfig) -> tf.Tensor:
@@ -212,8 +216,21 @@ def zero_crossing_rate(samples: tf.Tensor, mel: MelConfig) -> tf.Tensor:
     negative = samples < -1e-10  # librosa's threshold, under which a sample is zero, and zero is positive
     # Zeros round the changes are librosa's repeated first and last sample: no change there.
     changes = tf.pad(tf.cast(negative[1:] != negative[:-1], tf.float32), [[1, 0]])  # [samples]
-    inside = centred_frames(changes, mel)[:, 1:]  # the change into a frame's first sample is not inside it
-    return tf.reduce_sum(inside, axis=-1, keepdims=True) / mel.n_fft
+
+    def of_frames(frames: tf.Tensor) -> tf.Tensor:
+        return tf.reduce_mean(frames, axis=-1, keepdims=True) - frames[:, :1] / mel.n_fft  # its first is not inside
+
+    return map_frames(changes[tf.newaxis], mel, of_frames)[0]
+
+
+def power_spectrogram(samples: tf.Tensor, mel: MelConfig) -> tf.Tensor:
+    """Squared magnitudes of `librosa.stft(center=True, pad_mode="constant")`: float32 [samples] -> [frames, bins]."""
+
+    def of_frames(frames: tf.Tensor) -> tf.Tensor:
+        # Half of a contrast may be a single bin 100 dB below the loudest, which the noise of a float32 FFT reaches.
+        return tf.cast(frame_power(tf.cast(frames, tf.float64)), tf.float32)
+
+    return map_frames(samples[tf.newaxis], mel, of_frames)[0]
 
 
 def frame_rows(samples: tf.Tensor, audio: AudioConfig, mel: MelConfig) -> tf.Tensor:
@@ -225,8 +242,7 @@ def frame_rows(samples: tf.Tensor, audio: AudioConfig, mel: MelConfig) -> tf.Ten
     Returns:
       float32 [frames, rows], columns as by `row_names`.
     """
-    # Half of a contrast may be a single bin 100 dB below the loudest, which the noise of a float32 FFT reaches.
-    power = tf.cast(power_spectrogram(tf.cast(samples, tf.float64), mel), tf.float32)  # [frames, bins]
+    power = power_spectrogram(samples, mel)  # [frames, bins]
     magnitude = tf.sqrt(power)
     chromas = chroma(power, audio, mel)
     parts = [
