@@ -14,23 +14,27 @@ def wav_header(audio: AudioConfig) -> bytes:
     return encode_wav(np.zeros(audio.clip_samples, np.int16), audio.sample_rate)[:HEADER_BYTES]
 
 
+def _demand(condition: tf.Tensor, refusal: str) -> tf.Tensor:
+    """0.0; or, when the graph runs, an InvalidArgumentError that ends in `refusal`.
+
+    Not an assertion: that is an op with effects, and TensorFlow Transform would read all that such an op depends on,
+    the whole library, when it makes the graph. The zero must be used, for what nobody uses is not computed.
+    """
+    return tf.strings.to_number(tf.where(condition, "0", refusal))
+
+
 def _decode_any(wav: tf.Tensor, audio: AudioConfig) -> tf.Tensor:
     """One PCM16 WAV of any length and channel count -> int16 [clip_samples]; same rule as `audio.fit_to_length`."""
     # The decoder would quote the bytes that it found instead, which Python then fails to turn into a message.
     is_wav = tf.strings.regex_full_match(tf.strings.substr(wav, 0, 12), r"RIFF\C{4}WAVE")
-    refusal = f"not a WAV file: the model takes PCM16 WAV at {audio.sample_rate} Hz"
-    with tf.control_dependencies([tf.debugging.assert_equal(is_wav, True, message=refusal)]):
-        samples, rate = tf.audio.decode_wav(wav)  # float32 [n, channels]
-    with tf.control_dependencies(
-        [
-            tf.debugging.assert_equal(
-                rate,
-                audio.sample_rate,
-                message=f"the model takes WAV at {audio.sample_rate} Hz: resample the audio first",
-            )
-        ]
-    ):
-        mono = tf.reduce_mean(samples, axis=1)
+    silence = encode_wav(np.zeros(1, np.int16), audio.sample_rate)
+    samples, rate = tf.audio.decode_wav(tf.where(is_wav, wav, silence))  # float32 [n, channels]
+    mono = tf.reduce_mean(samples, axis=1)
+    mono += _demand(is_wav, f"not a WAV file: the model takes PCM16 WAV at {audio.sample_rate} Hz")
+    mono += _demand(
+        tf.equal(rate, audio.sample_rate),
+        f"the model takes WAV at {audio.sample_rate} Hz: resample the audio first",
+    )
     excess = tf.maximum(tf.shape(mono)[0] - audio.clip_samples, 0)
     cut = mono[excess // 2 :][: audio.clip_samples]
     padded = tf.pad(cut, [[0, audio.clip_samples - tf.shape(cut)[0]]])
