@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 from etils import epath
+from google.protobuf import struct_pb2
 from tfx import v1 as tfx
 from tfx.proto import example_gen_pb2, trainer_pb2, transform_pb2
 
@@ -12,10 +13,12 @@ from components.champion import Champion
 from components.config import FeatureConfig
 from components.data_gate import DataGate
 from components.evaluator import GateEvaluator
+from components.example_gen import ImportExampleGen
 from components.library import SCHEMA_FILE, SPLITS, Library, Manifest, span_dir
 from components.model_store import Lineage, champion_of
 from components.pusher import StorePusher
 from components.reporter import Reporter
+from components.transform import Transform
 from models.registry import kind_of, weights_digest
 from pipeline.beam import beam_args
 from pipeline.config import PipelineConfig
@@ -37,6 +40,13 @@ def _digest(*parts: object) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
+def _source_config(module: str) -> example_gen_pb2.CustomConfig:
+    """The digest of `module` in the one form that an ExampleGen takes settings in."""
+    config = example_gen_pb2.CustomConfig()
+    config.custom_config.Pack(struct_pb2.Value(string_value=source_digest(module)))
+    return config
+
+
 def create_pipeline(
     config: PipelineConfig, library: Library, manifest: Manifest, data: str, workspace: Workspace
 ) -> tfx.dsl.Pipeline:
@@ -54,11 +64,12 @@ def create_pipeline(
     """
     features = feature_config(config, library)
     root = Path(data)
-    examples = tfx.components.ImportExampleGen(
+    examples = ImportExampleGen(
         input_base=str(span_dir(root, manifest.span)),
         input_config=example_gen_pb2.Input(
             splits=[example_gen_pb2.Input.Split(name=split, pattern=f"{split}/*") for split in SPLITS]
         ),
+        custom_config=_source_config("components.example_gen"),
     )
     schema = tfx.components.ImportSchemaGen(schema_file=str(root / SCHEMA_FILE))
     # With the schema, because it declares `audio` an image: nobody needs the most frequent of megabyte values.
@@ -70,15 +81,18 @@ def create_pipeline(
 
     transform_config = {
         "features": features.model_dump_json(),
-        "source": source_digest("components.preprocessing"),
+        "source": source_digest("components.preprocessing", "components.transform"),
     }
-    transform = tfx.components.Transform(
+    transform = Transform(
         examples=examples.outputs["examples"],
         schema=schema.outputs["schema"],
         preprocessing_fn="components.preprocessing.preprocessing_fn",
         # The test split is judged raw, through the served signature: nothing needs it transformed.
         splits_config=transform_pb2.SplitsConfig(analyze=["train"], transform=["train", "eval"]),
         custom_config=transform_config,
+        # The raw examples have theirs from StatisticsGen, and without analyzers there is nothing to cache.
+        disable_statistics=True,
+        disable_analyzer_cache=True,
     )
     transform.add_upstream_node(data_gate)
 

@@ -1,0 +1,96 @@
+"""The TFRecord files of an Examples artifact, each made of one other file by one worker, record by record.
+
+TFX's own nodes pass every record through a shuffle, which holds whole splits in memory, and deflate it, which takes
+several times as long as the mel. Here a worker holds a few records, and what would shrink little is not deflated: gzip,
+TFX's only format, has blocks for that, which every reader of gzip takes.
+"""
+
+import os
+import uuid
+import zlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import apache_beam as beam
+import tensorflow as tf
+from tfx.v1.dsl.io import fileio
+
+from components.errors import UserError
+
+Convert = Callable[[tf.data.Dataset], Iterable[bytes]]
+"""Serialized examples, as a dataset of strings, to the serialized examples of the new file."""
+
+
+_STORED = tf.io.TFRecordOptions("GZIP", compression_level=0)
+_DEFLATED = tf.io.TFRecordOptions("GZIP", compression_level=1, compression_strategy=zlib.Z_RLE)
+"""A search for repeats would take three times as long and find none: what shrinks a spectrum is its uneven values."""
+
+
+@dataclass(frozen=True)
+class FileStep:
+    """A file to be made of another; gzipped where its name ends in `.gz`."""
+
+    source: str
+    target: str
+
+
+def plan_split(pattern: str, directory: str, prefix: str) -> list[FileStep]:
+    """One new file in `directory` for every file that matches `pattern`, in order, named as Beam names shards.
+
+    Raises:
+      UserError: no file matches.
+    """
+    sources = sorted(fileio.glob(pattern))
+    if not sources:
+        raise UserError(f"{pattern}: no such files. Ingest the library again.")
+    fileio.makedirs(directory)
+    return [
+        FileStep(source, os.path.join(directory, f"{prefix}-{number:05d}-of-{len(sources):05d}.gz"))
+        for number, source in enumerate(sources)
+    ]
+
+
+class _MakeFile(beam.DoFn):
+    def __init__(self, convert: Convert, deflate: bool, scratch: str):
+        self._convert, self._deflate, self._scratch = convert, deflate, scratch
+
+    def process(self, step: FileStep) -> None:
+        """Make the file, whole or not at all: a worker that is killed, or repeated, leaves no second one."""
+        partial = os.path.join(self._scratch, uuid.uuid4().hex)
+        records = tf.data.TFRecordDataset(step.source, "GZIP" if step.source.endswith(".gz") else "")
+        try:
+            with tf.io.TFRecordWriter(partial, _DEFLATED if self._deflate else _STORED) as writer:
+                for example in self._convert(records):
+                    writer.write(example)
+        except tf.errors.DataLossError as error:
+            # Told, not raised: it would be as damaged at the second attempt, and Beam would bury the words.
+            with fileio.open(f"{partial}.damaged", "w") as out:
+                out.write(f"{step.source}: {error.message}")
+            return
+        fileio.rename(partial, step.target, overwrite=True)
+
+
+def make_files(
+    pipeline: beam.Pipeline, steps: Sequence[FileStep], convert: Convert, *, deflate: bool, scratch: str
+) -> None:
+    """Make the files of all `steps`, as many at a time as `pipeline` has workers.
+
+    Args:
+      convert: must be picklable.
+      deflate: spend time to save space.
+      scratch: directory for what is not complete, on the file system of the targets.
+
+    Raises:
+      UserError: sources are damaged, or no TFRecord files.
+    """
+    with pipeline:
+        _ = (
+            pipeline
+            | "Files" >> beam.Create(steps)
+            | "Spread" >> beam.Reshuffle()
+            | "Make" >> beam.ParDo(_MakeFile(convert, deflate, scratch))
+        )
+    damaged = sorted(fileio.open(path).read() for path in fileio.glob(os.path.join(scratch, "*.damaged")))
+    if damaged:
+        listed = "\n".join(f"  {line}" for line in damaged)
+        raise UserError(f"damaged TFRecord files:\n{listed}\nRestore them, or ingest the library again.")
