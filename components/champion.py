@@ -5,7 +5,9 @@ target (open-source Kubeflow Pipelines has no resolver nodes).
 """
 
 from etils import epath
-from tfx import v1 as tfx
+from tfx.dsl.component.experimental.annotations import OutputArtifact, Parameter
+from tfx.dsl.component.experimental.decorators import component
+from tfx.types import standard_artifacts
 from tfx.utils import io_utils, path_utils
 
 from components.model_store import version_dir
@@ -13,11 +15,11 @@ from components.model_store import version_dir
 VERSION_PROPERTY = "version"
 
 
-@tfx.dsl.components.component
+@component
 def Champion(  # noqa: N802 (the name of a node)
-    champion: tfx.dsl.components.OutputArtifact[tfx.types.standard_artifacts.Model],
-    store: tfx.dsl.components.Parameter[str],
-    version: tfx.dsl.components.Parameter[int],
+    champion: OutputArtifact[standard_artifacts.Model],
+    store: Parameter[str],
+    version: Parameter[int],
 ) -> None:
     """Copies version `version` of the model store, so that a later clean-up of the store leaves the account intact.
 

@@ -2,14 +2,15 @@
 
 from etils import epath
 from tensorflow_metadata.proto.v0 import anomalies_pb2
-from tfx import v1 as tfx
 from tfx.components.example_validator.executor import DEFAULT_FILE_NAME
-from tfx.types import artifact_utils
+from tfx.dsl.component.experimental.annotations import InputArtifact, Parameter
+from tfx.dsl.component.experimental.decorators import component
+from tfx.types import artifact_utils, standard_artifacts
 
 from components.errors import UserError
 
 
-def anomalies_in_words(anomalies: tfx.types.standard_artifacts.ExampleAnomalies) -> list[str]:
+def anomalies_in_words(anomalies: standard_artifacts.ExampleAnomalies) -> list[str]:
     """Every anomaly of every split as `split: feature: what is wrong`."""
     words = []
     for split in artifact_utils.decode_split_names(anomalies.split_names):
@@ -22,10 +23,10 @@ def anomalies_in_words(anomalies: tfx.types.standard_artifacts.ExampleAnomalies)
     return words
 
 
-@tfx.dsl.components.component
+@component
 def DataGate(  # noqa: N802 (the name of a node)
-    anomalies: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.ExampleAnomalies],
-    on_anomaly: tfx.dsl.components.Parameter[str],
+    anomalies: InputArtifact[standard_artifacts.ExampleAnomalies],
+    on_anomaly: Parameter[str],
 ) -> None:
     """Fails, with the anomalies in words, unless there are none or `on_anomaly` is "continue".
 

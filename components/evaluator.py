@@ -17,9 +17,10 @@ from apache_beam.io import parquetio
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.utils.shared import Shared
 from etils import epath
-from tfx import v1 as tfx
 from tfx.components.evaluator import constants
-from tfx.types import artifact_utils
+from tfx.dsl.component.experimental.annotations import BeamComponentParameter, InputArtifact, OutputArtifact, Parameter
+from tfx.dsl.component.experimental.decorators import component
+from tfx.types import artifact_utils, standard_artifacts
 from tfx.utils import io_utils, path_utils
 from tfx_bsl.arrow import table_util
 
@@ -106,22 +107,22 @@ def tfma_config(models: list[str]) -> tfma.EvalConfig:
     )
 
 
-def serving_path(model: tfx.types.standard_artifacts.Model) -> str:
+def serving_path(model: standard_artifacts.Model) -> str:
     """SavedModel directory of a Model artifact."""
     return path_utils.serving_model_path(model.uri, path_utils.is_old_model_artifact(model))
 
 
-@tfx.dsl.components.component(use_beam=True)
+@component(use_beam=True)
 def GateEvaluator(  # noqa: N802 (the name of a node)
-    examples: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.Examples],
-    model: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.Model],
-    champion: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.Model],
-    evaluation: tfx.dsl.components.OutputArtifact[tfx.types.standard_artifacts.ModelEvaluation],
-    blessing: tfx.dsl.components.OutputArtifact[tfx.types.standard_artifacts.ModelBlessing],
-    genres: tfx.dsl.components.Parameter[str],
-    gate: tfx.dsl.components.Parameter[str],
-    source: tfx.dsl.components.Parameter[str],
-    beam_pipeline: tfx.dsl.components.BeamComponentParameter[beam.Pipeline] = None,
+    examples: InputArtifact[standard_artifacts.Examples],
+    model: InputArtifact[standard_artifacts.Model],
+    champion: InputArtifact[standard_artifacts.Model],
+    evaluation: OutputArtifact[standard_artifacts.ModelEvaluation],
+    blessing: OutputArtifact[standard_artifacts.ModelBlessing],
+    genres: Parameter[str],
+    gate: Parameter[str],
+    source: Parameter[str],
+    beam_pipeline: BeamComponentParameter[beam.Pipeline] = None,
 ) -> None:
     """Measures candidate and champion on the raw test split, and blesses the candidate or refuses it.
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import apache_beam as beam
 import tensorflow as tf
-from tfx.v1.dsl.io import fileio
+from tfx.dsl.io import fileio
 
 from components.errors import UserError
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 from etils import epath
-from tfx import v1 as tfx
-from tfx.types import artifact_utils
+from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
+from tfx.dsl.component.experimental.decorators import component
+from tfx.types import artifact_utils, standard_artifacts
 from tfx.types.artifact import Artifact
 from tfx.utils import io_utils
 
@@ -57,19 +58,19 @@ def sample_spectrograms(files: list[str], features: FeatureConfig) -> Iterator[t
             yield example["track_id"].numpy().decode(), genre, mel, features.audio.clip_seconds
 
 
-@tfx.dsl.components.component
+@component
 def Reporter(  # noqa: N802 (the name of a node)
-    examples: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.Examples],
-    anomalies: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.ExampleAnomalies],
-    model: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.Model],
-    model_run: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.ModelRun],
-    evaluation: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.ModelEvaluation],
-    pushed_model: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.PushedModel],
-    report: tfx.dsl.components.OutputArtifact[GenreReport],
-    data: tfx.dsl.components.Parameter[str],
-    span: tfx.dsl.components.Parameter[int],
-    config: tfx.dsl.components.Parameter[str],
-    source: tfx.dsl.components.Parameter[str],
+    examples: InputArtifact[standard_artifacts.Examples],
+    anomalies: InputArtifact[standard_artifacts.ExampleAnomalies],
+    model: InputArtifact[standard_artifacts.Model],
+    model_run: InputArtifact[standard_artifacts.ModelRun],
+    evaluation: InputArtifact[standard_artifacts.ModelEvaluation],
+    pushed_model: InputArtifact[standard_artifacts.PushedModel],
+    report: OutputArtifact[GenreReport],
+    data: Parameter[str],
+    span: Parameter[int],
+    config: Parameter[str],
+    source: Parameter[str],
 ) -> None:
     """Writes `report.html`.
 

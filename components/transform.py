@@ -10,7 +10,7 @@ from typing import Any
 import tensorflow as tf
 import tensorflow_transform as tft
 from apache_beam.utils.shared import Shared
-from tfx import v1 as tfx
+from tfx import components as tfx_components
 from tfx.components.transform import executor as tfx_executor
 from tfx.components.transform import executor_utils
 from tfx.dsl.components.base.executor_spec import BeamExecutorSpec
@@ -98,7 +98,7 @@ class Executor(tfx_executor.Executor):
         make_files(pipeline, steps, _ApplyGraph(graph), deflate=deflate, scratch=scratch)
 
 
-class Transform(tfx.components.Transform):
+class Transform(tfx_components.Transform):
     """As TFX's, to be given `disable_statistics=True`: with statistics, TFX passes over all clips for them."""
 
     EXECUTOR_SPEC = BeamExecutorSpec(Executor)

@@ -25,7 +25,7 @@ from models.transfer import assemble, embed, embedding_batches
 from models.windows import window_shape
 
 if TYPE_CHECKING:
-    from tfx.v1.components import FnArgs
+    from tfx.components.trainer.fn_args_utils import FnArgs
 
 
 @dataclass(frozen=True)

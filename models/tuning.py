@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import keras_tuner
 import tensorflow as tf
-from tfx.v1.components import TunerFnResult
+from tfx.components.tuner.component import TunerFnResult
 
 from components.config import FeatureConfig
 from models.config import ModelConfig, TrainConfig, TuneConfig, with_hyperparameters
@@ -16,7 +16,7 @@ from models.data import read_clips
 from models.training import fit
 
 if TYPE_CHECKING:
-    from tfx.v1.components import FnArgs
+    from tfx.components.trainer.fn_args_utils import FnArgs
 
 
 def draw(space: keras_tuner.HyperParameters, config: TrainConfig) -> TrainConfig:

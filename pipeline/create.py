@@ -6,7 +6,10 @@ from pathlib import Path
 
 from etils import epath
 from google.protobuf import struct_pb2
-from tfx import v1 as tfx
+from tfx.components import ExampleValidator, StatisticsGen, Trainer, Tuner
+from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
+from tfx.orchestration.metadata import sqlite_metadata_connection_config
+from tfx.orchestration.pipeline import Pipeline
 from tfx.proto import example_gen_pb2, trainer_pb2, transform_pb2
 
 from components.champion import Champion
@@ -49,7 +52,7 @@ def _source_config(module: str) -> example_gen_pb2.CustomConfig:
 
 def create_pipeline(
     config: PipelineConfig, library: Library, manifest: Manifest, data: str, workspace: Workspace
-) -> tfx.dsl.Pipeline:
+) -> Pipeline:
     """ImportExampleGen to Reporter. One per process: TFX registers a node once.
 
     Args:
@@ -71,12 +74,10 @@ def create_pipeline(
         ),
         custom_config=_source_config("components.example_gen"),
     )
-    schema = tfx.components.ImportSchemaGen(schema_file=str(root / SCHEMA_FILE))
+    schema = ImportSchemaGen(schema_file=str(root / SCHEMA_FILE))
     # With the schema, because it declares `audio` an image: nobody needs the most frequent of megabyte values.
-    statistics = tfx.components.StatisticsGen(examples=examples.outputs["examples"], schema=schema.outputs["schema"])
-    validator = tfx.components.ExampleValidator(
-        statistics=statistics.outputs["statistics"], schema=schema.outputs["schema"]
-    )
+    statistics = StatisticsGen(examples=examples.outputs["examples"], schema=schema.outputs["schema"])
+    validator = ExampleValidator(statistics=statistics.outputs["statistics"], schema=schema.outputs["schema"])
     data_gate = DataGate(anomalies=validator.outputs["anomalies"], on_anomaly=config.validation.on_anomaly)
 
     transform_config = {
@@ -121,9 +122,9 @@ def create_pipeline(
     searching = config.tune.enabled and kind_of(config.model).family == "network"
     tuners = []
     if searching:
-        tuners = [tfx.components.Tuner(tuner_fn="models.tuning.tuner_fn", custom_config=tuner_config, **inputs)]
+        tuners = [Tuner(tuner_fn="models.tuning.tuner_fn", custom_config=tuner_config, **inputs)]
         inputs["hyperparameters"] = tuners[0].outputs["best_hyperparameters"]
-    trainer = tfx.components.Trainer(run_fn="models.training.run_fn", custom_config=trainer_config, **inputs)
+    trainer = Trainer(run_fn="models.training.run_fn", custom_config=trainer_config, **inputs)
 
     candidate = _digest(manifest.digest, transform_config, trainer_config, tuner_config if searching else None)
     parent = champion_of(epath.Path(workspace.models), candidate)
@@ -155,7 +156,7 @@ def create_pipeline(
         config=config.model_dump_json(),
         source=source_digest("components.reporter"),
     )
-    return tfx.dsl.Pipeline(
+    return Pipeline(
         pipeline_name=config.name,
         pipeline_root=str(workspace.artifacts),
         components=[
@@ -173,8 +174,6 @@ def create_pipeline(
             reporter,
         ],
         enable_cache=True,
-        metadata_connection_config=tfx.orchestration.metadata.sqlite_metadata_connection_config(
-            str(workspace.metadata)
-        ),
+        metadata_connection_config=sqlite_metadata_connection_config(str(workspace.metadata)),
         beam_pipeline_args=beam_args(config.beam, tfx_workers=True),
     )

@@ -5,10 +5,12 @@ parameter, the digest of its entry module and of everything of ours that this im
 """
 
 import ast
+import functools
 import hashlib
 import importlib.metadata
 import importlib.util
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 FIRST_PARTY = ("components", "models")
@@ -26,13 +28,38 @@ def _file(module: str) -> Path | None:
     return next((path for path in (inside / "__init__.py", inside.with_suffix(".py")) if path.is_file()), None)
 
 
-def _imports(tree: ast.AST) -> Iterable[str]:
+@dataclass(frozen=True)
+class _Parsed:
+    """What there is to know of a source file."""
+
+    imports: frozenset[str]
+    """Modules that it imports, and what may be modules: names that it takes from one."""
+    code: str
+    """What it does: its syntax tree without docstrings, so that words and layout may change freely."""
+
+
+def _imports(node: ast.AST) -> Iterable[str]:
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom) and node.module:
+        yield node.module
+        yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def _is_docstring(item: ast.stmt) -> bool:
+    return isinstance(item, ast.Expr) and isinstance(item.value, ast.Constant) and isinstance(item.value.value, str)
+
+
+@functools.cache  # many nodes import the same modules, and parsing is slow
+def _parsed(source: bytes) -> _Parsed:
+    tree = ast.parse(source)
+    imports: set[str] = set()
     for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        imports.update(_imports(node))
+        body = getattr(node, "body", None)
+        if isinstance(body, list):
+            node.body = [item for item in body if not _is_docstring(item)]
+    return _Parsed(frozenset(imports), ast.dump(tree))
 
 
 def first_party_closure(modules: Iterable[str]) -> dict[str, Path]:
@@ -47,26 +74,8 @@ def first_party_closure(modules: Iterable[str]) -> dict[str, Path]:
         if path is None:
             continue
         found[module] = path
-        waiting.extend(_imports(ast.parse(path.read_bytes(), str(path))))
+        waiting.extend(_parsed(path.read_bytes()).imports)
     return found
-
-
-def _code(path: Path) -> str:
-    """What a source file does: its syntax tree without docstrings, so that words and layout may change freely."""
-    tree = ast.parse(path.read_bytes(), str(path))
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(body, list):
-            node.body = [
-                item
-                for item in body
-                if not (
-                    isinstance(item, ast.Expr)
-                    and isinstance(item.value, ast.Constant)
-                    and isinstance(item.value.value, str)
-                )
-            ]
-    return ast.dump(tree)
 
 
 def source_digest(*modules: str) -> str:
@@ -79,7 +88,7 @@ def source_digest(*modules: str) -> str:
     """
     digest = hashlib.sha256()
     for module, path in sorted(first_party_closure(modules).items()):
-        digest.update(f"{module}\n{_code(path)}\n".encode())
+        digest.update(f"{module}\n{_parsed(path.read_bytes()).code}\n".encode())
     for package in THIRD_PARTY:
         digest.update(f"{package}=={importlib.metadata.version(package)}\n".encode())
     return digest.hexdigest()[:16]

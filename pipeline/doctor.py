@@ -28,7 +28,7 @@ from components.config import AudioConfig, BeamConfig
 from pipeline.beam import beam_args
 
 if TYPE_CHECKING:
-    from tfx import v1 as tfx
+    from tfx.orchestration.pipeline import Pipeline
 
 LOCK = Path(__file__).resolve().parents[1] / "requirements.lock"
 """The lock of a source checkout."""
@@ -304,14 +304,14 @@ def tfx_together() -> Finding:
 def _run_tiny_pipeline(root: Path) -> str:
     """What is wrong with its outcome, in words; empty if nothing is."""
     # TFX first: it puts a stand-in for a part of tfx_bsl in place, without which TFDV cannot be imported.
-    from tfx import v1 as tfx  # isort: skip
+    from tfx.orchestration.local.local_dag_runner import LocalDagRunner  # isort: skip
     import tensorflow_data_validation as tfdv
     from ml_metadata.metadata_store import MetadataStore
     from ml_metadata.proto import metadata_store_pb2
     from tensorflow_metadata.proto.v0 import anomalies_pb2
 
     pipeline = _tiny_pipeline(root)
-    tfx.orchestration.LocalDagRunner().run(pipeline)
+    LocalDagRunner().run(pipeline)
 
     store = MetadataStore(pipeline.metadata_connection_config)
     states = [execution.last_known_state for execution in store.get_executions()]
@@ -332,10 +332,12 @@ def _run_tiny_pipeline(root: Path) -> str:
     return ""
 
 
-def _tiny_pipeline(root: Path) -> "tfx.dsl.Pipeline":
+def _tiny_pipeline(root: Path) -> "Pipeline":
     """The first nodes of a pipeline, on records of its own."""
     import tensorflow as tf
-    from tfx import v1 as tfx
+    from tfx.components import ExampleValidator, ImportExampleGen, SchemaGen, StatisticsGen
+    from tfx.orchestration.metadata import sqlite_metadata_connection_config
+    from tfx.orchestration.pipeline import Pipeline
 
     data = root / "data"
     data.mkdir()
@@ -346,18 +348,14 @@ def _tiny_pipeline(root: Path) -> "tfx.dsl.Pipeline":
             example.features.feature["genre"].bytes_list.value.append(b"Folk")
             writer.write(example.SerializeToString())
 
-    examples = tfx.components.ImportExampleGen(input_base=str(data))
-    statistics = tfx.components.StatisticsGen(examples=examples.outputs["examples"])
-    schema = tfx.components.SchemaGen(statistics=statistics.outputs["statistics"])
-    validator = tfx.components.ExampleValidator(
-        statistics=statistics.outputs["statistics"], schema=schema.outputs["schema"]
-    )
-    return tfx.dsl.Pipeline(
+    examples = ImportExampleGen(input_base=str(data))
+    statistics = StatisticsGen(examples=examples.outputs["examples"])
+    schema = SchemaGen(statistics=statistics.outputs["statistics"])
+    validator = ExampleValidator(statistics=statistics.outputs["statistics"], schema=schema.outputs["schema"])
+    return Pipeline(
         pipeline_name="doctor",
         pipeline_root=str(root / "artifacts"),
         components=[examples, statistics, schema, validator],
-        metadata_connection_config=tfx.orchestration.metadata.sqlite_metadata_connection_config(
-            str(root / "metadata.sqlite")
-        ),
+        metadata_connection_config=sqlite_metadata_connection_config(str(root / "metadata.sqlite")),
         beam_pipeline_args=beam_args(BeamConfig(mode="in_memory", workers=1)),
     )

@@ -5,9 +5,10 @@ import time
 from collections.abc import Callable
 
 from ml_metadata.proto import metadata_store_pb2
-from tfx import v1 as tfx
 from tfx.dsl.compiler import compiler, constants
 from tfx.orchestration import metadata
+from tfx.orchestration.local.local_dag_runner import LocalDagRunner
+from tfx.orchestration.pipeline import Pipeline
 from tfx.orchestration.portable import runtime_parameter_utils
 from tfx.orchestration.portable.mlmd import execution_lib
 from tfx.proto.orchestration import pipeline_pb2
@@ -19,7 +20,7 @@ Artifacts = dict[str, dict[str, metadata_store_pb2.Artifact]]
 """By node and by name of the output."""
 
 
-def compile_pipeline(pipeline: tfx.dsl.Pipeline, run_id: str) -> pipeline_pb2.Pipeline:
+def compile_pipeline(pipeline: Pipeline, run_id: str) -> pipeline_pb2.Pipeline:
     """The DAG as TFX's intermediate representation, for the run called `run_id`."""
     ir = compiler.Compiler().compile(pipeline)
     runtime_parameter_utils.substitute_runtime_parameter(ir, {constants.PIPELINE_RUN_ID_PARAMETER_NAME: run_id})
@@ -31,7 +32,7 @@ def node_ids(ir: pipeline_pb2.Pipeline) -> list[str]:
     return [node.pipeline_node.node_info.id for node in ir.nodes]
 
 
-def run_local(pipeline: tfx.dsl.Pipeline, ir: pipeline_pb2.Pipeline, observe: Observer) -> Artifacts:
+def run_local(pipeline: Pipeline, ir: pipeline_pb2.Pipeline, observe: Observer) -> Artifacts:
     """Runs every node in turn; the first that fails ends the run.
 
     Args:
@@ -54,7 +55,7 @@ def run_local(pipeline: tfx.dsl.Pipeline, ir: pipeline_pb2.Pipeline, observe: Ob
         observe(NodeState(name, "running"))
         start = time.monotonic()
         try:
-            tfx.orchestration.LocalDagRunner().run_with_ir(single)
+            LocalDagRunner().run_with_ir(single)
         except BaseException:
             observe(NodeState(name, "failed", time.monotonic() - start))
             raise
@@ -65,7 +66,7 @@ def run_local(pipeline: tfx.dsl.Pipeline, ir: pipeline_pb2.Pipeline, observe: Ob
 
 
 def _outcome(
-    pipeline: tfx.dsl.Pipeline, ir: pipeline_pb2.Pipeline, node: str
+    pipeline: Pipeline, ir: pipeline_pb2.Pipeline, node: str
 ) -> tuple[bool, dict[str, metadata_store_pb2.Artifact]]:
     """Whether a node of this run was cached, and its outputs by name."""
     with metadata.Metadata(pipeline.metadata_connection_config) as handle:

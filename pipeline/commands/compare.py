@@ -41,6 +41,7 @@ def compare(
     """
     from pipeline.config import load_config
     from pipeline.console import output_to
+    from pipeline.imports import large_imports
     from pipeline.preflight import check
 
     config = load_config(config_file, options.with_paths(overrides, data=data, workspace=workspace))
@@ -50,8 +51,9 @@ def compare(
     with inputs.workspace.locked(), output_to(directory / "compare.log") as console:
         console.print("loading TensorFlow")
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-        from pipeline.compare import compare_models
-        from pipeline.comparison_page import show, write
+        with large_imports():
+            from pipeline.compare import compare_models
+            from pipeline.comparison_page import show, write
 
         comparison = compare_models(
             config,

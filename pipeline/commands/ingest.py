@@ -116,12 +116,13 @@ def _ingest(
     from pipeline.beam import beam_args
     from pipeline.config import load_config
     from pipeline.console import output_to
+    from pipeline.imports import large_imports
 
     config = load_config(config_file, options.with_paths(overrides, data=data))
     root = Path(config.data)
     try:
         with output_to(root / "ingest.log") as console:
-            with console.status("loading Beam"):
+            with console.status("loading Beam"), large_imports():
                 from components.ingest import ingest
             with _progress(console) as report:
                 args = beam_args(config.beam)

@@ -132,12 +132,14 @@ def _execute(
     table: "NodeTable",
     observe: "Callable[[NodeState], None]",
 ) -> dict:
+    from pipeline.imports import large_imports
     from pipeline.node_state import NodeState
 
     observe(NodeState(_LOADING, "running"))
     start = time.monotonic()
-    from pipeline.create import create_pipeline
-    from pipeline.local import compile_pipeline, node_ids, run_local
+    with large_imports():
+        from pipeline.create import create_pipeline
+        from pipeline.local import compile_pipeline, node_ids, run_local
 
     pipeline = create_pipeline(config, inputs.library, inputs.manifest, str(inputs.data), inputs.workspace)
     ir = compile_pipeline(pipeline, run_id)
