@@ -37,7 +37,9 @@ class Predictor:
         clips = decode_clips(song, self._audio)
         while batch := list(itertools.islice(clips, _BATCH)):
             wavs = [encode_wav(clip.pcm, self._audio.sample_rate) for clip in batch]
-            yield {key: value.numpy() for key, value in self._model.signatures["audio"](tf.constant(wavs)).items()}
+            yield {
+                key: value.numpy() for key, value in self._model.signatures["audio"](audio=tf.constant(wavs)).items()
+            }
 
     def predict(self, song: Path) -> SongGenres:
         """The genres of an audio file of any length, decoded clip by clip, so that memory does not grow with it.

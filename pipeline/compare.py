@@ -200,11 +200,11 @@ def _served(network: object, card: ModelCard, wav: bytes) -> tuple[float, float]
         export(GenreModel(network, _Direct(card.features), card.features), card, directory)
         size = sum(path.stat().st_size for path in Path(directory).rglob("*") if path.is_file())
         answer = tf.saved_model.load(directory).signatures["audio"]
-        answer(tf.constant([wav]))
+        answer(audio=tf.constant([wav]))
         seconds = []
         for _ in range(_TIMED_CLIPS):
             start = time.perf_counter()
-            answer(tf.constant([wav]))
+            answer(audio=tf.constant([wav]))
             seconds.append(time.perf_counter() - start)
     return size / 1e6, 1000 * float(np.median(seconds))
 

@@ -314,7 +314,9 @@ def test_what_was_trained_is_what_is_served(story: dict[str, Any], data: Path) -
     trained = np.concatenate([clip_probabilities(network, stored, card.features) for stored, _ in clips])
     records = list(tf.data.TFRecordDataset(list(map(str, examples.iterdir())), "GZIP").as_numpy_iterator())
     answers = (
-        tf.saved_model.load(str(served)).signatures["serving_default"](tf.constant(records))["probabilities"].numpy()
+        tf.saved_model.load(str(served))
+        .signatures["serving_default"](examples=tf.constant(records))["probabilities"]
+        .numpy()
     )
     assert len(trained) == len(answers) == 24
     distances = np.abs(trained[:, np.newaxis] - answers).max(axis=-1)  # the two are shuffled differently
