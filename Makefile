@@ -11,7 +11,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --no-header --generate-hashes --python-
 	--python-platform x86_64-unknown-linux-gnu $(if $(UPGRADE),--upgrade)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast lint lock doctor clean
+.PHONY: help run test test-fast bench lint lock doctor clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -27,6 +27,9 @@ test: lint ## Lint, then run every test
 
 test-fast: $(VENV)/.installed ## Run the tests that take less than a minute each
 	$(BIN)/pytest --quiet -m "not slow"
+
+bench: $(VENV)/.installed ## Measure against what a user would pick instead; NAME=mel measures that alone
+	$(BIN)/genre bench $(NAME)
 
 lint: $(VENV)/.installed ## Check style and format
 	$(BIN)/ruff check

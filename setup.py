@@ -42,7 +42,7 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.11,<3.12",
-    packages=["components", "components.datasets", "models", "pipeline", "pipeline.commands"],
+    packages=["bench", "components", "components.datasets", "models", "pipeline", "pipeline.commands"],
     package_data={"components": ["*.pbtxt", "*.html"], "pipeline": ["*.html"]},
     install_requires=RUNTIME,
     extras_require={"dev": DEVELOPMENT},

@@ -5,6 +5,7 @@ import sys
 import click
 
 from components.errors import UserError
+from pipeline.commands.bench import bench
 from pipeline.commands.compare import compare
 from pipeline.commands.config import config
 from pipeline.commands.demo_library import demo_library
@@ -20,6 +21,7 @@ def cli() -> None:
     """Learn to name the genre of a song: from a folder of audio to a gated, deployed, retrained model."""
 
 
+cli.add_command(bench)
 cli.add_command(compare)
 cli.add_command(config)
 cli.add_command(demo_library)

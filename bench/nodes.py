@@ -1,0 +1,109 @@
+"""Nodes of a DAG in a process of their own: `python -m bench.nodes JOB OUT` runs them and tells what each took.
+
+Both ours and the stock DAG go through `pipeline.local`, so that TFX's own work around a node is the same for both.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.timing import Sample, in_new_process
+from components.config import Section
+
+if TYPE_CHECKING:
+    from tfx import v1 as tfx
+
+PREPARATION = ("ImportExampleGen", "ImportSchemaGen", "StatisticsGen", "ExampleValidator", "DataGate", "Transform")
+"""Ours, from wav records to features."""
+FEATURES = "Transform.transformed_examples"
+"""Figure that holds the bytes of the features, of our DAG as of the stock one."""
+
+
+class NodesJob(Section):
+    """What to run."""
+
+    dag: str = "ours"
+    """"ours" or "stock"."""
+    data: str
+    workspace: str
+    settings: tuple[str, ...]
+    nodes: tuple[str, ...] | None = None
+    """In this order; None: all. Those before them must have run in an earlier process of the same workspace and run."""
+    run_id: str = "bench"
+    cached: bool = False
+    """Whether nodes may be taken from an earlier run."""
+    pure: bool = False
+    """Then also read, decode and transform what Transform read, with neither Beam nor anything written."""
+
+
+def run_nodes(job: NodesJob, log: Path) -> Sample:
+    """Runs `job` in a process of its own.
+
+    Returns:
+      The whole process; `figures` has the seconds of every node by its name, those until the DAG was there as
+      "imports", those of a pure pass as "pure", and the bytes of every output as "<node>.<output>".
+    """
+    out = log.with_suffix(".json")
+    sample = in_new_process([sys.executable, "-m", "bench.nodes", job.model_dump_json(), str(out)], log)
+    told: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))
+    return sample.model_copy(update={"figures": told})
+
+
+def tree_bytes(directory: Path) -> int:
+    """Bytes of all files in a directory and below."""
+    return sum(file.stat().st_size for file in directory.rglob("*") if file.is_file())
+
+
+def _ours(job: NodesJob) -> "tfx.dsl.Pipeline":
+    from pipeline.config import load_config
+    from pipeline.create import create_pipeline
+    from pipeline.preflight import check
+
+    places = (f'data="{job.data}"', f'workspace="{job.workspace}"')
+    config = load_config(None, (*places, *job.settings))
+    inputs = check(config)
+    inputs.workspace.root.mkdir(parents=True, exist_ok=True)
+    return create_pipeline(config, inputs.library, inputs.manifest, str(inputs.data), inputs.workspace)
+
+
+def _stock(job: NodesJob) -> "tfx.dsl.Pipeline":
+    from bench.stock import create_stock_pipeline
+    from pipeline.config import load_config
+
+    Path(job.workspace).mkdir(parents=True, exist_ok=True)
+    return create_stock_pipeline(Path(job.data), Path(job.workspace), load_config(None, job.settings))
+
+
+def _main(job: NodesJob, out: Path) -> None:
+    start = time.monotonic()
+    create: Callable[[NodesJob], tfx.dsl.Pipeline] = {"ours": _ours, "stock": _stock}[job.dag]
+    pipeline = create(job)
+    from pipeline.local import compile_pipeline, run_local
+
+    ir = compile_pipeline(pipeline, job.run_id)
+    figures = {"imports": time.monotonic() - start}
+    by_name = {node.pipeline_node.node_info.id: node for node in list(ir.nodes)}
+    del ir.nodes[:]
+    for name in job.nodes or by_name:
+        node = by_name[name]
+        node.pipeline_node.execution_options.caching_options.enable_cache = job.cached
+        ir.nodes.append(node)
+    artifacts = run_local(pipeline, ir, lambda state: figures.__setitem__(state.node, state.seconds))
+    for name, outputs in artifacts.items():
+        figures |= {f"{name}.{output}": tree_bytes(Path(made.uri)) for output, made in outputs.items()}
+    if job.pure:
+        from bench.pure import read_decode_and_transform
+
+        examples = Path(artifacts["ImportExampleGen"]["examples"].uri)
+        read_decode_and_transform(examples, job.settings)  # the first time, libraries load what they put off
+        start = time.monotonic()
+        read_decode_and_transform(examples, job.settings)
+        figures["pure"] = time.monotonic() - start
+    out.write_text(json.dumps(figures, indent=2), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    _main(NodesJob.model_validate_json(sys.argv[1]), Path(sys.argv[2]))

@@ -1,0 +1,136 @@
+"""Results for a person: on the terminal, and as Markdown."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from bench.registry import Benchmark
+from bench.result import Result, Row
+from bench.timing import Sample, Spread, spread, walls
+from components.errors import UserError
+
+BEGIN = "<!-- made by `genre bench --table`: begin -->"
+END = "<!-- made by `genre bench --table`: end -->"
+
+
+def listed(benchmarks: dict[str, Benchmark]) -> Table:
+    """What there is to measure."""
+    table = Table("name", "", "measures", box=None, pad_edge=False)
+    for column in ("clips", "repeats", "minutes"):
+        table.add_column(column, justify="right")
+    for name, each in benchmarks.items():
+        star = "*" if each.by_name_only else ""
+        table.add_row(name, star, each.about, str(each.clips), str(each.repeats), f"{each.minutes:g}")
+    return table
+
+
+def show(result: Result, console: Console) -> None:
+    """Prints one result."""
+    table = Table("side", box=None, pad_edge=False)
+    for column in _SIDE_COLUMNS[1:]:
+        table.add_column(column, justify="right")
+    for name, samples in result.sides.items():
+        table.add_row(*_side(name, samples))
+    console.print(table)
+    for row in result.rows:
+        style = {True: "green", False: "bold red", None: ""}[row.met]
+        console.print(f"{row.what}: {_figure(row)}; {_asked(row)}", style=style, markup=False, soft_wrap=True)
+    for note in result.notes:
+        console.print(note, style="dim", markup=False, soft_wrap=True)
+
+
+def markdown(results: Iterable[Result]) -> str:
+    """All results: the figures with their targets first, then what every side took."""
+    results = list(results)
+    lines = []
+    for result in results:
+        line = _measured_on(result)
+        if line not in lines:
+            lines.append(line)
+    parts = ["\n".join(lines)]
+    parts.append(
+        _grid(
+            ("benchmark", "what", "median (lowest to highest)", "target", ""),
+            (
+                (result.name, row.what, _figure(row), _bound(row), _OUTCOMES[row.met])
+                for result in results
+                for row in result.rows
+            ),
+        )
+    )
+    for result in results:
+        parts.append(
+            f"**{result.name}**: {result.about}; {result.clips} clips of {result.seconds:g} s, "
+            f"{result.repeats} {'repeats' if result.repeats > 1 else 'repeat'}, {result.date}, commit {result.commit}"
+        )
+        parts.append(_grid(_SIDE_COLUMNS, (_side(name, samples) for name, samples in result.sides.items())))
+        if result.notes:
+            parts.append("\n".join(f"- {note}" for note in result.notes))
+    return "\n\n".join(parts) + "\n"
+
+
+def write_into(file: Path, text: str) -> None:
+    """Replaces what is between the two markers in `file`; makes the file, if there is none.
+
+    Raises:
+      UserError: the file is there, but not the markers.
+    """
+    block = f"{BEGIN}\n{text}{END}\n"
+    if file.exists():
+        old = file.read_text(encoding="utf-8")
+        before, begin, rest = old.partition(BEGIN)
+        _, end, after = rest.partition(END)
+        if not (begin and end):
+            raise UserError(f"{file}: no place for the table. Put these two lines where it belongs:\n{BEGIN}\n{END}")
+        block = before + block.removesuffix("\n") + after
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(block, encoding="utf-8")
+
+
+_OUTCOMES = {True: "met", False: "**missed**", None: ""}
+_SIDE_COLUMNS = ("side", "seconds, median (lowest to highest)", "CPU seconds", "peak memory")
+
+
+def _side(name: str, samples: Sequence[Sample]) -> tuple[str, ...]:
+    peak = max(sample.peak_bytes for sample in samples)
+    cpu = spread([sample.cpu for sample in samples]).median
+    return name, _interval(spread(walls(samples))), _number(cpu), f"{peak / 2**20:,.0f} MiB" if peak else ""
+
+
+def _figure(row: Row) -> str:
+    return f"{_interval(row.measured)} {row.unit}"
+
+
+def _interval(values: Spread) -> str:
+    return f"{_number(values.median)} ({_number(values.low)} to {_number(values.high)})"
+
+
+def _number(value: float) -> str:
+    """Three digits that count."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def _bound(row: Row) -> str:
+    return f"{row.relation} {row.bound:g} {row.unit}" if row.relation else "stated"
+
+
+def _asked(row: Row) -> str:
+    if row.met is None:
+        return "stated"
+    return f"target {_bound(row)}: {'met' if row.met else 'missed'}"
+
+
+def _measured_on(result: Result) -> str:
+    machine = result.machine
+    versions = ", ".join(f"{name} {version}" for name, version in machine.versions.items())
+    return (
+        f"Measured on {machine.processor}, {machine.cores} cores, {machine.memory_gib:g} GiB, {machine.system}, "
+        f"Python {machine.python}, {versions}."
+    )
+
+
+def _grid(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in lines)
