@@ -81,6 +81,70 @@ BENCHMARKS = {
             "second worker": at_least("ingest with two workers, against one", 1.8, "x faster"),
         },
     ),
+    "preparation": Benchmark(
+        "MP3 files to features, whole processes: ours, librosa with joblib, Hugging Face's where installed",
+        clips=500,
+        minutes=6,
+        targets={
+            "joblib": at_least("MP3 to features, against librosa + joblib on all cores", 1, "x faster"),
+            "hugging face": stated("MP3 to features, against Hugging Face's datasets.map on all cores", "x faster"),
+        },
+    ),
+    "training_input": Benchmark(
+        "the Trainer's batches: ours, and gzipped lists of floats",
+        clips=192,
+        minutes=1.5,
+        targets={
+            "first": at_least("an epoch's batches, files read, against stock records", 5, "x faster"),
+            "later": at_least("a later epoch's batches, against stock records", 5, "x faster"),
+            "pace": stated("clips that the input makes ready", "clips/s"),
+            "bottleneck": at_least("the input against what mel_cnn's step takes on the GPU", 1, "x the pace"),
+            "step GPU": stated("clips that mel_cnn's step takes on the GPU", "clips/s"),
+            "step CPU": stated("clips that mel_cnn's step takes on the CPU", "clips/s"),
+        },
+    ),
+    "memory": Benchmark(
+        "peak memory of ingest, ExampleGen and Transform, and of the same with a tenth of the clips",
+        clips=2000,
+        minutes=5,
+        repeats=1,  # it hardly varies, and takes long
+        targets={
+            step: at_most(f"peak memory of {step} with ten times the clips", 1.1)
+            for step in ("ingest", "ExampleGen", "Transform")
+        },
+    ),
+    "workers": Benchmark(
+        "ingest and Transform with one worker process and with two",
+        clips=1000,
+        minutes=6,
+        repeats=3,
+        targets={
+            "ingest": at_least("ingest with two worker processes, against one", 1.7, "x faster"),
+            "Transform": at_least("Transform with two worker processes, against one", 1.7, "x faster"),
+        },
+    ),
+    "unchanged_run": Benchmark(
+        "genre run when nothing has changed, and its imports alone",
+        clips=24,
+        minutes=2.5,
+        targets={"beyond": at_most("a run without a change, beyond its imports", 3, "s")},
+    ),
+    "predict": Benchmark(
+        "genre predict with one song and with many",
+        clips=48,
+        minutes=2.5,
+        targets={
+            "song": stated("genre predict, each song", "ms"),
+            "load": stated("genre predict, until the model is there", "s"),
+            "tfx": at_most("modules of TFX that genre predict imports", 0, "modules"),
+        },
+    ),
+    "evaluation": Benchmark(
+        "GateEvaluator on the test split, and Transform on as many clips",
+        clips=192,
+        minutes=4,
+        targets={"evaluation": at_most("evaluation, against Transform of as many clips", 2, "x the time")},
+    ),
 }
 
 

@@ -50,6 +50,11 @@ class Setting:
         command = (*GENRE, "ingest", "csv", table, "--audio-root", table.parent, *columns, "--data", data)
         return in_new_process([*map(str, command), *self.options(*settings)], data.with_suffix(".log"))
 
+    def run(self, data: Path, workspace: Path, *settings: str) -> Sample:
+        """`genre run` on the ingested `data`."""
+        command = (*GENRE, "run", "--data", data, "--workspace", workspace)
+        return in_new_process([*map(str, command), *self.options(*settings)], workspace.with_suffix(".log"))
+
     def options(self, *settings: str) -> list[str]:
         """`settings` and those that every command needs, as a command's options."""
         return [word for setting in (*self.settings, *settings) for word in ("--set", setting)]

@@ -79,6 +79,15 @@ def in_new_process(command: Sequence[str], log: Path) -> Sample:
     return Sample(wall=wall, cpu=used.ru_utime + used.ru_stime, peak_bytes=used.ru_maxrss * 1024)
 
 
+def one_after_another(*samples: Sample) -> Sample:
+    """Several processes as one sample."""
+    return Sample(
+        wall=sum(sample.wall for sample in samples),
+        cpu=sum(sample.cpu for sample in samples),
+        peak_bytes=max(sample.peak_bytes for sample in samples),
+    )
+
+
 def interleave(
     sides: Mapping[str, Side], repeats: int, tell: Callable[[str], None] = lambda line: None
 ) -> dict[str, tuple[Sample, ...]]:

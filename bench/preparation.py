@@ -1,0 +1,42 @@
+"""From MP3 files to what a network trains on: ours, librosa with joblib, and Hugging Face's where it is installed."""
+
+import sys
+from functools import partial
+from pathlib import Path
+
+from bench import hugging_face
+from bench.nodes import PREPARATION, NodesJob, run_nodes
+from bench.result import Measured
+from bench.setting import Setting
+from bench.timing import Sample, in_new_process, interleave, one_after_another, ratio, walls
+
+
+def measure(setting: Setting) -> Measured:
+    """Whole processes, with all that they import."""
+    table = setting.library()
+    sides = {"ours": partial(_ours, setting, table), "joblib": partial(_peer, setting, table, "bench.joblib_librosa")}
+    notes = ["Ours are two processes, `genre ingest` and the nodes up to Transform, which also validate and split."]
+    if missing := hugging_face.missing():
+        notes.append(f"Hugging Face's way was not measured: no {' and '.join(missing)} installed here.")
+    else:
+        sides["hugging face"] = partial(_peer, setting, table, "bench.hugging_face")
+    samples = interleave(sides, setting.repeats, setting.tell)
+    mine = walls(samples["ours"])
+    return Measured(
+        samples, {name: ratio(walls(samples[name]), mine) for name in sides if name != "ours"}, tuple(notes)
+    )
+
+
+def _ours(setting: Setting, table: Path) -> Sample:
+    with setting.workplace() as fresh:
+        data = fresh / "data"
+        ingested = setting.ingest(table, data)
+        job = NodesJob(data=str(data), workspace=str(fresh / "workspace"), settings=setting.settings, nodes=PREPARATION)
+        return one_after_another(ingested, run_nodes(job, fresh / "nodes.log"))
+
+
+def _peer(setting: Setting, table: Path, module: str) -> Sample:
+    with setting.workplace() as fresh:
+        (fresh / "out").mkdir()
+        words = (sys.executable, "-m", module, table, fresh / "out", setting.seconds)
+        return in_new_process([str(word) for word in words], fresh / "peer.log")

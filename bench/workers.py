@@ -1,0 +1,52 @@
+"""What a second worker process brings where there is much to do."""
+
+from functools import partial
+from pathlib import Path
+
+from bench.nodes import NodesJob, run_nodes
+from bench.result import Measured
+from bench.setting import Setting
+from bench.timing import Sample, figures, interleave, ratio, walls
+
+
+def measure(setting: Setting) -> Measured:
+    """Ingest as a whole process, Transform as a node, with Beam's workers as processes: one, and two."""
+    table = setting.library()
+    with setting.workplace() as work:
+        data = work / "data"
+        setting.ingest(table, data)
+        _nodes(setting, work, data, ("ImportExampleGen", "ImportSchemaGen"), 1)
+
+        def ingest(workers: int) -> Sample:
+            with setting.workplace() as fresh:
+                return setting.ingest(table, fresh / "data", *_workers(workers))
+
+        sides = {f"ingest, {count}": partial(ingest, count) for count in (1, 2)}
+        sides |= {
+            f"Transform, {count}": partial(_nodes, setting, work, data, ("Transform",), count) for count in (1, 2)
+        }
+        samples = interleave(sides, setting.repeats, setting.tell)
+    return Measured(
+        samples,
+        {
+            "ingest": ratio(walls(samples["ingest, 1"]), walls(samples["ingest, 2"])),
+            "Transform": ratio(
+                figures(samples["Transform, 1"], "Transform"), figures(samples["Transform, 2"], "Transform")
+            ),
+        },
+        ("The number is that of workers. A worker process of Transform's loads TensorFlow and TFX for itself.",),
+    )
+
+
+def _workers(count: int) -> tuple[str, ...]:
+    return ("beam.mode=multi_processing", f"beam.workers={count}")
+
+
+def _nodes(setting: Setting, work: Path, data: Path, nodes: tuple[str, ...], workers: int) -> Sample:
+    job = NodesJob(
+        data=str(data),
+        workspace=str(work / "workspace"),
+        settings=(*setting.settings, *_workers(workers)),
+        nodes=nodes,
+    )
+    return run_nodes(job, work / "nodes.log")
