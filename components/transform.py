@@ -10,9 +10,9 @@ from typing import Any
 import tensorflow as tf
 import tensorflow_transform as tft
 from apache_beam.utils.shared import Shared
-from tfx import components as tfx_components
 from tfx.components.transform import executor as tfx_executor
 from tfx.components.transform import executor_utils
+from tfx.components.transform.component import Transform as TfxTransform
 from tfx.dsl.components.base.executor_spec import BeamExecutorSpec
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.types.artifact import Artifact
@@ -98,7 +98,7 @@ class Executor(tfx_executor.Executor):
         make_files(pipeline, steps, _ApplyGraph(graph), deflate=deflate, scratch=scratch)
 
 
-class Transform(tfx_components.Transform):
+class Transform(TfxTransform):
     """As TFX's, to be given `disable_statistics=True`: with statistics, TFX passes over all clips for them."""
 
     EXECUTOR_SPEC = BeamExecutorSpec(Executor)
