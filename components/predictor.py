@@ -1,7 +1,9 @@
 """Names the genre of any song with a pushed model; TensorFlow alone is needed for it, not TFX."""
 
 import itertools
-from collections.abc import Iterator
+import os
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 from etils import epath
 
-from components.audio import decode_clips, encode_wav
+from components.audio import AudioError, decode_clips, encode_wav
 from components.model_card import read_card
 
 _BATCH = 8
@@ -52,3 +54,19 @@ class Predictor:
         probabilities = np.concatenate([answer["probabilities"] for answer in answers])
         ranked = sorted(zip(genres, probabilities.mean(axis=0).tolist(), strict=True), key=lambda pair: -pair[1])
         return SongGenres(dict(ranked), len(probabilities))
+
+    def predict_all(self, songs: Iterable[Path]) -> Iterator[SongGenres | AudioError | OSError]:
+        """As `predict`, of song after song; several are decoded and answered at a time, one per processor.
+
+        Yields:
+          The genres of each song, in the order of `songs`; of one that cannot be read, the error.
+        """
+
+        def attempt(song: Path) -> SongGenres | AudioError | OSError:
+            try:
+                return self.predict(song)
+            except (AudioError, OSError) as error:
+                return error
+
+        with ThreadPoolExecutor(os.cpu_count()) as threads:  # decoders and graph let go of Python's lock
+            yield from threads.map(attempt, songs)

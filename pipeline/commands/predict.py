@@ -38,10 +38,10 @@ def predict(
     """
     from etils import epath
 
-    from components.audio import AudioError
     from components.model_store import current_version, version_dir
     from pipeline.config import load_config
     from pipeline.console import output_to
+    from pipeline.imports import large_imports
     from pipeline.workspace import Workspace
 
     songs = list(find_songs(paths))
@@ -55,14 +55,13 @@ def predict(
 
     results, failures = [], []
     with output_to(Path(os.devnull)) as console:
-        from components.predictor import Predictor
+        with large_imports():
+            from components.predictor import Predictor
 
         predictor = Predictor(version_dir(store, version))
-        for song in songs:
-            try:
-                answer = predictor.predict(song)
-            except (AudioError, OSError) as error:
-                reason = error.strerror if isinstance(error, OSError) else str(error)
+        for song, answer in zip(songs, predictor.predict_all(songs), strict=True):
+            if isinstance(answer, Exception):
+                reason = answer.strerror if isinstance(answer, OSError) else str(answer)
                 failures.append(f"{song}: cannot be read: {reason}")
                 results.append({"path": str(song), "error": reason})
                 continue
