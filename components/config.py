@@ -4,9 +4,10 @@
 its cache on it) and validate them again with `Section.model_validate`.
 """
 
+import json
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 Representation = Literal["log_mel", "waveform", "yamnet_mel", "descriptors"]
 """What a network may ask to see of a clip; see `components.features`."""
@@ -18,6 +19,23 @@ class Section(BaseModel):
     """A frozen part of the configuration in which an unknown or ill-typed key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+def problems(error: ValidationError) -> list[str]:
+    """What is wrong with each key of what was to be a `Section`, as `section.key: what (found this)`."""
+
+    def told(key: str, kind: str, words: str, found: object) -> str:
+        if kind == "json_invalid":
+            return words
+        if kind in ("extra_forbidden", "missing"):
+            return f"{key}: {'missing' if kind == 'missing' else 'unknown key'}"
+        value = "" if kind == "value_error" else f" (found {json.dumps(found, default=str)})"
+        return f"{key}: {words.removeprefix('Value error, ')}{value}"
+
+    return [
+        told(".".join(map(str, item["loc"])) or "(top level)", item["type"], item["msg"], item["input"])
+        for item in error.errors()
+    ]
 
 
 class AudioConfig(Section):

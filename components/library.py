@@ -15,7 +15,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from components.config import AudioConfig, Section
+from components.config import AudioConfig, Section, problems
 from components.errors import UserError
 
 SPLITS = ("train", "eval", "test")
@@ -62,9 +62,12 @@ def complete_spans(root: Path) -> list[int]:
 def _read(path: Path, section: type[Section]) -> Section:
     try:
         return section.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError) as error:
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}. Make it readable.") from error
+    except ValidationError as error:
         raise UserError(
-            f"{path}: not a readable {section.__name__.lower()} ({error}). Ingest the library again."
+            f"{path}: damaged: {'; '.join(problems(error))}. Put the file back as it was, or ingest the library anew, "
+            "into another data directory."
         ) from error
 
 

@@ -10,7 +10,7 @@ import uuid
 from etils import epath
 from pydantic import ValidationError
 
-from components.config import Section
+from components.config import Section, problems
 from components.errors import UserError
 
 LINEAGE = "assets.extra/lineage.json"
@@ -53,8 +53,9 @@ def current_version(store: epath.Path) -> int | None:
     try:
         version = Current.model_validate_json(pointer.read_bytes()).version
     except ValidationError as error:
+        wrong = "; ".join(problems(error))
         raise UserError(
-            f'{pointer}: not readable ({error}). Write {{"version": N}} with one of {versions(store)}.'
+            f'{pointer}: not readable: {wrong}. Write {{"version": N}} with one of {versions(store)}.'
         ) from error
     if not version_dir(store, version).exists():
         raise UserError(f"{pointer}: points at version {version}, which is not there; there are {versions(store)}")

@@ -23,7 +23,7 @@ from typing import Literal
 from etils import epath
 from pydantic import ValidationError
 
-from components.config import Representation, Section
+from components.config import Representation, Section, problems
 from components.errors import UserError
 from models.config import ModelConfig
 
@@ -71,9 +71,9 @@ def load(model: ModelConfig) -> tuple[ModuleType, Section]:
     try:
         return module, module.Options.model_validate_json(json.dumps(model.options))
     except ValidationError as error:
-        problems = "; ".join(f"model.options.{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        wrong = "; ".join(f"model.options.{problem}" for problem in problems(error))
         known = ", ".join(module.Options.model_fields) or "none"
-        raise UserError(f"{problems} ({model.kind} takes: {known})") from error
+        raise UserError(f"{wrong} ({model.kind} takes: {known})") from error
 
 
 def weights_digest(model: ModelConfig) -> str:

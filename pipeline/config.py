@@ -17,6 +17,7 @@ from components.config import (
     MelConfig,
     Section,
     ValidationConfig,
+    problems,
 )
 from components.errors import UserError
 from models.config import ModelConfig, TrainConfig, TuneConfig
@@ -109,14 +110,6 @@ def _set(values: dict[str, Any], override: str) -> None:
         raise UserError(f"--set {override}: the value is not readable as YAML: {error}") from error
 
 
-def _explain(error: dict[str, Any]) -> str:
-    key = ".".join(str(part) for part in error["loc"]) or "(top level)"
-    if error["type"] == "extra_forbidden":
-        return f"{key}: unknown key"
-    value = "" if error["type"] == "value_error" else f" (found {json.dumps(error['input'], default=str)})"
-    return f"{key}: {error['msg'].removeprefix('Value error, ')}{value}"
-
-
 def load_config(file: Path | None = None, overrides: Sequence[str] = ()) -> PipelineConfig:
     """Defaults, overlaid with the YAML `file` and then with `overrides`, each as `section.key=value`.
 
@@ -135,5 +128,5 @@ def load_config(file: Path | None = None, overrides: Sequence[str] = ()) -> Pipe
         # Through JSON, because strict mode then takes a list for a tuple, as YAML writes it, and 5 for 5.0.
         return PipelineConfig.model_validate_json(text)
     except ValidationError as error:
-        problems = "\n".join(f"  {_explain(item)}" for item in error.errors())
-        raise UserError(f"configuration ({source}) is not valid:\n{problems}") from error
+        listed = "\n".join(f"  {problem}" for problem in problems(error))
+        raise UserError(f"configuration ({source}) is not valid:\n{listed}") from error

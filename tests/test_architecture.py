@@ -85,9 +85,12 @@ def test_packages_do_nothing_on_import(package: str) -> None:
         assert all(isinstance(item, ast.Expr) and isinstance(item.value, ast.Constant) for item in body), name_of(path)
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=name_of)
+@pytest.mark.parametrize("path", [path for path in SOURCES if path.parent.name != "bench"], ids=name_of)
 def test_tfx_is_imported_without_the_cloud(path: Path) -> None:
-    """`tfx.v1` brings the client of Google's AI platform along: a third of the time that all imports of a run take."""
+    """`tfx.v1` brings the client of Google's AI platform along: a third of the time that all imports of a run take.
+
+    What `bench` measures against is as TFX's templates have it.
+    """
     taken = [name for name in imports(path) if f"{name}.".startswith(("tfx.v1.", "tfx.extensions."))]
     names = [
         alias.name

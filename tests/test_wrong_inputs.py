@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import wave
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -116,6 +117,30 @@ def test_data_without_their_schema(library: Path) -> None:
     code, errors = genre("run", "--data", library, cwd=library)
     assert code == 1
     assert "schema.pbtxt is missing" in errors
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "told"),
+    [
+        ("library.json", lambda text: text[:-20], "Invalid JSON"),
+        ("library.json", lambda text: text.replace('"genres"', '"names"'), "genres: missing; names: unknown key"),
+        (
+            "library.json",
+            lambda text: text.replace("22050", '"fast"'),
+            "audio.sample_rate: Input should",
+        ),
+        ("span-1/manifest.json", lambda text: text.replace('"span": 1', '"span": null'), "span: Input should be"),
+    ],
+)
+def test_damaged_library(library: Path, name: str, change: Callable[[str], str], told: str) -> None:
+    text = (library / name).read_text()
+    assert change(text) != text
+    (library / name).write_text(change(text))
+    code, errors = genre("run", "--data", library, cwd=library)
+    assert code == 1
+    assert f"{library / name}: damaged: {told}" in errors
+    assert "ingest the library anew" in errors
+    assert "pydantic" not in errors
 
 
 def test_data_whose_last_ingest_was_not_finished(library: Path) -> None:
