@@ -3,8 +3,8 @@
 A kind's file holds `Options`, the frozen settings that `model.options` may set, and what its family is fitted by:
 
 - `network`, trained from nothing: `build(options, input_shape, classes) -> keras.Model`.
-- `transfer`, a head on a pretrained base, which `Options.weights` names: `build_base(options, input_shape) -> keras.Model`, from a window to an
-  embedding, and `build_head(options, embedding_size, classes) -> keras.Model`.
+- `transfer`, a head on a pretrained base, which `Options.weights` names: `build_base(options, input_shape) ->
+  keras.Model`, from a window to an embedding, and `build_head(options, embedding_size, classes) -> keras.Model`.
 - `classical`, fitted by scikit-learn: `fit(options, train, validation, classes, seed) -> (keras.Model, chosen)`, where
   `chosen` tells the hyper-parameters that the validation clips preferred.
 
