@@ -10,10 +10,10 @@ from bench.music import songs
 from bench.result import Measured
 from bench.setting import Setting
 from bench.timing import Sample, in_this_process, interleave, ratio, walls
+from components.beam import beam_args
 from components.config import AudioConfig, BeamConfig, IngestConfig
 from components.datasets.manifest_csv import Columns, read_csv
 from components.ingest import ingest
-from pipeline.beam import beam_args
 
 _SHARD = 8
 """Clips per shard: a shard is one worker's, and so few clips would else make too few shards to share out evenly."""

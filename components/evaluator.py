@@ -24,8 +24,9 @@ from tfx.types import artifact_utils, standard_artifacts
 from tfx.utils import io_utils, path_utils
 from tfx_bsl.arrow import table_util
 
+from components.beam import beam_args
 from components.champion import VERSION_PROPERTY
-from components.config import GateConfig
+from components.config import BeamConfig, GateConfig
 from components.evaluation import judge, predictions, write_predictions
 from components.model_card import read_card
 
@@ -38,7 +39,6 @@ _SCHEMA = pa.schema(
     [("track_id", pa.string()), ("genre", pa.string())]
     + [(name, pa.list_(pa.float64())) for name in ("candidate", "champion")]
 )
-_IN_PROCESS = PipelineOptions(["--runner=DirectRunner", "--direct_running_mode=in_memory", "--allow_unsafe_triggers"])
 _BATCH = 16
 _MODELS = ("candidate", "champion")
 
@@ -199,7 +199,8 @@ def why_incomparable(champion: str, candidate: str) -> str:
 def _write_tfma(table: pd.DataFrame, models: list[str], output: str) -> None:
     config = tfma_config(models)
     batch = table_util.CanonicalizeRecordBatch(pa.RecordBatch.from_pandas(table[["genre", "label", *models]]))
-    with beam.Pipeline(options=_IN_PROCESS) as pipeline:
+    options = PipelineOptions(beam_args(BeamConfig(mode="in_memory")))  # a batch of numbers, not of audio
+    with beam.Pipeline(options=options) as pipeline:
         _ = (
             pipeline
             | beam.Create([batch])

@@ -12,6 +12,7 @@ from tfx.orchestration.metadata import sqlite_metadata_connection_config
 from tfx.orchestration.pipeline import Pipeline
 from tfx.proto import example_gen_pb2, trainer_pb2, transform_pb2
 
+from components.beam import beam_args
 from components.champion import Champion
 from components.config import FeatureConfig
 from components.data_gate import DataGate
@@ -23,7 +24,6 @@ from components.pusher import StorePusher
 from components.reporter import Reporter
 from components.transform import Transform
 from models.registry import kind_of, weights_digest
-from pipeline.beam import beam_args
 from pipeline.config import PipelineConfig
 from pipeline.digest import source_digest
 from pipeline.workspace import Workspace

@@ -24,8 +24,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from components.beam import beam_args
 from components.config import AudioConfig, BeamConfig
-from pipeline.beam import beam_args
 
 if TYPE_CHECKING:
     from tfx.orchestration.pipeline import Pipeline

@@ -39,9 +39,9 @@ def transform(tmp_path_factory: pytest.TempPathFactory) -> Transform:
     import tensorflow_transform.beam as tft_beam
     from apache_beam.options.pipeline_options import PipelineOptions
 
+    from components.beam import beam_args
     from components.config import BeamConfig
     from components.preprocessing import AUDIO, GENRE, preprocessing_fn
-    from pipeline.beam import beam_args
 
     def run(features: "FeatureConfig", wavs: list[bytes], genres: list[bytes]) -> tuple[list[dict[str, Any]], str]:
         directory = tmp_path_factory.mktemp("transform")

@@ -113,7 +113,7 @@ def _ingest(
     config_file: Path | None,
     overrides: tuple[str, ...],
 ) -> None:
-    from pipeline.beam import beam_args
+    from components.beam import beam_args
     from pipeline.config import load_config
     from pipeline.console import output_to
     from pipeline.imports import large_imports

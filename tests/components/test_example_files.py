@@ -10,11 +10,11 @@ import tensorflow as tf
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.testing.util import assert_that, equal_to
 
+from components.beam import beam_args
 from components.config import BeamConfig
 from components.errors import UserError
 from components.example_files import FileStep, make_files, plan_split
 from components.records import read_records, write_record
-from pipeline.beam import beam_args
 
 RECORDS = [bytes([number]) * 3000 for number in range(20)]
 

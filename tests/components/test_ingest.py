@@ -22,6 +22,7 @@ from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 
 from components.audio import decode_clip, encode_wav
+from components.beam import beam_args
 from components.config import AudioConfig, BeamConfig, IngestConfig, SplitConfig
 from components.datasets.folder import read_folder
 from components.datasets.track import Track
@@ -30,7 +31,6 @@ from components.ingest import ingest
 from components.inputs import hashed_split
 from components.library import SPLITS, complete_spans, read_library, read_manifest
 from components.records import encode_example, read_records, write_record
-from pipeline.beam import beam_args
 from pipeline.cli import cli
 
 RATE = 4000

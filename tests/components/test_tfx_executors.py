@@ -19,11 +19,11 @@ from tfx.utils import io_utils, proto_utils
 
 from components import example_gen, transform
 from components.audio import encode_wav
+from components.beam import beam_args
 from components.config import AudioConfig, BeamConfig, FeatureConfig, MelConfig, Representation
 from components.errors import UserError
 from components.preprocessing import FEATURE, LABEL
 from components.records import encode_example, write_record
-from pipeline.beam import beam_args
 
 AUDIO = AudioConfig(sample_rate=8000, clip_seconds=0.5)
 GENRES = ("Folk", "Rock")

@@ -1,4 +1,4 @@
-"""Options of the Beam steps on this machine."""
+"""Options of the Beam steps: on this machine, unless the settings name another runner."""
 
 from components.config import BeamConfig
 
@@ -7,8 +7,9 @@ def beam_args(config: BeamConfig, *, tfx_workers: bool = False) -> list[str]:
     """Command-line options for a Beam pipeline, such as `beam_pipeline_args` of a TFX pipeline.
 
     Args:
-      tfx_workers: the steps use TFX, so that worker processes must import it before anything else: tfx puts a
-        stand-in for a part of tfx_bsl in place, without which tensorflow_data_validation cannot be imported.
+      tfx_workers: the steps use TFX, so that workers in other processes, of whatever runner, must import it before
+        anything else: tfx puts a stand-in for a part of tfx_bsl in place, without which tensorflow_data_validation
+        cannot be imported. Workers that are threads of this process do not look at it.
     """
     workers = 1 if config.mode == "in_memory" else config.workers  # with more, Beam warns that there will be one
     args = [
@@ -18,6 +19,6 @@ def beam_args(config: BeamConfig, *, tfx_workers: bool = False) -> list[str]:
         f"--direct_running_mode={config.mode}",
         f"--direct_num_workers={workers}",
     ]
-    if tfx_workers and config.mode == "multi_processing":
+    if tfx_workers:
         args.append("--beam_plugins=tfx")
     return [*args, *config.options]
