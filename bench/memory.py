@@ -25,7 +25,7 @@ def _peaks(setting: Setting, clips: int) -> Sample:
     with setting.workplace() as fresh:
         data = fresh / "data"
         samples = [setting.ingest(setting.library(clips=clips), data)]
-        for nodes in (("ImportExampleGen",), ("ImportSchemaGen", "Transform")):
+        for nodes in (("ImportExampleGen",), ("ImportExampleGen", "ImportSchemaGen", "Transform")):
             job = NodesJob(data=str(data), workspace=str(fresh / "workspace"), settings=setting.settings, nodes=nodes)
             samples.append(run_nodes(job, fresh / "nodes.log"))
     peaks = {step: float(sample.peak_bytes) for step, sample in zip(STEPS, samples, strict=True)}

@@ -31,10 +31,9 @@ class NodesJob(Section):
     workspace: str
     settings: tuple[str, ...]
     nodes: tuple[str, ...] | None = None
-    """In this order; None: all. Those before them must have run in an earlier process of the same workspace and run."""
-    run_id: str = "bench"
-    cached: bool = False
-    """Whether nodes may be taken from an earlier run."""
+    """In order, with all that they need; None: all. What an earlier process made in the workspace is not made again."""
+    fresh: tuple[str, ...] = ()
+    """Nodes that are run even so."""
     pure: bool = False
     """Then also read, decode and transform what Transform read, with neither Beam nor anything written."""
 
@@ -82,16 +81,23 @@ def _main(job: NodesJob, out: Path) -> None:
     create: Callable[[NodesJob], tfx.dsl.Pipeline] = {"ours": _ours, "stock": _stock}[job.dag]
     pipeline = create(job)
     from pipeline.local import compile_pipeline, run_local
+    from pipeline.node_state import NodeState
 
-    ir = compile_pipeline(pipeline, job.run_id)
+    ir = compile_pipeline(pipeline, f"bench-{time.time_ns()}")  # within one run, TFX runs no node twice
     figures = {"imports": time.monotonic() - start}
     by_name = {node.pipeline_node.node_info.id: node for node in list(ir.nodes)}
     del ir.nodes[:]
     for name in job.nodes or by_name:
         node = by_name[name]
-        node.pipeline_node.execution_options.caching_options.enable_cache = job.cached
+        node.pipeline_node.execution_options.caching_options.enable_cache = name not in job.fresh
         ir.nodes.append(node)
-    artifacts = run_local(pipeline, ir, lambda state: figures.__setitem__(state.node, state.seconds))
+
+    def observe(state: NodeState) -> None:
+        figures[state.node] = state.seconds
+        if state.state == "cached" and state.node in job.fresh:
+            raise RuntimeError(f"{state.node} was to be measured, but was taken from an earlier run")
+
+    artifacts = run_local(pipeline, ir, observe)
     for name, outputs in artifacts.items():
         figures |= {f"{name}.{output}": tree_bytes(Path(made.uri)) for output, made in outputs.items()}
     if job.pure:

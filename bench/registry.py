@@ -92,7 +92,7 @@ BENCHMARKS = {
     ),
     "training_input": Benchmark(
         "the Trainer's batches: ours, and gzipped lists of floats",
-        clips=192,
+        clips=96,
         minutes=1.5,
         targets={
             "first": at_least("an epoch's batches, files read, against stock records", 5, "x faster"),

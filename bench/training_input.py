@@ -27,6 +27,8 @@ from models.devices import precision_policy
 from models.windows import window_shape
 from pipeline.config import load_config
 
+_COPIES = 8
+"""How often each file is read: an epoch of so few clips would be over before its graph is made."""
 _STEPS = 20
 """Training steps by which a device's pace is told."""
 
@@ -108,7 +110,7 @@ def stock_batches(
 
 
 def _transformed(setting: Setting, work: Path) -> tuple[FeatureConfig, list[str]]:
-    """What Transform made of the songs, and the files of its train split."""
+    """What Transform made of the songs, and the files of its train split, _COPIES times."""
     setting.ingest(setting.library(), work / "data")
     workspace = work / "workspace"
     job = NodesJob(data=str(work / "data"), workspace=str(workspace), settings=setting.settings, nodes=PREPARATION)
@@ -117,7 +119,7 @@ def _transformed(setting: Setting, work: Path) -> tuple[FeatureConfig, list[str]
     genres = read_library(work / "data").genres
     features = FeatureConfig(representation="log_mel", genres=genres, audio=config.audio, mel=config.mel)
     found = workspace.glob("artifacts/Transform/transformed_examples/*/Split-train/*")
-    return features, sorted(os.fspath(file) for file in found)
+    return features, sorted(os.fspath(file) for file in found) * _COPIES
 
 
 def _exhaust(batches: tf.data.Dataset) -> None:

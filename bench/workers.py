@@ -15,16 +15,14 @@ def measure(setting: Setting) -> Measured:
     with setting.workplace() as work:
         data = work / "data"
         setting.ingest(table, data)
-        _nodes(setting, work, data, ("ImportExampleGen", "ImportSchemaGen"), 1)
+        _transform(setting, work, data, 1)  # ExampleGen is then done
 
         def ingest(workers: int) -> Sample:
             with setting.workplace() as fresh:
                 return setting.ingest(table, fresh / "data", *_workers(workers))
 
         sides = {f"ingest, {count}": partial(ingest, count) for count in (1, 2)}
-        sides |= {
-            f"Transform, {count}": partial(_nodes, setting, work, data, ("Transform",), count) for count in (1, 2)
-        }
+        sides |= {f"Transform, {count}": partial(_transform, setting, work, data, count) for count in (1, 2)}
         samples = interleave(sides, setting.repeats, setting.tell)
     return Measured(
         samples,
@@ -42,11 +40,12 @@ def _workers(count: int) -> tuple[str, ...]:
     return ("beam.mode=multi_processing", f"beam.workers={count}")
 
 
-def _nodes(setting: Setting, work: Path, data: Path, nodes: tuple[str, ...], workers: int) -> Sample:
+def _transform(setting: Setting, work: Path, data: Path, workers: int) -> Sample:
     job = NodesJob(
         data=str(data),
         workspace=str(work / "workspace"),
         settings=(*setting.settings, *_workers(workers)),
-        nodes=nodes,
+        nodes=("ImportExampleGen", "ImportSchemaGen", "Transform"),
+        fresh=("Transform",),
     )
     return run_nodes(job, work / "nodes.log")

@@ -13,7 +13,7 @@ _DIRECTORY = click.Path(file_okay=False, path_type=Path)
 @click.option("--list", "listing", is_flag=True, help="Say what there is to measure, and measure nothing.")
 @click.option("--clips", type=click.IntRange(min=12), help="Songs to measure with; else, as many as --list says.")
 @click.option("--repeats", type=click.IntRange(min=1), help="How often each side is measured; else, as --list says.")
-@click.option("--seconds", type=float, default=30.0, show_default=True, help="Length of a song.")
+@click.option("--seconds", type=click.FloatRange(min=2.0), default=30.0, show_default=True, help="Length of a song.")
 @click.option(
     "--scratch",
     type=_DIRECTORY,
