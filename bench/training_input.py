@@ -100,7 +100,8 @@ def stock_batches(
     def prepare(examples: dict[str, tf.Tensor], draw: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         draw = tf.bitcast(draw, tf.int32)
         windows = spec_augment(random_windows(examples[FEATURE], window, draw), config.augment, draw)
-        return mixup(windows, tf.one_hot(examples[LABEL], classes), config.augment.mixup, draw)
+        targets = tf.one_hot(examples[LABEL], classes)
+        return mixup(windows, targets, config.augment.mixup, draw) if config.augment.mixup else (windows, targets)
 
     records = tf.data.TFRecordDataset(files, "GZIP").shuffle(min(clips, 2048)).batch(config.batch_size)
     parsed = records.map(lambda batch: tf.io.parse_example(batch, spec), num_parallel_calls=tf.data.AUTOTUNE)

@@ -32,9 +32,9 @@ def test_the_template_s_mel_is_librosa_s_htk_mel() -> None:
             norm=None,
             fmin=20.0,
         )
-        # TensorFlow ignores the bin of 0 Hz and pads the end, to which librosa has no equal.
+        # TensorFlow's triangles are straight in mel, librosa's in hertz; and it pads the end, which librosa does not.
         expected = np.log(power.T + 1e-6)
-        np.testing.assert_allclose(found[: len(expected)], expected, atol=0.02)
+        np.testing.assert_allclose(found[: len(expected)], expected, atol=0.05)
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, FeatureConfi
 def test_stock_batches_hold_the_same_clips_as_ours(records: tuple[str, FeatureConfig, np.ndarray], tmp_path) -> None:
     file, features, stored = records
     floats = write_float_records([file], features, tmp_path / "stock.gz")
-    plain = TrainConfig(batch_size=4, augment=AugmentConfig(frequency_masks=0, time_masks=0, mixup=1e-9))
+    plain = TrainConfig(batch_size=4, augment=AugmentConfig(frequency_masks=0, time_masks=0, mixup=0.0))
     frames = feature_shape(features)[0]
     batches = list(stock_batches([floats], features, frames, plain, len(stored)))
     assert [len(windows) for windows, _ in batches] == [4, 2]

@@ -26,7 +26,7 @@ def test_names_are_taken_in_the_registry_s_order() -> None:
 
 
 def test_an_unknown_name_is_told_with_those_that_there_are() -> None:
-    with pytest.raises(UserError, match="transfrom: no such benchmark.*transform"):
+    with pytest.raises(UserError, match=r"transfrom: no such benchmark.*transform"):
         choose(("transfrom",))
 
 
