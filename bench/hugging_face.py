@@ -1,10 +1,10 @@
 """Hugging Face's way: `datasets.map` with a feature extractor of `transformers`, in as many processes as cores.
 
-`python -m bench.hugging_face TABLE OUT SECONDS` writes the data set's Arrow files. Neither library is among this
-project's own, so this is measured only where they are installed besides.
+`python -m bench.hugging_face TABLE OUT SECONDS` writes the data set's Arrow files. `datasets` asks for a newer pyarrow
+than TFX takes, so this runs in an environment of its own, with datasets, transformers, librosa, soundfile, soxr and
+pydantic, whose Python $GENRE_HUGGING_FACE_PYTHON names.
 """
 
-import importlib.util
 import os
 import sys
 from pathlib import Path
@@ -13,13 +13,6 @@ import librosa
 
 from bench.music import songs
 from components.config import AudioConfig, MelConfig
-
-NEEDED = ("datasets", "transformers")
-
-
-def missing() -> list[str]:
-    """Which of the libraries are not installed."""
-    return [name for name in NEEDED if importlib.util.find_spec(name) is None]
 
 
 def _main(table: Path, directory: Path, seconds: float) -> None:

@@ -54,7 +54,9 @@ def library(scratch: Path, clips: int, seconds: float, splits: tuple[str, ...] =
       UserError: fewer than FEWEST clips, of which there would not be two genres in every split.
     """
     if clips < FEWEST:
-        raise UserError(f"--clips {clips}: give at least {FEWEST}, two genres of {ARTISTS} artists.")
+        raise UserError(
+            f"{clips} songs are too few: give --clips such that there are {FEWEST}, two genres of {ARTISTS} artists."
+        )
     root = scratch / f"music-{seconds:g}s"
     options = LibraryOptions(artists=ARTISTS, songs=1, seconds=_song_seconds(seconds))
     pieces = plan(options)[: min(8, clips // ARTISTS) * ARTISTS]

@@ -1,14 +1,17 @@
 """From MP3 files to what a network trains on: ours, librosa with joblib, and Hugging Face's where it is installed."""
 
+import os
 import sys
 from functools import partial
 from pathlib import Path
 
-from bench import hugging_face
 from bench.nodes import PREPARATION, NodesJob, run_nodes
 from bench.result import Measured
 from bench.setting import Setting
 from bench.timing import Sample, in_new_process, interleave, one_after_another, ratio, walls
+
+HUGGING_FACE_PYTHON = "GENRE_HUGGING_FACE_PYTHON"
+"""Environment variable; see `bench.hugging_face`."""
 
 
 def measure(setting: Setting) -> Measured:
@@ -16,10 +19,10 @@ def measure(setting: Setting) -> Measured:
     table = setting.library()
     sides = {"ours": partial(_ours, setting, table), "joblib": partial(_peer, setting, table, "bench.joblib_librosa")}
     notes = ["Ours are two processes, `genre ingest` and the nodes up to Transform, which also validate and split."]
-    if missing := hugging_face.missing():
-        notes.append(f"Hugging Face's way was not measured: no {' and '.join(missing)} installed here.")
+    if python := os.environ.get(HUGGING_FACE_PYTHON):
+        sides["hugging face"] = partial(_peer, setting, table, "bench.hugging_face", python)
     else:
-        sides["hugging face"] = partial(_peer, setting, table, "bench.hugging_face")
+        notes.append(f"Hugging Face's way was not measured: ${HUGGING_FACE_PYTHON} names no Python that has it.")
     samples = interleave(sides, setting.repeats, setting.tell)
     mine = walls(samples["ours"])
     return Measured(
@@ -35,8 +38,8 @@ def _ours(setting: Setting, table: Path) -> Sample:
         return one_after_another(ingested, run_nodes(job, fresh / "nodes.log"))
 
 
-def _peer(setting: Setting, table: Path, module: str) -> Sample:
+def _peer(setting: Setting, table: Path, module: str, python: str = sys.executable) -> Sample:
     with setting.workplace() as fresh:
         (fresh / "out").mkdir()
-        words = (sys.executable, "-m", module, table, fresh / "out", setting.seconds)
+        words = (python, "-m", module, table, fresh / "out", setting.seconds)
         return in_new_process([str(word) for word in words], fresh / "peer.log")

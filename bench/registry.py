@@ -82,7 +82,7 @@ BENCHMARKS = {
         },
     ),
     "preparation": Benchmark(
-        "MP3 files to features, whole processes: ours, librosa with joblib, Hugging Face's where installed",
+        "MP3 files to features, whole processes: ours, librosa with joblib, Hugging Face's where there is one",
         clips=500,
         minutes=6,
         targets={
@@ -144,6 +144,17 @@ BENCHMARKS = {
         clips=192,
         minutes=4,
         targets={"evaluation": at_most("evaluation, against Transform of as many clips", 2, "x the time")},
+    ),
+    "scale": Benchmark(
+        "every node with a fiftieth, a fifth and all of the clips, against a linear cost model",
+        clips=5000,
+        minutes=30,
+        repeats=1,
+        by_name_only=True,
+        targets={
+            step: stated(f"{step}: measured, against the line through the two smaller sizes", "x the time")
+            for step in ("ingest", "ImportExampleGen", "StatisticsGen", "Transform", "Trainer", "GateEvaluator")
+        },
     ),
 }
 
