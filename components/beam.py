@@ -21,4 +21,8 @@ def beam_args(config: BeamConfig, *, tfx_workers: bool = False) -> list[str]:
     ]
     if tfx_workers:
         args.append("--beam_plugins=tfx")
+        if not any(option.startswith("--runner") for option in config.options):
+            # Workers on this machine have what we have. Without an image TFX would pack all of itself up for them,
+            # in every node: seconds for a package that nobody opens.
+            args.append("--sdk_container_image=none")
     return [*args, *config.options]

@@ -1,7 +1,14 @@
 """Options of the Beam steps, as Beam itself reads them."""
 
 import pytest
-from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, SetupOptions, StandardOptions
+from apache_beam.options.pipeline_options import (
+    DirectOptions,
+    PipelineOptions,
+    SetupOptions,
+    StandardOptions,
+    WorkerOptions,
+)
+from tfx.utils import dependency_utils
 
 from components.beam import beam_args
 from components.config import BeamConfig
@@ -32,3 +39,13 @@ def test_further_options_have_the_last_word() -> None:
 def test_workers_of_every_runner_import_tfx_first(mode: str, further: tuple[str, ...]) -> None:
     options = PipelineOptions(beam_args(BeamConfig(mode=mode, options=further), tfx_workers=True))
     assert options.view_as(SetupOptions).beam_plugins == ["tfx"]
+
+
+def test_tfx_packs_itself_up_for_no_worker_of_this_machine() -> None:
+    args = beam_args(BeamConfig(), tfx_workers=True)
+    assert dependency_utils.make_beam_dependency_flags(args) == args
+
+
+def test_other_runners_are_not_told_of_an_image() -> None:
+    args = beam_args(BeamConfig(options=("--runner=FlinkRunner",)), tfx_workers=True)
+    assert PipelineOptions(args).view_as(WorkerOptions).sdk_container_image is None
