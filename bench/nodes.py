@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from bench.timing import Sample, in_new_process
 from components.config import Section
+from pipeline.imports import large_imports
+from pipeline.node_state import NodeState
 
 if TYPE_CHECKING:
     from tfx import v1 as tfx
@@ -79,9 +81,9 @@ def _stock(job: NodesJob) -> "tfx.dsl.Pipeline":
 def _main(job: NodesJob, out: Path) -> None:
     start = time.monotonic()
     create: Callable[[NodesJob], tfx.dsl.Pipeline] = {"ours": _ours, "stock": _stock}[job.dag]
-    pipeline = create(job)
-    from pipeline.local import compile_pipeline, run_local
-    from pipeline.node_state import NodeState
+    with large_imports():  # as `genre run` does it
+        pipeline = create(job)
+        from pipeline.local import compile_pipeline, run_local
 
     ir = compile_pipeline(pipeline, f"bench-{time.time_ns()}")  # within one run, TFX runs no node twice
     figures = {"imports": time.monotonic() - start}

@@ -7,7 +7,11 @@ from bench.result import Measured
 from bench.setting import Setting
 from bench.timing import difference, in_new_process, interleave, walls
 
-_IMPORTS = "import pipeline.create, pipeline.local"
+_IMPORTS = """
+from pipeline.imports import large_imports
+with large_imports():
+    import pipeline.create, pipeline.local
+"""
 
 
 def measure(setting: Setting) -> Measured:
