@@ -208,7 +208,7 @@ def rms(samples: tf.Tensor, mel: MelConfig) -> tf.Tensor:
     def of_frames(frames: tf.Tensor) -> tf.Tensor:
         return tf.sqrt(tf.reduce_mean(tf.square(frames), axis=-1, keepdims=True))
 
-    return map_frames(samples[tf.newaxis], mel, of_frames)[0]
+    return map_frames(samples[tf.newaxis], mel, 1, of_frames)[0]
 
 
 def zero_crossing_rate(samples: tf.Tensor, mel: MelConfig) -> tf.Tensor:
@@ -220,7 +220,7 @@ def zero_crossing_rate(samples: tf.Tensor, mel: MelConfig) -> tf.Tensor:
     def of_frames(frames: tf.Tensor) -> tf.Tensor:
         return tf.reduce_mean(frames, axis=-1, keepdims=True) - frames[:, :1] / mel.n_fft  # its first is not inside
 
-    return map_frames(changes[tf.newaxis], mel, of_frames)[0]
+    return map_frames(changes[tf.newaxis], mel, 1, of_frames)[0]
 
 
 def power_spectrogram(samples: tf.Tensor, mel: MelConfig) -> tf.Tensor:
@@ -230,7 +230,7 @@ def power_spectrogram(samples: tf.Tensor, mel: MelConfig) -> tf.Tensor:
         # Half of a contrast may be a single bin 100 dB below the loudest, which the noise of a float32 FFT reaches.
         return tf.cast(frame_power(tf.cast(frames, tf.float64)), tf.float32)
 
-    return map_frames(samples[tf.newaxis], mel, of_frames)[0]
+    return map_frames(samples[tf.newaxis], mel, mel.n_fft // 2 + 1, of_frames)[0]
 
 
 def frame_rows(samples: tf.Tensor, audio: AudioConfig, mel: MelConfig) -> tf.Tensor:

@@ -51,7 +51,7 @@ def _frames(signal: tf.Tensor, mel: MelConfig) -> tf.Tensor:
     return tf.concat([hops[first : first + count] for first in range(overlap)], axis=-1)
 
 
-def map_frames(signal: tf.Tensor, mel: MelConfig, measure: Callable[[tf.Tensor], tf.Tensor]) -> tf.Tensor:
+def map_frames(signal: tf.Tensor, mel: MelConfig, columns: int, measure: Callable[[tf.Tensor], tf.Tensor]) -> tf.Tensor:
     """What is measured of the overlapping frames of every signal; first and last half over zeros, as librosa cuts them.
 
     The frames of a long signal would be many times its size. A handful at a time never leaves the cache; and as it is
@@ -59,7 +59,7 @@ def map_frames(signal: tf.Tensor, mel: MelConfig, measure: Callable[[tf.Tensor],
 
     Args:
       signal: [batch, samples], of a fixed number of samples.
-      measure: [n, n_fft] -> [n, columns], frame by frame.
+      measure: [n, n_fft] -> [n, columns] of the same type, frame by frame.
 
     Returns:
       [batch, frames, columns], frames as by `frame_count` (`librosa.stft(center=True, pad_mode="constant")`).
@@ -76,11 +76,10 @@ def map_frames(signal: tf.Tensor, mel: MelConfig, measure: Callable[[tf.Tensor],
         begin = [number // chunks, number % chunks * stride]
         return measure(_frames(tf.reshape(tf.slice(padded, begin, [1, length]), [length]), mel))
 
-    outcome = measure_chunk(0)
     numbers = tf.range(tf.shape(signal)[0] * chunks)
-    spec = tf.TensorSpec(outcome.shape, outcome.dtype)
+    spec = tf.TensorSpec([per_chunk, columns], signal.dtype)
     measured = tf.map_fn(measure_chunk, numbers, parallel_iterations=1, fn_output_signature=spec)
-    return tf.reshape(measured, [-1, chunks * per_chunk, outcome.shape[-1]])[:, :frames]
+    return tf.reshape(measured, [-1, chunks * per_chunk, columns])[:, :frames]
 
 
 def frame_power(frames: tf.Tensor) -> tf.Tensor:
@@ -126,7 +125,7 @@ def mel_power(waveform: tf.Tensor, audio: AudioConfig, mel: MelConfig) -> tf.Ten
       float32 [batch, frames, n_mels], frames as by `frame_count`.
     """
     bank = mel_filter_bank(audio, mel)
-    return map_frames(waveform, mel, lambda frames: sum_bands(frame_power(frames), bank))
+    return map_frames(waveform, mel, mel.n_mels, lambda frames: sum_bands(frame_power(frames), bank))
 
 
 def decibels(power: tf.Tensor) -> tf.Tensor:
