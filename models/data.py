@@ -9,12 +9,13 @@ import tensorflow as tf
 
 from components.config import FeatureConfig
 from components.errors import UserError
-from components.features import from_bytes, network_input
+from components.features import feature_shape, from_bytes, network_input, stored_dtype
 from components.preprocessing import FEATURE, LABEL
 from models.config import AugmentConfig, TrainConfig
 from models.windows import window_starts
 
 SHUFFLE_CLIPS = 2048
+PARSED_CLIPS = 64
 
 
 @dataclass(frozen=True)
@@ -38,18 +39,18 @@ def read_clips(files: Sequence[str], features: FeatureConfig) -> Clips:
     """
     records = sorted(tf.data.TFRecordDataset(sorted(files), "GZIP", num_parallel_reads=2).as_numpy_iterator())
     spec = {FEATURE: tf.io.FixedLenFeature([], tf.string), LABEL: tf.io.FixedLenFeature([], tf.int64)}
-    labels = tf.io.parse_example(records, {LABEL: spec[LABEL]})[LABEL].numpy()
+    # Parsed once, not at every epoch, and in place.
+    entries = np.empty((len(records), *feature_shape(features)), stored_dtype(features).as_numpy_dtype)
+    labels = np.empty(len(records), np.int64)
+    for start in range(0, len(records), PARSED_CLIPS):
+        part = slice(start, start + PARSED_CLIPS)
+        examples = tf.io.parse_example(records[part], spec)
+        entries[part], labels[part] = from_bytes(examples[FEATURE], features), examples[LABEL]
     if (labels < 0).any():
         raise UserError(
             f"{(labels < 0).sum()} clips are of a genre that is not the library's: ingest the library again"
         )
-
-    def parse(record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        example = tf.io.parse_single_example(record, spec)
-        return from_bytes(example[FEATURE][tf.newaxis], features)[0], example[LABEL]
-
-    dataset = tf.data.Dataset.from_tensor_slices(records).map(parse, num_parallel_calls=tf.data.AUTOTUNE)
-    return Clips(dataset, labels)
+    return Clips(tf.data.Dataset.from_tensor_slices((entries, labels)), labels)
 
 
 def class_weights(labels: np.ndarray, classes: int) -> np.ndarray:
@@ -135,11 +136,14 @@ def training_batches(clips: Clips, features: FeatureConfig, window: int, config:
 
     def prepare(stored: tf.Tensor, labels: tf.Tensor, draw: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         draw = tf.bitcast(draw, tf.int32)  # int64 -> two int32: a seed of its own for every batch
-        values = network_input(stored, features)
+        whole = features.representation == "waveform"  # its level is that of the whole clip
+        values = network_input(stored, features) if whole else stored
         if augment.time_shift:
             values = random_windows(values, window, draw + tf.constant([0, 3]))
         else:
             values = values[:, :window]
+        if not whole:
+            values = network_input(values, features)
         if features.representation == "log_mel":
             values = spec_augment(values, augment, draw)
         targets = tf.one_hot(labels, classes)
