@@ -60,14 +60,14 @@ def tree_bytes(directory: Path) -> int:
 
 def _ours(job: NodesJob) -> "tfx.dsl.Pipeline":
     from pipeline.config import load_config
-    from pipeline.create import create_pipeline
+    from pipeline.local import create_local
     from pipeline.preflight import check
 
     places = (f'data="{job.data}"', f'workspace="{job.workspace}"')
     config = load_config(None, (*places, *job.settings))
     inputs = check(config)
-    inputs.workspace.root.mkdir(parents=True, exist_ok=True)
-    return create_pipeline(config, inputs.library, inputs.manifest, str(inputs.data), inputs.workspace)
+    inputs.workspace.local.mkdir(parents=True, exist_ok=True)
+    return create_local(config, inputs)
 
 
 def _stock(job: NodesJob) -> "tfx.dsl.Pipeline":

@@ -19,16 +19,16 @@ VERSION_PROPERTY = "version"
 def Champion(  # noqa: N802 (the name of a node)
     champion: OutputArtifact[standard_artifacts.Model],
     store: Parameter[str],
-    version: Parameter[int],
+    version: Parameter[str],
 ) -> None:
     """Copies version `version` of the model store, so that a later clean-up of the store leaves the account intact.
 
     Args:
-      champion: the model; left empty when `version` is 0, before there is any champion.
+      champion: the model; left empty before there is any champion.
       store: root of the model store.
-      version: which version, explicitly, never "the latest"; 0 for none.
+      version: number of the version, explicitly, never "the latest"; 0 for none. Text, as nodes tell it each other.
     """
-    champion.set_int_custom_property(VERSION_PROPERTY, version)
-    if version:
-        source = version_dir(epath.Path(store), version)
+    champion.set_int_custom_property(VERSION_PROPERTY, int(version))
+    if int(version):
+        source = version_dir(epath.Path(store), int(version))
         io_utils.copy_dir(str(source), path_utils.serving_model_dir(champion.uri))

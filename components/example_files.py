@@ -8,7 +8,8 @@ TFX's only format, has blocks for that, which every reader of gzip takes.
 import os
 import uuid
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import apache_beam as beam
@@ -48,6 +49,20 @@ def plan_split(pattern: str, directory: str, prefix: str) -> list[FileStep]:
         FileStep(source, os.path.join(directory, f"{prefix}-{number:05d}-of-{len(sources):05d}.gz"))
         for number, source in enumerate(sources)
     ]
+
+
+@contextmanager
+def scratch_in(artifact: str) -> Iterator[str]:
+    """A directory in an artifact's own, removed at the end: on the artifact's file system, so that renaming is enough.
+
+    TFX's directory for such things may lie on another one, as it does in Kubeflow Pipelines.
+    """
+    directory = os.path.join(artifact, ".scratch")
+    fileio.makedirs(directory)
+    try:
+        yield directory
+    finally:
+        fileio.rmtree(directory)
 
 
 class _MakeFile(beam.DoFn):

@@ -1,4 +1,4 @@
-"""The ingested library on disk: its layout, and how to read it. Written by `components.ingest` alone.
+"""The ingested library on disk or in a bucket: its layout, and how to read it. Written by `components.ingest` alone.
 
 <root>/library.json            what holds for every span: the genres in order, the audio format
 <root>/schema.pbtxt            the reviewed schema, with this library's genres as the domain of `genre`
@@ -11,8 +11,8 @@
 """
 
 import re
-from pathlib import Path
 
+from etils import epath
 from pydantic import ValidationError
 
 from components.config import AudioConfig, Section, problems
@@ -48,18 +48,18 @@ class Manifest(Section):
     rejects: dict[str, int]
 
 
-def span_dir(root: Path, span: int) -> Path:
+def span_dir(root: epath.Path, span: int) -> epath.Path:
     """Directory of span `span` under the library `root`."""
     return root / f"span-{span}"
 
 
-def complete_spans(root: Path) -> list[int]:
+def complete_spans(root: epath.Path) -> list[int]:
     """Numbers of the spans of `root` that were written to the end, ascending."""
     found = (re.fullmatch(r"span-(\d+)", path.name) for path in root.glob("span-*"))
     return sorted(int(m[1]) for m in found if m and (root / m[0] / "manifest.json").is_file())
 
 
-def _read(path: Path, section: type[Section]) -> Section:
+def _read(path: epath.Path, section: type[Section]) -> Section:
     try:
         return section.model_validate_json(path.read_bytes())
     except OSError as error:
@@ -71,7 +71,7 @@ def _read(path: Path, section: type[Section]) -> Section:
         ) from error
 
 
-def read_library(root: Path) -> Library:
+def read_library(root: epath.Path) -> Library:
     """The library at `root`.
 
     Raises:
@@ -86,7 +86,7 @@ def read_library(root: Path) -> Library:
     return _read(root / "library.json", Library)
 
 
-def read_manifest(root: Path, span: int) -> Manifest:
+def read_manifest(root: epath.Path, span: int) -> Manifest:
     """The manifest of span `span` of the library at `root`.
 
     Raises:

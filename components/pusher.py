@@ -8,7 +8,8 @@ from tfx.components.pusher import executor as pusher_executor
 from tfx.dsl.components.base import base_component, executor_spec
 from tfx.types import artifact_utils, component_spec, standard_artifacts
 
-from components.model_store import Lineage, publish, version_dir
+from components.errors import UserError
+from components.model_store import Lineage, champion_of, publish, version_dir
 
 
 class StorePusherSpec(component_spec.ComponentSpec):
@@ -36,7 +37,11 @@ class Executor(pusher_executor.Executor):
         output_dict: dict[str, list[types.Artifact]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """Publishes a blessed model; marks `pushed_model` with the version, or as not pushed."""
+        """Publishes a blessed model; marks `pushed_model` with the version, or as not pushed.
+
+        Raises:
+          UserError: another run has pushed since this one began: the model was judged against a former champion.
+        """
         self._log_startup(input_dict, output_dict, exec_properties)
         pushed = artifact_utils.get_single_instance(output_dict["pushed_model"])
         if not self.CheckBlessing(input_dict):
@@ -44,6 +49,13 @@ class Executor(pusher_executor.Executor):
             return
         store = epath.Path(exec_properties["store"])
         lineage = Lineage.model_validate_json(exec_properties["lineage"])
+        champion = champion_of(store, lineage.candidate)
+        if champion != lineage.parent:
+            raise UserError(
+                f"{store}: version {champion} is served by now, but the candidate was judged against "
+                f"{f'version {lineage.parent}' if lineage.parent else 'none'}. Run again: it is judged against the new "
+                "champion, and nothing else needs to be done twice."
+            )
         version = publish(store, epath.Path(self.GetModelPath(input_dict)), lineage)
         self._MarkPushed(pushed, str(version_dir(store, version)), str(version))
 
@@ -54,23 +66,21 @@ class StorePusher(base_component.BaseComponent):
     SPEC_CLASS = StorePusherSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
 
-    def __init__(
-        self, model: types.BaseChannel, model_blessing: types.BaseChannel, store: str, lineage: Lineage
-    ) -> None:
+    def __init__(self, model: types.BaseChannel, model_blessing: types.BaseChannel, store: str, lineage: str) -> None:
         """Wires the node.
 
         Args:
           model: the candidate.
           model_blessing: the gate's verdict on it.
           store: root of the model store.
-          lineage: where the candidate comes from.
+          lineage: where the candidate comes from, a `Lineage` as JSON.
         """
         super().__init__(
             StorePusherSpec(
                 model=model,
                 model_blessing=model_blessing,
                 store=store,
-                lineage=lineage.model_dump_json(),
+                lineage=lineage,
                 pushed_model=types.Channel(type=standard_artifacts.PushedModel),
             )
         )

@@ -1,9 +1,9 @@
 """The node that writes the report: gathers what the run left, and lets `components.report` render it."""
 
 import csv
+import io
 import json
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
@@ -11,7 +11,7 @@ from etils import epath
 from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
 from tfx.dsl.component.experimental.decorators import component
 from tfx.types import artifact_utils, standard_artifacts
-from tfx.types.artifact import Artifact
+from tfx.types.experimental import simple_artifacts
 from tfx.utils import io_utils
 
 from components.config import FeatureConfig
@@ -21,21 +21,15 @@ from components.evaluator import PREDICTIONS, SPLIT, VERDICT, serving_path
 from components.library import read_manifest, span_dir
 from components.mel import log_mel
 from components.model_card import HISTORY, read_card
+from components.model_store import Lineage
 from components.report import ReportInputs, render_report
 from components.waveform import decode_clips
 
 REPORT = "report.html"
 
 
-class GenreReport(Artifact):
-    """An HTML page about one run."""
-
-    TYPE_NAME = "GenreReport"
-
-
-def _rows(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+def _rows(path: epath.Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"), newline="")))
 
 
 def sample_spectrograms(files: list[str], features: FeatureConfig) -> Iterator[tuple[str, str, np.ndarray, float]]:
@@ -66,9 +60,8 @@ def Reporter(  # noqa: N802 (the name of a node)
     model_run: InputArtifact[standard_artifacts.ModelRun],
     evaluation: InputArtifact[standard_artifacts.ModelEvaluation],
     pushed_model: InputArtifact[standard_artifacts.PushedModel],
-    report: OutputArtifact[GenreReport],
-    data: Parameter[str],
-    span: Parameter[int],
+    report: OutputArtifact[simple_artifacts.File],
+    lineage: Parameter[str],
     config: Parameter[str],
     source: Parameter[str],
 ) -> None:
@@ -82,20 +75,21 @@ def Reporter(  # noqa: N802 (the name of a node)
       evaluation: holds the verdict and the predictions.
       pushed_model: says whether, and as which version, the candidate was pushed.
       report: the page.
-      data: root of the library.
-      span: the span that the run read.
+      lineage: where the candidate comes from, a `Lineage` as JSON; names the library and its span.
       config: the whole configuration, JSON.
       source: digest of this code, for TFX's cache.
     """
     del source
     card = read_card(epath.Path(serving_path(model)))
-    directory = span_dir(Path(data), span)
+    origin = Lineage.model_validate_json(lineage)
+    root = epath.Path(origin.data)
+    directory = span_dir(root, origin.span)
     settings = json.loads(config)
     inputs = ReportInputs(
-        title=f"Music genres, span {span}",
+        title=f"Music genres, span {origin.span}",
         pipeline_name=settings["name"],
         genres=card.features.genres,
-        manifest=read_manifest(Path(data), span),
+        manifest=read_manifest(root, origin.span),
         tracks=_rows(directory / "tracks.csv"),
         rejects=_rows(directory / "rejects.csv"),
         samples=list(
@@ -121,6 +115,6 @@ def Reporter(  # noqa: N802 (the name of a node)
         hop_length=card.features.mel.hop_length,
         fmin=card.features.mel.fmin,
         fmax=card.features.mel.fmax,
-        predictions=read_predictions(Path(evaluation.uri) / PREDICTIONS),
+        predictions=read_predictions(epath.Path(evaluation.uri) / PREDICTIONS),
     )
     (epath.Path(report.uri) / REPORT).write_text(render_report(inputs))

@@ -19,7 +19,7 @@ from tfx.types.artifact import Artifact
 from tfx.utils import io_utils, json_utils
 
 from components.config import FeatureConfig
-from components.example_files import make_files, plan_split
+from components.example_files import make_files, plan_split, scratch_in
 from components.features import deflates
 
 BATCH_CLIPS = 8
@@ -94,8 +94,8 @@ class Executor(tfx_executor.Executor):
         graph = artifact_utils.get_single_uri(output_dict[standard_component_specs.TRANSFORM_GRAPH_KEY])
         settings = json_utils.loads(exec_properties[standard_component_specs.CUSTOM_CONFIG_KEY])
         deflate = deflates(FeatureConfig.model_validate_json(settings["features"]))
-        pipeline, scratch = self._make_beam_pipeline(), self._get_tmp_dir()
-        make_files(pipeline, steps, _ApplyGraph(graph), deflate=deflate, scratch=scratch)
+        with scratch_in(targets[0].uri) as scratch:
+            make_files(self._make_beam_pipeline(), steps, _ApplyGraph(graph), deflate=deflate, scratch=scratch)
 
 
 class Transform(TfxTransform):

@@ -7,6 +7,7 @@ import click
 from components.errors import UserError
 from pipeline.commands.bench import bench
 from pipeline.commands.compare import compare
+from pipeline.commands.compile import compile_
 from pipeline.commands.config import config
 from pipeline.commands.demo_library import demo_library
 from pipeline.commands.doctor import doctor
@@ -23,6 +24,7 @@ def cli() -> None:
 
 cli.add_command(bench)
 cli.add_command(compare)
+cli.add_command(compile_)
 cli.add_command(config)
 cli.add_command(demo_library)
 cli.add_command(doctor)

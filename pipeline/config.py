@@ -21,6 +21,7 @@ from components.config import (
 )
 from components.errors import UserError
 from models.config import ModelConfig, TrainConfig, TuneConfig
+from pipeline.targets import KubeflowConfig, VertexConfig
 
 
 class ComparedModel(Section):
@@ -46,6 +47,8 @@ class PipelineConfig(Section):
     tune: TuneConfig = TuneConfig()
     gate: GateConfig = GateConfig()
     beam: BeamConfig = BeamConfig()
+    kubeflow: KubeflowConfig | None = Field(None, description="for `genre compile --target kubeflow`")
+    vertex: VertexConfig | None = Field(None, description="for `genre compile --target vertex`")
     compare: dict[str, ComparedModel] = Field(
         default_factory=dict, description="by kind: window_seconds and options for `genre compare`"
     )
@@ -116,10 +119,22 @@ def load_config(file: Path | None = None, overrides: Sequence[str] = ()) -> Pipe
     Raises:
       UserError: a file that cannot be read, or unknown or ill-typed keys, each named by its dotted path.
     """
-    values = _read_yaml(file) if file else {}
+    source = " and ".join(filter(None, [str(file or ""), "--set" if overrides else ""])) or "defaults"
+    return _overlaid(_read_yaml(file) if file else {}, overrides, source)
+
+
+def changed_config(config: PipelineConfig, overrides: Sequence[str]) -> PipelineConfig:
+    """`config` overlaid with `overrides`, each as `section.key=value`.
+
+    Raises:
+      UserError: unknown or ill-typed keys, each named by its dotted path.
+    """
+    return _overlaid(json.loads(config.model_dump_json()), overrides, "--set")
+
+
+def _overlaid(values: dict[str, Any], overrides: Sequence[str], source: str) -> PipelineConfig:
     for override in overrides:
         _set(values, override)
-    source = " and ".join(filter(None, [str(file or ""), "--set" if overrides else ""])) or "defaults"
     try:
         text = json.dumps(values, default=str)
     except (TypeError, ValueError) as error:  # a key that is no text, or an anchor that refers to itself

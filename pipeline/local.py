@@ -8,16 +8,37 @@ from ml_metadata.proto import metadata_store_pb2
 from tfx.dsl.compiler import compiler, constants
 from tfx.orchestration import metadata
 from tfx.orchestration.local.local_dag_runner import LocalDagRunner
+from tfx.orchestration.metadata import sqlite_metadata_connection_config
 from tfx.orchestration.pipeline import Pipeline
 from tfx.orchestration.portable import runtime_parameter_utils
 from tfx.orchestration.portable.mlmd import execution_lib
 from tfx.proto.orchestration import pipeline_pb2
 
+from pipeline.config import PipelineConfig
+from pipeline.create import create_pipeline
 from pipeline.node_state import NodeState
+from pipeline.plan import make_plan
+from pipeline.preflight import Preflight
 
 Observer = Callable[[NodeState], None]
 Artifacts = dict[str, dict[str, metadata_store_pb2.Artifact]]
 """By node and by name of the output."""
+
+
+def create_local(config: PipelineConfig, inputs: Preflight) -> Pipeline:
+    """The DAG for a run on this machine, with ML Metadata in a sqlite file of the workspace.
+
+    Raises:
+      UserError: the model store cannot be read.
+    """
+    workspace = inputs.workspace
+    return create_pipeline(
+        config,
+        make_plan(config, inputs),
+        workspace,
+        artifacts=str(workspace.artifacts),
+        metadata=sqlite_metadata_connection_config(str(workspace.metadata)),
+    )
 
 
 def compile_pipeline(pipeline: Pipeline, run_id: str) -> pipeline_pb2.Pipeline:

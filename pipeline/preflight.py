@@ -1,14 +1,15 @@
 """What can be found wrong with a run before TensorFlow is loaded."""
 
 from dataclasses import dataclass
-from pathlib import Path
+
+from etils import epath
 
 from components.errors import UserError
 from components.evaluation import require_known_genres
 from components.library import SCHEMA_FILE, SPLITS, Library, Manifest, complete_spans, read_library, read_manifest
 from models import registry
 from pipeline.config import PipelineConfig
-from pipeline.workspace import Workspace
+from pipeline.workspace import Workspace, root_path
 
 
 @dataclass(frozen=True)
@@ -17,8 +18,22 @@ class Preflight:
 
     library: Library
     manifest: Manifest
-    data: Path
+    data: epath.Path
     workspace: Workspace
+
+
+def check_model(config: PipelineConfig) -> None:
+    """Checks what can be said of the model without the data.
+
+    Raises:
+      UserError: an unknown model, settings that it does not take, or a search that makes no sense for it.
+    """
+    registry.load(config.model)
+    if config.tune.enabled and registry.kind_of(config.model).family != "network":
+        raise UserError(
+            f"tune.enabled: {config.model.kind} is not trained from nothing, and needs no search. "
+            "Set tune.enabled to false, or model.kind to a network."
+        )
 
 
 def check(config: PipelineConfig) -> Preflight:
@@ -28,13 +43,8 @@ def check(config: PipelineConfig) -> Preflight:
       UserError: missing or empty data, one genre only, an empty split, other audio settings than the data's, or an
         unknown model or genre.
     """
-    registry.load(config.model)
-    if config.tune.enabled and registry.kind_of(config.model).family != "network":
-        raise UserError(
-            f"tune.enabled: {config.model.kind} is not trained from nothing, and needs no search. "
-            "Set tune.enabled to false, or model.kind to a network."
-        )
-    data = Path(config.data).absolute()
+    check_model(config)
+    data = root_path(config.data)
     library = read_library(data)
     if not (data / SCHEMA_FILE).is_file():
         raise UserError(f"{data}: its {SCHEMA_FILE} is missing. Put it back, or ingest into another data directory.")
@@ -58,4 +68,4 @@ def check(config: PipelineConfig) -> Preflight:
                 "artists, or give the split yourself with `genre ingest csv --split-column`."
             )
     require_known_genres(config.gate, library.genres)
-    return Preflight(library, manifest, data, Workspace(Path(config.workspace).absolute()))
+    return Preflight(library, manifest, data, Workspace(root_path(config.workspace)))

@@ -88,9 +88,10 @@ def pushed_model(artifacts: "Artifacts") -> ModelSummary | None:
 
 def served_model(workspace: Workspace) -> ModelSummary | None:
     """What is served now."""
-    store = epath.Path(workspace.models)
-    version = current_version(store)
-    return None if version is None else ModelSummary(version=version, path=str(version_dir(store, version)))
+    version = current_version(workspace.models)
+    if version is None:
+        return None
+    return ModelSummary(version=version, path=str(version_dir(workspace.models, version)))
 
 
 def report_path(artifacts: "Artifacts") -> Path | None:

@@ -9,38 +9,59 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from etils import epath
+
 from components.errors import UserError
+
+
+def root_path(text: str) -> epath.Path:
+    """The directory or bucket that a setting names; a local one from the root of the file system."""
+    return epath.Path(text if "://" in text else os.path.abspath(text))
 
 
 @dataclass(frozen=True)
 class Workspace:
-    """The files and folders of a workspace."""
+    """The files and folders of a workspace, which may lie in a bucket; runs on this machine need a local one."""
 
-    root: Path
+    root: epath.Path
 
     @property
-    def artifacts(self) -> Path:
+    def artifacts(self) -> epath.Path:
         """TFX's artifacts."""
         return self.root / "artifacts"
 
     @property
-    def checkpoints(self) -> Path:
+    def checkpoints(self) -> epath.Path:
         """Where a killed training is taken up again."""
         return self.root / "checkpoints"
 
     @property
-    def metadata(self) -> Path:
+    def metadata(self) -> epath.Path:
         """ML Metadata's sqlite file."""
         return self.root / "metadata.sqlite"
 
     @property
-    def models(self) -> Path:
+    def models(self) -> epath.Path:
         """The model store: what is served."""
         return self.root / "models"
 
+    @property
+    def local(self) -> Path:
+        """The workspace of a run on this machine.
+
+        Raises:
+          UserError: it lies in a bucket.
+        """
+        if "://" in str(self.root):
+            raise UserError(
+                f"{self.root}: a run on this machine needs its workspace on this machine. Choose one with --workspace, "
+                "or compile the pipeline for where it is to run: `genre compile`."
+            )
+        return Path(self.root)
+
     def run(self, run_id: str) -> Path:
         """Log, summary and report of one run."""
-        return self.root / "runs" / run_id
+        return self.local / "runs" / run_id
 
     @contextmanager
     def temporary_files(self, run_id: str) -> Iterator[None]:
@@ -68,8 +89,8 @@ class Workspace:
           UserError: another process works here, or the workspace cannot be written.
         """
         try:
-            self.root.mkdir(parents=True, exist_ok=True)
-            file = (self.root / ".lock").open("a+", encoding="utf-8")
+            self.local.mkdir(parents=True, exist_ok=True)
+            file = (self.local / ".lock").open("a+", encoding="utf-8")
         except OSError as error:
             raise UserError(
                 f"{self.root}: cannot be used as workspace: {error.strerror}. Choose another with --workspace."

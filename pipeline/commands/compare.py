@@ -47,7 +47,8 @@ def compare(
     config = load_config(config_file, options.with_paths(overrides, data=data, workspace=workspace))
     inputs = check(config)
     models = models_to_compare(config, inputs.library, kinds)
-    directory = output or inputs.workspace.root / "compare"
+    kept = inputs.workspace.local / "compare"
+    directory = output or kept
     with inputs.workspace.locked(), output_to(directory / "compare.log") as console:
         console.print("loading TensorFlow")
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -57,11 +58,11 @@ def compare(
 
         comparison = compare_models(
             config,
-            inputs.data,
+            Path(inputs.data),
             inputs.manifest,
             models,
             folds,
-            inputs.workspace.root / "compare" / "kept",
+            kept / "kept",
             lambda line: console.print(line, markup=False, soft_wrap=True),
         )
         if comparison.rows:

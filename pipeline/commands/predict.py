@@ -36,17 +36,15 @@ def predict(
     Any format that the ingest reads, of any length: a long song is cut into clips whose probabilities are averaged.
     The exit code is 1 if any file could not be read; the others are named all the same.
     """
-    from etils import epath
-
     from components.model_store import current_version, version_dir
     from pipeline.config import load_config
     from pipeline.console import output_to
     from pipeline.imports import large_imports
-    from pipeline.workspace import Workspace
+    from pipeline.workspace import Workspace, root_path
 
     songs = list(find_songs(paths))
     config = load_config(config_file, options.with_paths(overrides, workspace=workspace))
-    store = epath.Path(Workspace(Path(config.workspace)).models)
+    store = Workspace(root_path(config.workspace)).models
     version = current_version(store)
     if version is None:
         raise UserError(

@@ -138,10 +138,9 @@ def _execute(
     observe(NodeState(_LOADING, "running"))
     start = time.monotonic()
     with large_imports():
-        from pipeline.create import create_pipeline
-        from pipeline.local import compile_pipeline, node_ids, run_local
+        from pipeline.local import compile_pipeline, create_local, node_ids, run_local
 
-    pipeline = create_pipeline(config, inputs.library, inputs.manifest, str(inputs.data), inputs.workspace)
+    pipeline = create_local(config, inputs)
     ir = compile_pipeline(pipeline, run_id)
     table.expect(node_ids(ir))
     observe(NodeState(_LOADING, "done", time.monotonic() - start))

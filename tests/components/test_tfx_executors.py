@@ -69,6 +69,8 @@ def import_span(executor: BaseBeamExecutor, span: Path, target: Path) -> standar
     examples.uri = str(target)
     splits = [example_gen_pb2.Input.Split(name=split, pattern=f"{split}/*") for split in CLIPS]
     properties = {
+        "span_dir": str(span),
+        "digest": "",
         "input_base": str(span),
         "input_config": proto_utils.proto_to_json(example_gen_pb2.Input(splits=splits)),
         "output_config": proto_utils.proto_to_json(example_gen_pb2.Output()),

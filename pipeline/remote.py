@@ -1,0 +1,141 @@
+"""Compiles the DAG for Kubeflow Pipelines and Vertex AI. Needs neither of them, nor the data.
+
+TFX's compiler writes the intermediate representation (IR) of Kubeflow Pipelines v2. Open-source Kubeflow Pipelines
+knows less of it than Vertex AI does: no resolvers and no driver hooks, so our DAG has none.
+"""
+
+import json
+from typing import Any
+
+import yaml
+from kfp.pipeline_spec import pipeline_spec_pb2
+from tfx.orchestration.data_types import RuntimeParameter
+from tfx.orchestration.kubeflow.v2.kubeflow_v2_dag_runner import KubeflowV2DagRunner, KubeflowV2DagRunnerConfig
+from tfx.orchestration.pipeline import Pipeline
+
+from pipeline.config import PipelineConfig
+from pipeline.create import create_pipeline
+from pipeline.plan import Plan
+from pipeline.planner import NEWEST, Planner
+from pipeline.targets import (
+    DEFAULT,
+    KubeflowConfig,
+    Resources,
+    Target,
+    VertexConfig,
+    check_nodes,
+    check_target,
+)
+from pipeline.workspace import Workspace, root_path
+
+ResourceSpec = pipeline_spec_pb2.PipelineDeploymentConfig.PipelineContainerSpec.ResourceSpec
+
+STEP = ("python", "-m", "pipeline.step")
+_RUN = "{{$.pipeline_job_uuid}}"
+"""The backend puts the run's own name here."""
+EXECUTOR = "{}_executor"
+"""What TFX's compiler calls the executor of a node."""
+
+
+def run_parameters(config: PipelineConfig) -> dict[str, Any]:
+    """Parameters that can be set when a run is submitted, with their defaults; see `pipeline.planner.Planner`."""
+    return {"data": config.data, "span": NEWEST if config.span is None else config.span, "settings": ""}
+
+
+def compile_remote(config: PipelineConfig, target: Target) -> str:
+    """The pipeline as a file: YAML for open-source Kubeflow Pipelines, a PipelineJob in JSON for Vertex AI.
+
+    Raises:
+      UserError: the configuration does not fit the target.
+    """
+    settings = check_target(config, target)
+    pipeline = _create(config, settings)
+    nodes = [node.id for node in pipeline.components]
+    check_nodes(settings.resources, nodes, target)
+    for node in pipeline.components:
+        given = settings.resources.get(node.id, settings.resources.get(DEFAULT, Resources()))
+        node.platform_config = _resource_spec(given)
+    command = STEP if target == "vertex" else (*STEP, "--copied")
+    runner = KubeflowV2DagRunner(
+        KubeflowV2DagRunnerConfig(
+            default_image=settings.image, default_commands=list(command), use_pipeline_spec_2_1=True
+        )
+    )
+    job = runner.run(pipeline, parameter_values=run_parameters(config), write_out=False)
+    _amend(job["pipelineSpec"], run_parameters(config))
+    if isinstance(settings, VertexConfig):
+        job["labels"] = {**job.get("labels", {}), **settings.labels}
+        return json.dumps(job, indent=2, sort_keys=True)
+    documents = [job["pipelineSpec"]]
+    if platform := _kubernetes(settings, nodes):
+        documents.append(platform)
+    return yaml.safe_dump_all(documents, sort_keys=True, width=120)
+
+
+def _create(config: PipelineConfig, settings: KubeflowConfig | VertexConfig) -> Pipeline:
+    types = {"data": str, "span": int, "settings": str}
+    planner = Planner(
+        compiled=config.model_dump_json(),
+        run=_RUN,
+        **{name: RuntimeParameter(name=name, ptype=ptype) for name, ptype in types.items()},
+    )
+    plan = Plan(**{name: channel.future()[0].value for name, channel in planner.outputs.items()})
+    workspace = Workspace(root_path(config.workspace))
+    artifacts = settings.pipeline_root
+    if artifacts is None and isinstance(settings, VertexConfig):
+        artifacts = str(workspace.artifacts)
+    return create_pipeline(config, plan, workspace, first=(planner,), artifacts=artifacts or "")
+
+
+def _resource_spec(given: Resources) -> ResourceSpec:
+    spec = ResourceSpec()
+    if given.cpus is not None:
+        spec.cpu_limit = spec.cpu_request = given.cpus
+    if given.memory_gb is not None:
+        spec.memory_limit = spec.memory_request = given.memory_gb
+    if given.accelerator is not None:
+        spec.accelerator.type = given.accelerator
+        spec.accelerator.count = given.accelerators
+    return spec
+
+
+def _amend(spec: dict[str, Any], defaults: dict[str, Any]) -> None:
+    """Puts right what TFX's compiler leaves out of, or gets wrong in, a pipeline spec."""
+    tasks = spec["root"]["dag"]["tasks"]
+    # It would be served what an earlier run saw.
+    tasks[Planner.__name__].pop("cachingOptions")
+    for task in tasks.values():
+        for parameter in task.get("inputs", {}).get("parameters", {}).values():
+            if produced := parameter.get("taskOutputParameter"):
+                # TFX calls the task so here, but nowhere else.
+                produced["producerTask"] = produced["producerTask"].removesuffix("_task")
+    parameters = spec["root"]["inputDefinitions"]["parameters"]
+    for name, value in defaults.items():
+        parameters[name] |= {"defaultValue": value, "isOptional": True}
+    if not spec.get("defaultPipelineRoot"):
+        spec.pop("defaultPipelineRoot", None)
+
+
+def _kubernetes(settings: KubeflowConfig, nodes: list[str]) -> dict[str, Any]:
+    """The second document of the file: what only Kubernetes knows. Empty if there is nothing to say."""
+    executors = {}
+    for node in nodes:
+        given = settings.resources.get(node, settings.resources.get(DEFAULT, Resources()))
+        wanted: dict[str, Any] = {}
+        if settings.volumes:
+            wanted["pvcMount"] = [
+                {
+                    "constant": volume.claim,
+                    "mountPath": volume.path,
+                    "pvcNameParameter": {"runtimeValue": {"constant": volume.claim}},
+                }
+                for volume in settings.volumes
+            ]
+        if given.accelerator is not None:
+            # Machines with accelerators keep everything off that does not say it wants one.
+            wanted["tolerations"] = [{"key": given.accelerator, "operator": "Exists", "effect": "NoSchedule"}]
+            if settings.node_labels:
+                wanted["nodeSelector"] = {"labels": settings.node_labels}
+        if wanted:
+            executors[EXECUTOR.format(node)] = wanted
+    return {"platforms": {"kubernetes": {"deploymentSpec": {"executors": executors}}}} if executors else {}

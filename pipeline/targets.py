@@ -1,0 +1,164 @@
+"""Where a compiled pipeline runs, and what can be found wrong with that before TensorFlow is loaded."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from components.config import Section
+from components.errors import UserError
+
+if TYPE_CHECKING:
+    from pipeline.config import PipelineConfig
+
+Target = Literal["kubeflow", "vertex"]
+
+DEFAULT = "default"
+"""Stands in `resources` for every node that is not named there."""
+VERTEX_MACHINE = (96, 624)
+"""The most CPUs and gigabytes of memory that Vertex AI Pipelines gives a step."""
+VERTEX_ACCELERATORS = {
+    "NVIDIA_TESLA_P4": {1: (24, 156), 2: (48, 312), 4: VERTEX_MACHINE},
+    "NVIDIA_TESLA_T4": {1: (48, 312), 2: (48, 312), 4: VERTEX_MACHINE},
+    "NVIDIA_TESLA_P100": {1: (16, 104), 2: (32, 208), 4: VERTEX_MACHINE},
+    "NVIDIA_TESLA_V100": {1: (12, 78), 2: (24, 156), 4: (48, 312), 8: VERTEX_MACHINE},
+    "NVIDIA_L4": {1: (32, 128), 2: (24, 96), 4: (48, 192), 8: (96, 384)},
+    "NVIDIA_TESLA_A100": {1: (12, 85), 2: (24, 170), 4: (48, 340), 8: VERTEX_MACHINE, 16: VERTEX_MACHINE},
+    "NVIDIA_A100_80GB": {1: (12, 170), 2: (24, 340), 4: (48, 624), 8: VERTEX_MACHINE},
+    "NVIDIA_H100_80GB": {8: VERTEX_MACHINE},
+    "TPU_V2": {8: VERTEX_MACHINE},
+    "TPU_V3": {8: VERTEX_MACHINE},
+}
+"""By kind and number: the most CPUs and gigabytes of the machines of Google Cloud that have so many of them."""
+KUBERNETES_ACCELERATORS = ("nvidia.com/gpu", "amd.com/gpu")
+"""Resources of Kubernetes that TensorFlow can use."""
+
+
+class Resources(Section):
+    """What a step is given; null: what the target gives by itself."""
+
+    cpus: float | None = Field(None, gt=0.0)
+    memory_gb: float | None = Field(None, gt=0.0)
+    accelerator: str | None = Field(None, description="kind, as the target names it")
+    accelerators: int = Field(1, ge=1, description="how many of the kind")
+
+
+class Volume(Section):
+    """A persistent volume that every step sees."""
+
+    claim: str = Field(description="name of the PersistentVolumeClaim")
+    path: str = Field(pattern="^/.", description="where the steps see it")
+
+
+class KubeflowConfig(Section):
+    """Open-source Kubeflow Pipelines v2."""
+
+    image: str = Field("", description="container image of every step")
+    pipeline_root: str | None = Field(None, description="artifacts: gs://, s3:// or minio://; null: the server's own")
+    volumes: tuple[Volume, ...] = Field((), description="persistent volumes, for data and workspace outside a bucket")
+    resources: dict[str, Resources] = Field(default_factory=dict, description="by node; `default` for the others")
+    node_labels: dict[str, str] = Field(
+        default_factory=dict, description="labels of the machines for steps with an accelerator"
+    )
+
+
+class VertexConfig(Section):
+    """Vertex AI Pipelines."""
+
+    image: str = Field("", description="container image of every step")
+    project: str = ""
+    region: str = ""
+    pipeline_root: str | None = Field(None, description="artifacts: gs://; null: WORKSPACE/artifacts")
+    resources: dict[str, Resources] = Field(default_factory=dict, description="by node; `default` for the others")
+    service_account: str | None = Field(None, description="that the steps run as")
+    labels: dict[str, str] = Field(default_factory=dict)
+
+
+def check_target(config: "PipelineConfig", target: Target) -> KubeflowConfig | VertexConfig:
+    """The section of `config` for `target`, once it is clear that a pipeline can be compiled with it.
+
+    Raises:
+      UserError: there is none, or all that is wrong with it.
+    """
+    settings = getattr(config, target)
+    if settings is None:
+        other = next((name for name in ("kubeflow", "vertex") if getattr(config, name) is not None), None)
+        meant = f"it is for --target {other}" if other else f"see configs/{target}.yaml for one"
+        raise UserError(f"the configuration has no section `{target}`: {meant}.")
+    problems = _kubeflow_problems(config, settings) if target == "kubeflow" else _vertex_problems(config, settings)
+    if listed := "\n".join(f"  {problem}" for problem in problems):
+        raise UserError(f"the pipeline cannot be compiled for {target}:\n{listed}")
+    return settings
+
+
+def _kubeflow_problems(config: "PipelineConfig", settings: KubeflowConfig) -> Iterator[str]:
+    if not settings.image:
+        yield "kubeflow.image: missing. Name the container image that has this project in it."
+    volumes = [volume.path.rstrip("/") + "/" for volume in settings.volumes]
+    for key in ("data", "workspace"):
+        root = getattr(config, key)
+        if not root.startswith("gs://") and not any(f"{root}/".startswith(path) for path in volumes):
+            below = f", or below one of the volumes ({', '.join(volumes)})" if volumes else ""
+            yield (
+                f"{key}: {root} is not where the steps could see it. Name a bucket, gs://...{below}; or mount a "
+                "volume: kubeflow.volumes."
+            )
+    root = settings.pipeline_root
+    if root is not None and not root.startswith(("gs://", "s3://", "minio://")):
+        yield f"kubeflow.pipeline_root: {root} is not in a bucket. Name one, gs://, s3:// or minio://, or null."
+    for node, given in settings.resources.items():
+        if given.accelerator is not None and given.accelerator not in KUBERNETES_ACCELERATORS:
+            allowed = ", ".join(KUBERNETES_ACCELERATORS)
+            yield (
+                f"kubeflow.resources.{node}.accelerator: {given.accelerator} is no resource of Kubernetes that we can "
+                f"use; there are {allowed}. Choose the model of it by kubeflow.node_labels."
+            )
+
+
+def _vertex_problems(config: "PipelineConfig", settings: VertexConfig) -> Iterator[str]:
+    for key, meaning in (
+        ("image", "the container image that has this project in it"),
+        ("project", "the project on Google Cloud"),
+        ("region", "where to run, such as europe-west4"),
+    ):
+        if not getattr(settings, key):
+            yield f"vertex.{key}: missing. Name {meaning}."
+    roots = {"data": config.data, "workspace": config.workspace}
+    if settings.pipeline_root is not None:
+        roots["vertex.pipeline_root"] = settings.pipeline_root
+    for key, root in roots.items():
+        if not root.startswith("gs://"):
+            yield f"{key}: {root} is not in a bucket of Google Cloud. Name one: gs://..."
+    for node, given in settings.resources.items():
+        if problem := _vertex_machine_problem(given):
+            yield f"vertex.resources.{node}: {problem}"
+
+
+def _vertex_machine_problem(given: Resources) -> str:
+    """Why Vertex AI has no machine like that; empty if it has."""
+    machine, with_it = VERTEX_MACHINE, ""
+    if given.accelerator is not None:
+        if given.accelerator not in VERTEX_ACCELERATORS:
+            return f"accelerator {given.accelerator} is none of {', '.join(VERTEX_ACCELERATORS)}"
+        machines = VERTEX_ACCELERATORS[given.accelerator]
+        if given.accelerators not in machines:
+            allowed = " or ".join(map(str, machines))
+            return f"no machine has {given.accelerators} of {given.accelerator}; choose {allowed}"
+        machine, with_it = machines[given.accelerators], f" with {given.accelerators} of {given.accelerator}"
+    cpus, memory = machine
+    if (given.cpus or 0) > cpus or (given.memory_gb or 0) > memory:
+        return f"no machine{with_it} has more than {cpus} CPUs and {memory} GB"
+    return ""
+
+
+def check_nodes(resources: dict[str, Resources], nodes: list[str], target: Target) -> None:
+    """That `resources` are for nodes that there are.
+
+    Raises:
+      UserError: they are not.
+    """
+    if unknown := sorted(set(resources) - {DEFAULT, *nodes}):
+        raise UserError(
+            f"{target}.resources: the pipeline has no node {', '.join(unknown)}; it has {', '.join(nodes)}, and "
+            f"`{DEFAULT}` stands for all the others"
+        )
