@@ -183,7 +183,9 @@ def GateEvaluator(  # noqa: N802 (the name of a node)
     blessing.set_int_custom_property(constants.ARTIFACT_PROPERTY_CURRENT_MODEL_ID_KEY, model.id)
     blessing.set_int_custom_property(constants.ARTIFACT_PROPERTY_BLESSED_KEY, int(verdict.blessed))
     name = constants.BLESSED_FILE_NAME if verdict.blessed else constants.NOT_BLESSED_FILE_NAME
-    (epath.Path(blessing.uri) / name).write_text("\n".join(verdict.reasons))
+    outcome = epath.Path(blessing.uri)
+    outcome.mkdir(parents=True, exist_ok=True)  # not every backend has made it
+    (outcome / name).write_text("\n".join(verdict.reasons))
 
 
 def why_incomparable(champion: str, candidate: str) -> str:

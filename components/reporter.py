@@ -83,15 +83,15 @@ def Reporter(  # noqa: N802 (the name of a node)
     card = read_card(epath.Path(serving_path(model)))
     origin = Lineage.model_validate_json(lineage)
     root = epath.Path(origin.data)
-    directory = span_dir(root, origin.span)
+    span = span_dir(root, origin.span)
     settings = json.loads(config)
     inputs = ReportInputs(
         title=f"Music genres, span {origin.span}",
         pipeline_name=settings["name"],
         genres=card.features.genres,
         manifest=read_manifest(root, origin.span),
-        tracks=_rows(directory / "tracks.csv"),
-        rejects=_rows(directory / "rejects.csv"),
+        tracks=_rows(span / "tracks.csv"),
+        rejects=_rows(span / "rejects.csv"),
         samples=list(
             sample_spectrograms(
                 tf.io.gfile.glob(io_utils.all_files_pattern(artifact_utils.get_split_uri([examples], SPLIT))),
@@ -117,4 +117,6 @@ def Reporter(  # noqa: N802 (the name of a node)
         fmax=card.features.mel.fmax,
         predictions=read_predictions(epath.Path(evaluation.uri) / PREDICTIONS),
     )
-    (epath.Path(report.uri) / REPORT).write_text(render_report(inputs))
+    directory = epath.Path(report.uri)
+    directory.mkdir(parents=True, exist_ok=True)  # not every backend has made it
+    (directory / REPORT).write_text(render_report(inputs))

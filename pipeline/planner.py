@@ -13,7 +13,7 @@ from pipeline.preflight import check
 NEWEST = -1
 """As a span: the newest that is complete when the run begins."""
 _COMPILED = ("name", "data", "span", "workspace", "beam", "kubeflow", "vertex")
-"""Settings that `settings` cannot change: the pipeline was compiled with them, or they are run parameters themselves."""
+"""Settings that `settings` cannot change: the pipeline was compiled with them, or they are run parameters."""
 
 
 def parse_settings(text: str) -> list[str]:

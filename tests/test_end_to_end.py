@@ -9,8 +9,8 @@ import signal
 import subprocess
 import sys
 import time
-import wave
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,22 +35,10 @@ NODES = (
     "Reporter",
 )
 FROM_TRAINER = NODES[NODES.index("Trainer") :]
-SETTINGS = {
-    "audio.sample_rate": 8000,
-    "audio.clip_seconds": 1.0,
-    "ingest.min_seconds": 0.5,
-    "mel.n_fft": 512,
-    "mel.hop_length": 256,
-    "mel.n_mels": 24,
-    "model.window_seconds": 1.0,
-    "model.options": "{filters: [8, 16]}",
-    "train.epochs": 8,
-    "train.learning_rate": 0.01,
-    "train.augment.mixup": 0.0,
-    "gate.min_accuracy": 0.0,
-    "beam.mode": "in_memory",
-}
+TINY = REPOSITORY / "tests" / "tiny.yaml"
 UNTRAINED = {"train.epochs": 1, "train.learning_rate": 1e-12}
+
+Compose = Callable[[Path, dict[str, int]], Path]
 
 pytestmark = pytest.mark.slow
 
@@ -62,38 +50,12 @@ def genre(*arguments: object, cwd: Path = REPOSITORY) -> subprocess.CompletedPro
 
 
 def options(settings: dict[str, Any]) -> list[str]:
-    return [word for key, value in (SETTINGS | settings).items() for word in ("--set", f"{key}={value}")]
-
-
-def compose(root: Path, per_split: dict[str, int]) -> Path:
-    """Tones, noises and clicks of a second: three genres that a small network tells apart in a few epochs."""
-    generator = np.random.default_rng(7)
-    time_axis = np.arange(8000) / 8000
-    rows = []
-    for split, count in per_split.items():
-        for index in range(count):
-            clips = {
-                "tone": np.sin(2 * np.pi * generator.uniform(200, 2000) * time_axis),
-                "noise": generator.uniform(-1, 1, 8000),
-                "clicks": np.where(np.arange(8000) % generator.integers(700, 1500) < 20, 1.0, 0.0),
-            }
-            for name, samples in clips.items():
-                path = root / name / f"{split}-{index}.wav"
-                path.parent.mkdir(parents=True, exist_ok=True)
-                noisy = samples * generator.uniform(0.2, 0.9) + generator.normal(0, 0.02, 8000)
-                with wave.open(str(path), "wb") as file:
-                    file.setparams((1, 2, 8000, 0, "NONE", ""))
-                    file.writeframes((np.clip(noisy, -1, 1) * 32767).astype("<i2").tobytes())
-                rows.append({"path": path.relative_to(root), "genre": name, "split": split})
-    with (root / "tracks.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, rows[0].keys())
-        writer.writeheader()
-        writer.writerows(rows)
-    return root / "tracks.csv"
+    changes = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
+    return ["--config", str(TINY), *changes]
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def data(compose: Compose, tmp_path_factory: pytest.TempPathFactory) -> Path:
     songs, root = tmp_path_factory.mktemp("songs"), tmp_path_factory.mktemp("data")
     tracks = compose(songs, {"train": 24, "eval": 8, "test": 10})
     done = genre(
@@ -323,7 +285,7 @@ def test_what_was_trained_is_what_is_served(story: dict[str, Any], data: Path) -
     assert distances[linear_sum_assignment(distances)].max() < 1e-5
 
 
-def test_predict_uses_the_pushed_model(story: dict[str, Any], data: Path, tmp_path: Path) -> None:
+def test_predict_uses_the_pushed_model(story: dict[str, Any], data: Path, compose: Compose, tmp_path: Path) -> None:
     tracks = compose(tmp_path, {"new": 2})
     broken = tmp_path / "broken.mp3"
     broken.write_bytes(b"this is no music")
@@ -344,7 +306,7 @@ def log_of_killed(workspace: Path) -> str:
     return min(workspace.glob("runs/*/run.log")).read_text(errors="replace")
 
 
-def test_killed_run_is_finished_by_the_next(data: Path, tmp_path: Path) -> None:
+def test_killed_run_is_finished_by_the_next(data: Path, compose: Compose, tmp_path: Path) -> None:
     workspace = Workspace(tmp_path, data)
     command = [
         sys.executable,
@@ -474,7 +436,9 @@ def every_kind(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Workspac
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_runs_through_the_same_dag(every_kind: Workspace, kind: str, tmp_path: Path) -> None:
+def test_every_kind_runs_through_the_same_dag(
+    every_kind: Workspace, kind: str, compose: Compose, tmp_path: Path
+) -> None:
     before = every_kind.latest
     summary = every_kind.run(
         {
