@@ -11,19 +11,49 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from components.config import FeatureConfig
+from components.errors import UserError
 from components.library import SCHEMA_FILE, span_dir
 from components.model_store import Lineage, champion_of
 from models.registry import kind_of, weights_digest
+from pipeline.config import PipelineConfig, changed_config
 from pipeline.digest import source_digest
 
 if TYPE_CHECKING:
     from tfx.dsl.placeholder import placeholder
 
-    from pipeline.config import PipelineConfig
     from pipeline.preflight import Preflight
 
     Value = str | placeholder.Placeholder
     """Text, or where a node will find it."""
+
+
+NEWEST = -1
+"""As a span: the newest that is complete when the run begins."""
+_COMPILED = ("name", "data", "span", "workspace", "beam", "kubeflow", "vertex")
+"""Settings that `settings` cannot change: the pipeline was compiled with them, or they are run parameters."""
+
+
+def parse_settings(text: str) -> list[str]:
+    """The single settings, as `section.key=value`, of a text that has them divided by line ends or semicolons."""
+    return [part.strip() for part in text.replace("\n", ";").split(";") if part.strip()]
+
+
+def run_config(compiled: PipelineConfig, data: str, span: int, settings: str) -> PipelineConfig:
+    """The configuration of a run: that of the compiled pipeline with what the run parameters say.
+
+    Raises:
+      UserError: settings that are not known, not valid, or fixed in the compiled pipeline.
+    """
+    changed = changed_config(compiled, parse_settings(settings))
+    fixed = [key for key in _COMPILED if getattr(changed, key) != getattr(compiled, key)]
+    if changed.tune.enabled != compiled.tune.enabled:
+        fixed.append("tune.enabled")
+    if fixed:
+        raise UserError(
+            f"run parameter `settings`: {', '.join(fixed)} cannot be changed by it. The parameters `data` and `span` "
+            "say what to run on; for the rest, compile the pipeline again."
+        )
+    return changed.model_copy(update={"data": data, "span": None if span == NEWEST else span})
 
 
 @dataclass(frozen=True)
@@ -62,7 +92,7 @@ def _digest(*parts: object) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def make_plan(config: "PipelineConfig", inputs: "Preflight") -> Plan:
+def make_plan(config: PipelineConfig, inputs: "Preflight") -> Plan:
     """What a run on `inputs` is to do now.
 
     Raises:

@@ -15,8 +15,8 @@ from tfx.orchestration.pipeline import Pipeline
 
 from pipeline.config import PipelineConfig
 from pipeline.create import create_pipeline
-from pipeline.plan import Plan
-from pipeline.planner import NEWEST, Planner
+from pipeline.plan import NEWEST, Plan
+from pipeline.planner import Planner
 from pipeline.targets import (
     DEFAULT,
     KubeflowConfig,
@@ -84,6 +84,10 @@ def _create(config: PipelineConfig, settings: KubeflowConfig | VertexConfig) -> 
     artifacts = settings.pipeline_root
     if artifacts is None and isinstance(settings, VertexConfig):
         artifacts = str(workspace.artifacts)
+    # Beam's workers, wherever they are, find everything in the image; else TFX would pack itself up in every step.
+    options = (*config.beam.options, f"--sdk_container_image={settings.image}")
+    beam = config.beam.model_copy(update={"options": options})
+    config = config.model_copy(update={"beam": beam})
     return create_pipeline(config, plan, workspace, first=(planner,), artifacts=artifacts or "")
 
 

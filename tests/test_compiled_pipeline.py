@@ -357,9 +357,8 @@ def test_it_has_only_what_the_open_source_backend_implements(cluster: Cluster) -
         # Argo starts a task after its `dependentTasks`, whatever else it may refer to.
         assert {what["producerTask"] for what in produced if what} <= set(task.get("dependentTasks", ())), name
         assert not any("runtimeParameter" in source.get("runtimeValue", {}) for source in sources)
-    assert [name for name, task in tasks.items() if not task.get("cachingOptions", {}).get("enableCache")] == [
-        "Planner"
-    ]
+    kept = {name for name, task in tasks.items() if task.get("cachingOptions", {}).get("enableCache")}
+    assert kept == ALL - {"Planner"}
 
 
 def test_steps_get_their_resources(cluster: Cluster) -> None:
@@ -389,15 +388,11 @@ def test_the_first_run_pushes_a_model(cluster: Cluster, story: dict[str, dict[st
 
 
 def test_settings_of_a_run_reach_the_trainer(cluster: Cluster, story: dict[str, dict[str, Execution]]) -> None:
-    epochs = [
-        len(
-            json.loads((cluster.backend.files(story[run]["Trainer"], "model_run") / "history.json").read_text())[
-                "epochs"
-            ]
-        )
-        for run in ("first", "new span")
-    ]
-    assert epochs == [1, 8]
+    def epochs(run: str) -> int:
+        file = cluster.backend.files(story[run]["Trainer"], "model_run") / "history.json"
+        return len(json.loads(file.read_text())["epochs"])
+
+    assert (epochs("first"), epochs("new span")) == (1, 8)
 
 
 def test_a_new_span_is_seen_and_judged_against_the_first_model(
@@ -439,24 +434,14 @@ def test_the_pushed_model_names_genres(cluster: Cluster, story: dict[str, dict[s
     del story
     predictor = Predictor(version_dir(cluster.store, 2))
     songs = sorted((cluster.backend.root / "songs-2").glob("*/test-*.wav"))
-    right = sum(next(iter(predictor.predict(song).genres)) == song.parent.name for song in songs if song)
+    right = sum(next(iter(predictor.predict(song).genres)) == song.parent.name for song in songs)
     assert right >= 0.9 * len(songs)
     assert tf.io.gfile.exists(str(version_dir(cluster.store, 2) / "saved_model.pb"))
 
 
-@pytest.mark.parametrize(
-    ("parameters", "told"),
-    [
-        ({"span": 7}, "no complete span 7 (complete spans: 1"),
-        ({"settings": "train.epoch=3"}, "train.epoch: unknown key"),
-        ({"settings": "beam.mode=multi_processing"}, "beam cannot be changed by it"),
-        ({"settings": "tune.enabled=true"}, "tune.enabled cannot be changed by it"),
-        ({"data": "/nowhere"}, "/nowhere: no such data directory"),
-    ],
-)
-def test_a_wrong_run_parameter_ends_the_run_in_words(cluster: Cluster, parameters: Json, told: str) -> None:
+def test_a_wrong_run_parameter_ends_the_run_in_words(cluster: Cluster) -> None:
     with pytest.raises(StepError) as failure:
-        cluster.backend.run(cluster.spec, "wrong", parameters)
-    last = [line for line in str(failure.value).splitlines() if line.startswith("genre: ")]
-    assert told in "\n".join([*last, str(failure.value).partition("genre: ")[2]])
+        cluster.backend.run(cluster.spec, "wrong", {"span": 7})
+    assert "genre: " in str(failure.value)
+    assert "no complete span 7 (complete spans: 1" in str(failure.value)
     assert "Traceback" not in str(failure.value)

@@ -106,6 +106,35 @@ def test_settings_that_do_not_fit_the_data(library: Path, setting: str, told: st
     assert told in errors
 
 
+REMOTE = "data: gs://b/data\nworkspace: gs://b\n"
+
+
+@pytest.mark.parametrize(
+    ("target", "text", "told"),
+    [
+        ("kubeflow", "", "no section `kubeflow`: see configs/kubeflow.yaml for one"),
+        ("vertex", REMOTE + "kubeflow: {image: r/genre:1}", "no section `vertex`: it is for --target kubeflow"),
+        ("kubeflow", REMOTE + "kubeflow: {}", "kubeflow.image: missing"),
+        ("kubeflow", "kubeflow: {image: r/genre:1}", "data: workspace/data is not where the steps could see it"),
+        ("vertex", "vertex: {image: r/genre:1, project: p, region: r}", "data: workspace/data is not in a bucket"),
+        ("kubeflow", REMOTE + "kubeflow: {image: r/genre:1}\nmodel: {kind: resnet}", "no model is called 'resnet'"),
+        ("kubeflow", REMOTE + "kubeflow: {images: r/genre:1}", "kubeflow.images: unknown key"),
+    ],
+)
+def test_compiling_what_cannot_run_there(tmp_path: Path, target: str, text: str, told: str) -> None:
+    (tmp_path / "my.yaml").write_text(text)
+    code, errors = genre("compile", "--target", target, "--config", "my.yaml", "-o", "out", cwd=tmp_path)
+    assert code == 1
+    assert told in errors
+    assert not (tmp_path / "out").exists()
+
+
+def test_running_here_with_a_workspace_in_a_bucket(library: Path) -> None:
+    code, errors = genre("run", "--data", library, "--set", "workspace=gs://bucket/genre", cwd=library)
+    assert code == 1
+    assert "gs://bucket/genre: a run on this machine needs its workspace on this machine" in errors
+
+
 def test_workspace_that_is_a_file(library: Path) -> None:
     code, errors = genre("run", "--data", library, "--workspace", library / "library.json", cwd=library)
     assert code != 0
@@ -194,4 +223,6 @@ def test_help_names_every_command(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", RUN, "--help"], cwd=tmp_path, capture_output=True, text=True, check=True
     )
-    assert all(name in done.stdout for name in ("config", "demo-library", "doctor", "ingest", "predict", "run"))
+    assert all(
+        name in done.stdout for name in ("compile", "config", "demo-library", "doctor", "ingest", "predict", "run")
+    )

@@ -1,0 +1,92 @@
+"""What is wrong with a target's settings is said before anything is compiled."""
+
+from typing import Any
+
+import pytest
+
+from components.errors import UserError
+from pipeline.config import PipelineConfig
+from pipeline.targets import VERTEX_ACCELERATORS, check_nodes, check_target
+
+KUBEFLOW = {"data": "/genre/data", "workspace": "/genre"}
+VERTEX = {"data": "gs://b/data", "workspace": "gs://b"}
+
+
+def kubeflow(changes: dict[str, Any] | None = None, **top: Any) -> PipelineConfig:
+    section = {"image": "r/genre:1", "volumes": ({"claim": "genre", "path": "/genre"},)} | (changes or {})
+    return PipelineConfig.model_validate(KUBEFLOW | top | {"kubeflow": section})
+
+
+def vertex(changes: dict[str, Any] | None = None, **top: Any) -> PipelineConfig:
+    section = {"image": "r/genre:1", "project": "p", "region": "europe-west4"} | (changes or {})
+    return PipelineConfig.model_validate(VERTEX | top | {"vertex": section})
+
+
+def test_what_is_right_is_taken() -> None:
+    assert check_target(kubeflow(), "kubeflow").image == "r/genre:1"
+    assert check_target(kubeflow({"volumes": (), "pipeline_root": "s3://b/x"}, **VERTEX), "kubeflow")
+    gpu = {"Trainer": {"cpus": 12.0, "memory_gb": 78.0, "accelerator": "NVIDIA_TESLA_V100", "accelerators": 1}}
+    assert check_target(vertex({"resources": gpu}), "vertex").project == "p"
+
+
+@pytest.mark.parametrize(
+    ("config", "told"),
+    [
+        (kubeflow({"image": ""}), ["kubeflow.image: missing"]),
+        (kubeflow({"volumes": ()}), ["data: /genre/data is not where", "workspace: /genre is not where"]),
+        (kubeflow(data="/other"), ["data: /other is not where", "below one of the volumes (/genre/)"]),
+        (kubeflow(data="/genre-2/data"), ["data: /genre-2/data is not where"]),
+        (kubeflow(data="s3://b/data"), ["data: s3://b/data is not where"]),
+        (kubeflow({"pipeline_root": "/artifacts"}), ["kubeflow.pipeline_root: /artifacts is not in a bucket"]),
+        (
+            kubeflow({"resources": {"Trainer": {"accelerator": "NVIDIA_TESLA_T4"}}}),
+            ["kubeflow.resources.Trainer.accelerator: NVIDIA_TESLA_T4", "nvidia.com/gpu"],
+        ),
+    ],
+)
+def test_kubeflow(config: PipelineConfig, told: list[str]) -> None:
+    with pytest.raises(UserError) as refusal:
+        check_target(config, "kubeflow")
+    assert all(words in str(refusal.value) for words in told), str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("config", "told"),
+    [
+        (vertex({"image": ""}), ["vertex.image: missing"]),
+        (vertex({"project": "", "region": ""}), ["vertex.project: missing", "vertex.region: missing"]),
+        (vertex(data="workspace/data"), ["data: workspace/data is not in a bucket of Google Cloud"]),
+        (vertex({"pipeline_root": "s3://b"}), ["vertex.pipeline_root: s3://b is not in a bucket of Google Cloud"]),
+        (
+            vertex({"resources": {"Trainer": {"accelerator": "nvidia.com/gpu"}}}),
+            ["vertex.resources.Trainer: accelerator nvidia.com/gpu is none of", *VERTEX_ACCELERATORS],
+        ),
+        (
+            vertex({"resources": {"Trainer": {"accelerator": "NVIDIA_TESLA_T4", "accelerators": 3}}}),
+            ["no machine has 3 of NVIDIA_TESLA_T4; choose 1 or 2 or 4"],
+        ),
+        (
+            vertex({"resources": {"Trainer": {"accelerator": "NVIDIA_TESLA_V100", "cpus": 16.0}}}),
+            ["no machine with 1 of NVIDIA_TESLA_V100 has more than 12 CPUs and 78 GB"],
+        ),
+        (vertex({"resources": {"default": {"memory_gb": 700.0}}}), ["no machine has more than 96 CPUs and 624 GB"]),
+    ],
+)
+def test_vertex(config: PipelineConfig, told: list[str]) -> None:
+    with pytest.raises(UserError) as refusal:
+        check_target(config, "vertex")
+    assert all(words in str(refusal.value) for words in told), str(refusal.value)
+
+
+def test_a_configuration_for_another_target() -> None:
+    with pytest.raises(UserError, match="no section `vertex`: it is for --target kubeflow"):
+        check_target(kubeflow(), "vertex")
+    with pytest.raises(UserError, match=r"no section `kubeflow`: see configs/kubeflow\.yaml"):
+        check_target(PipelineConfig(), "kubeflow")
+
+
+def test_resources_of_a_node_that_is_not_there() -> None:
+    config = kubeflow({"resources": {"default": {}, "Trainer": {}, "Evaluator": {}}})
+    check_nodes({"default": config.kubeflow.resources["default"]}, ["Trainer"], "kubeflow")
+    with pytest.raises(UserError, match="no node Evaluator; it has Trainer, GateEvaluator"):
+        check_nodes(config.kubeflow.resources, ["Trainer", "GateEvaluator"], "kubeflow")
