@@ -18,7 +18,6 @@ from pipeline.create import create_pipeline
 from pipeline.plan import NEWEST, Plan
 from pipeline.planner import Planner
 from pipeline.targets import (
-    DEFAULT,
     KubeflowConfig,
     Resources,
     Target,
@@ -53,19 +52,21 @@ def compile_remote(config: PipelineConfig, target: Target) -> str:
     nodes = [node.id for node in pipeline.components]
     check_nodes(settings.resources, nodes, target)
     for node in pipeline.components:
-        given = settings.resources.get(node.id, settings.resources.get(DEFAULT, Resources()))
-        node.platform_config = _resource_spec(given)
+        node.platform_config = _resource_spec(settings.resources_of(node.id))
     command = STEP if target == "vertex" else (*STEP, "--copied")
     runner = KubeflowV2DagRunner(
         KubeflowV2DagRunnerConfig(
             default_image=settings.image, default_commands=list(command), use_pipeline_spec_2_1=True
         )
     )
-    job = runner.run(pipeline, parameter_values=run_parameters(config), write_out=False)
-    _amend(job["pipelineSpec"], run_parameters(config))
+    parameters = run_parameters(config)
+    job = runner.run(pipeline, parameter_values=parameters, write_out=False)
+    _amend(job["pipelineSpec"], parameters)
     if isinstance(settings, VertexConfig):
         job["labels"] = {**job.get("labels", {}), **settings.labels}
         return json.dumps(job, indent=2, sort_keys=True)
+    if settings.pipeline_root is not None:
+        job["pipelineSpec"]["defaultPipelineRoot"] = settings.pipeline_root
     documents = [job["pipelineSpec"]]
     if platform := _kubernetes(settings, nodes):
         documents.append(platform)
@@ -116,15 +117,13 @@ def _amend(spec: dict[str, Any], defaults: dict[str, Any]) -> None:
     parameters = spec["root"]["inputDefinitions"]["parameters"]
     for name, value in defaults.items():
         parameters[name] |= {"defaultValue": value, "isOptional": True}
-    if not spec.get("defaultPipelineRoot"):
-        spec.pop("defaultPipelineRoot", None)
 
 
 def _kubernetes(settings: KubeflowConfig, nodes: list[str]) -> dict[str, Any]:
     """The second document of the file: what only Kubernetes knows. Empty if there is nothing to say."""
     executors = {}
     for node in nodes:
-        given = settings.resources.get(node, settings.resources.get(DEFAULT, Resources()))
+        given = settings.resources_of(node)
         wanted: dict[str, Any] = {}
         if settings.volumes:
             wanted["pvcMount"] = [

@@ -50,26 +50,33 @@ class Volume(Section):
     path: str = Field(pattern="^/.", description="where the steps see it")
 
 
-class KubeflowConfig(Section):
-    """Open-source Kubeflow Pipelines v2."""
+class RemoteConfig(Section):
+    """What both targets are told."""
 
     image: str = Field("", description="container image of every step")
+    resources: dict[str, Resources] = Field(default_factory=dict, description="by node; `default` for the others")
+
+    def resources_of(self, node: str) -> Resources:
+        """What a node is given."""
+        return self.resources.get(node, self.resources.get(DEFAULT, Resources()))
+
+
+class KubeflowConfig(RemoteConfig):
+    """Open-source Kubeflow Pipelines v2."""
+
     pipeline_root: str | None = Field(None, description="artifacts: gs://, s3:// or minio://; null: the server's own")
     volumes: tuple[Volume, ...] = Field((), description="persistent volumes, for data and workspace outside a bucket")
-    resources: dict[str, Resources] = Field(default_factory=dict, description="by node; `default` for the others")
     node_labels: dict[str, str] = Field(
         default_factory=dict, description="labels of the machines for steps with an accelerator"
     )
 
 
-class VertexConfig(Section):
+class VertexConfig(RemoteConfig):
     """Vertex AI Pipelines."""
 
-    image: str = Field("", description="container image of every step")
     project: str = ""
     region: str = ""
     pipeline_root: str | None = Field(None, description="artifacts: gs://; null: WORKSPACE/artifacts")
-    resources: dict[str, Resources] = Field(default_factory=dict, description="by node; `default` for the others")
     service_account: str | None = Field(None, description="that the steps run as")
     labels: dict[str, str] = Field(default_factory=dict)
 

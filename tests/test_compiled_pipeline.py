@@ -121,7 +121,8 @@ class Backend:
         with self.lock:
             disk = self.root / "disks" / f"{next(self.ids)}-{name}"
         inputs = self._inputs(task, component, run_id, values, done)
-        outputs = self._outputs(component, f"{spec['pipelineInfo']['name']}/{run_id}/{name}", disk)
+        place = f"{spec['pipelineInfo']['name']}/{run_id}/{name}"
+        outputs = self._outputs(component, spec["defaultPipelineRoot"], place, disk)
         key = None
         if task.get("cachingOptions", {}).get("enableCache"):
             key = fingerprint(inputs, outputs, container)
@@ -154,16 +155,15 @@ class Backend:
             resolved["artifacts"][name] = {"artifacts": [artifact]}
         return resolved
 
-    def _outputs(self, component: Json, place: str, disk: Path) -> Json:
+    def _outputs(self, component: Json, root: str, place: str, disk: Path) -> Json:
         definitions = component.get("outputDefinitions", {})
-        key = f"v2/artifacts/{place}/{disk.name}"
         return {
             "artifacts": {
                 name: {
                     "artifacts": [
                         {
                             "name": name,
-                            "uri": f"minio://mlpipeline/{key}/{name}",
+                            "uri": f"{root}/{place}/{disk.name}/{name}",
                             "type": what["artifactType"],
                             "metadata": what.get("metadata", {}),
                         }
@@ -288,6 +288,7 @@ def cluster(compose: Callable[..., Path], tmp_path_factory: pytest.TempPathFacto
         "workspace": str(volume),
         "kubeflow": {
             "image": "registry.example.com/genre:1",
+            "pipeline_root": "minio://mlpipeline/genre",
             "volumes": [{"claim": "genre", "path": str(volume)}],
             "resources": {
                 "default": {"cpus": 2, "memory_gb": 4},
@@ -359,6 +360,26 @@ def test_it_has_only_what_the_open_source_backend_implements(cluster: Cluster) -
         assert not any("runtimeParameter" in source.get("runtimeValue", {}) for source in sources)
     kept = {name for name, task in tasks.items() if task.get("cachingOptions", {}).get("enableCache")}
     assert kept == ALL - {"Planner"}
+
+
+def test_vertex_ai_is_given_the_same_nodes(cluster: Cluster, tmp_path: Path) -> None:
+    config = REPOSITORY / "configs" / "vertex.yaml"
+    places = ("--config", config, "-o", tmp_path / "pipeline.json")
+    genre("compile", "--target", "vertex", *places, "--set", "tune.enabled=true")
+    text = (tmp_path / "pipeline.json").read_text()
+    job = json_format.Parse(text, pipeline_spec_pb2.PipelineJob())
+    assert job.runtime_config.gcs_output_directory == "gs://my-bucket/genre/artifacts"
+    assert dict(job.runtime_config.parameter_values.items())["span"].number_value == -1
+    spec = json.loads(text)["pipelineSpec"]
+    json_format.ParseDict(spec, pipeline_spec_pb2.PipelineSpec())
+    tasks = spec["root"]["dag"]["tasks"]
+    assert set(tasks) == ALL | {"Tuner"}
+    assert {name: tasks[name]["dependentTasks"] for name in ALL - {"Planner", "Trainer"}} == {
+        name: cluster.spec["root"]["dag"]["tasks"][name]["dependentTasks"] for name in ALL - {"Planner", "Trainer"}
+    }
+    trainer = spec["deploymentSpec"]["executors"]["Trainer_executor"]["container"]
+    assert trainer["resources"]["accelerator"] == {"type": "NVIDIA_TESLA_T4", "count": "1"}
+    assert trainer["command"] == ["python", "-m", "pipeline.step"]  # TensorFlow reads the bucket by itself
 
 
 def test_steps_get_their_resources(cluster: Cluster) -> None:

@@ -1,12 +1,13 @@
 """What is wrong with a target's settings is said before anything is compiled."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from components.errors import UserError
-from pipeline.config import PipelineConfig
-from pipeline.targets import VERTEX_ACCELERATORS, check_nodes, check_target
+from pipeline.config import PipelineConfig, load_config
+from pipeline.targets import VERTEX_ACCELERATORS, Target, check_nodes, check_target
 
 KUBEFLOW = {"data": "/genre/data", "workspace": "/genre"}
 VERTEX = {"data": "gs://b/data", "workspace": "gs://b"}
@@ -20,6 +21,12 @@ def kubeflow(changes: dict[str, Any] | None = None, **top: Any) -> PipelineConfi
 def vertex(changes: dict[str, Any] | None = None, **top: Any) -> PipelineConfig:
     section = {"image": "r/genre:1", "project": "p", "region": "europe-west4"} | (changes or {})
     return PipelineConfig.model_validate(VERTEX | top | {"vertex": section})
+
+
+@pytest.mark.parametrize("target", ["kubeflow", "vertex"])
+def test_the_configurations_that_we_ship(target: Target) -> None:
+    config = load_config(Path(__file__).resolve().parents[2] / "configs" / f"{target}.yaml")
+    assert check_target(config, target) == getattr(config, target)
 
 
 def test_what_is_right_is_taken() -> None:
