@@ -4,6 +4,7 @@ One Beam pass collects both models' answers. From them TensorFlow Model Analysis
 (`tfma.load_eval_result` reads it), and `components.evaluation` the paired test, the verdict and its reasons.
 """
 
+import io
 import json
 from collections.abc import Iterator
 
@@ -157,7 +158,9 @@ def GateEvaluator(  # noqa: N802 (the name of a node)
             | "Answer" >> beam.ParDo(Answer(models))
             | "Write" >> parquetio.WriteToParquet(answers, _SCHEMA, file_name_suffix=".parquet")
         )
-    table = pd.concat(pd.read_parquet(part) for part in tf.io.gfile.glob(f"{answers}-*.parquet"))
+    # pandas would ask for libraries of its own to read a bucket.
+    parts = epath.Path(evaluation.uri).glob(f"{_ANSWERS}-*.parquet")
+    table = pd.concat(pd.read_parquet(io.BytesIO(part.read_bytes())) for part in parts)
     table["label"] = [class_list.index(genre) for genre in table["genre"]]
 
     truth = table["label"].to_numpy()
