@@ -3,9 +3,10 @@
 import importlib
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -17,6 +18,9 @@ from bench.setting import Setting
 from bench.timing import ROOT, ProcessError
 from components.errors import UserError
 from pipeline.console import output_to
+
+_BLAS_THREADS = "OMP_NUM_THREADS"
+"""OpenBLAS, which NumPy and SciPy bring, reads it when it is loaded."""
 
 
 @dataclass(frozen=True)
@@ -37,11 +41,29 @@ def run(request: Request) -> Result:
       UserError: it failed.
     """
     log = request.scratch / f"{request.name}.log"
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+    with _blas_threads(BENCHMARKS[request.name].cores), ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         try:
             return pool.submit(_measure, request, log).result()
         except (BrokenProcessPool, ProcessError) as error:
             raise UserError(f"{request.name}: {error}\nIts log: {log}") from error
+
+
+@contextmanager
+def _blas_threads(count: int | None) -> Iterator[None]:
+    """Has processes that are started within it use so many threads for linear algebra; None: as they like.
+
+    They count all cores of the machine, and two threads that share one core wait for each other most of the time.
+    """
+    before = os.environ.get(_BLAS_THREADS)
+    if count is not None:
+        os.environ[_BLAS_THREADS] = str(count)
+    try:
+        yield
+    finally:
+        if before is not None:
+            os.environ[_BLAS_THREADS] = before
+        elif count is not None:
+            del os.environ[_BLAS_THREADS]
 
 
 def _measure(request: Request, log: Path) -> Result:
