@@ -17,7 +17,7 @@ def device_strategy() -> tuple[tf.distribute.Strategy, str]:
     `TPUStrategy` over the TPU that the environment names, else `MirroredStrategy` over several GPUs, else the default.
 
     Raises:
-      UserError: `TF_CONFIG` names several workers, or the TPU that is named does not answer as one.
+      UserError: `TF_CONFIG` names several workers or is no JSON object, or a TPU that is named does not answer.
     """
     _refuse_several_hosts()
     try:
@@ -50,7 +50,10 @@ def _connected(
 
 def _refuse_several_hosts() -> None:
     """Each would train a model of its own: `Model.fit` of Keras 3 knows no strategy over several hosts but a TPU's."""
-    cluster = json.loads(os.environ.get("TF_CONFIG") or "{}").get("cluster", {})
+    try:
+        cluster = json.loads(os.environ.get("TF_CONFIG") or "{}").get("cluster", {})
+    except (ValueError, AttributeError) as error:
+        raise UserError(f"TF_CONFIG in the environment is no JSON object ({error}): mend it, or unset it") from error
     hosts = sum(len(cluster.get(role, ())) for role in ("chief", "master", "worker"))
     if hosts > 1:
         raise UserError(

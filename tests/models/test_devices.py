@@ -109,6 +109,13 @@ def test_several_hosts_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         device_strategy()
 
 
+@pytest.mark.parametrize("text", ["{oops", "[]"])
+def test_a_damaged_cluster_is_told(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TF_CONFIG", text)
+    with pytest.raises(UserError, match="TF_CONFIG in the environment is no JSON object"):
+        device_strategy()
+
+
 def test_one_host_of_a_managed_service_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
     cluster = {"chief": ["localhost:1"]}
     monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": cluster, "task": {"type": "chief", "index": 0}}))
