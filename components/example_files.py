@@ -105,7 +105,10 @@ def make_files(
             | "Spread" >> beam.Reshuffle()
             | "Make" >> beam.ParDo(_MakeFile(convert, deflate, scratch))
         )
-    damaged = sorted(fileio.open(path).read() for path in fileio.glob(os.path.join(scratch, "*.damaged")))
+    damaged = []
+    for path in fileio.glob(os.path.join(scratch, "*.damaged")):
+        with fileio.open(path) as file:
+            damaged.append(file.read())
     if damaged:
-        listed = "\n".join(f"  {line}" for line in damaged)
+        listed = "\n".join(f"  {line}" for line in sorted(damaged))
         raise UserError(f"damaged TFRecord files:\n{listed}\nRestore them, or ingest the library again.")
