@@ -24,6 +24,8 @@ def measure(setting: Setting) -> Measured:
         notes.append(
             f"{step}: {fixed:.1f} s and {1000 * slope:.1f} ms per clip, from the first two; {'; '.join(taken)}"
         )
+    largest = steps[setting.clips]["Transform"].figures
+    figures["pure"] = spread([largest["seconds"] / largest["pure"]])
     sides = {f"{step}, {size} clips": (steps[size][step],) for step in STEPS for size in sizes}
     return Measured(sides, figures, tuple(notes))
 
@@ -34,7 +36,11 @@ def _steps(setting: Setting, clips: int) -> dict[str, Sample]:
         data, workspace = fresh / "data", fresh / "workspace"
         ingested = setting.ingest(setting.library(clips=clips), data)
         written = sum(file.stat().st_size for file in data.glob("span-1/*/*"))
-        taken = {"ingest": ingested.model_copy(update={"figures": {"seconds": ingested.wall, "bytes": written}})}
+        taken = {
+            "ingest": ingested.model_copy(
+                update={"figures": {"seconds": ingested.wall, "bytes": written, "clips": clips}}
+            )
+        }
         for step in STEPS[1:]:
             job = NodesJob(
                 data=str(data),
@@ -44,7 +50,10 @@ def _steps(setting: Setting, clips: int) -> dict[str, Sample]:
             )
             sample = run_nodes(job, fresh / "nodes.log")
             outputs = (value for name, value in sample.figures.items() if name.startswith(f"{step}."))
-            figures = {"seconds": sample.figures[step], "bytes": sum(outputs)}
+            figures = {"seconds": sample.figures[step], "bytes": sum(outputs), "clips": clips}
+            if step == "Transform" and clips == setting.clips:
+                pure = run_nodes(job.model_copy(update={"pure": True}), fresh / "pure.log")  # all else is there by now
+                figures["pure"] = pure.figures["pure"]
             taken[step] = sample.model_copy(update={"figures": figures})
             setting.tell(f"  {clips} clips: {step} {figures['seconds']:.1f} s")
     return taken

@@ -6,6 +6,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from bench.cost import ONE_MACHINE, StepCost, step_costs
 from bench.registry import Benchmark
 from bench.result import Result, Row
 from bench.timing import Sample, Spread, spread, walls
@@ -68,6 +69,8 @@ def markdown(results: Iterable[Result]) -> str:
         parts.append(_grid(_SIDE_COLUMNS, (_side(name, samples) for name, samples in result.sides.items())))
         if result.notes:
             parts.append("\n".join(f"- {note}" for note in result.notes))
+        if result.name == "scale":
+            parts.extend(_cost_model(step_costs(result), result.machine.cores))
     return "\n\n".join(parts) + "\n"
 
 
@@ -87,6 +90,65 @@ def write_into(file: Path, text: str) -> None:
         block = before + block.removesuffix("\n") + after
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(block, encoding="utf-8")
+
+
+_LIBRARIES = (
+    ("FMA-small", 8_000, 2),
+    ("FMA-full", 106_574, 16),
+    ("10 million", 10_000_000, 500),
+    ("100 million", 100_000_000, 5_000),
+)
+"""Name, clips, and cores to share the Beam steps among; each a day's work at most."""
+_HOUR = 3600.0
+
+
+def _cost_model(costs: dict[str, StepCost], cores: int) -> list[str]:
+    """What a clip costs at every step, and what libraries cost."""
+    per_clip = _grid(
+        ("step", "fixed, s", f"ms per clip, {cores} cores", "core ms per clip", "kB written per clip", "peak memory"),
+        (
+            (
+                step,
+                f"{cost.fixed:.1f}",
+                f"{1000 * cost.per_clip:.1f}",
+                f"{1000 * cost.core_per_clip:.1f}",
+                f"{cost.bytes_per_clip / 1000:,.0f}",
+                f"{cost.peak_bytes / 2**20:,.0f} MiB",
+            )
+            for step, cost in costs.items()
+        ),
+    )
+    shared = {step: cost for step, cost in costs.items() if step not in ONE_MACHINE}
+
+    def row(name: str, clips: int, workers: int) -> tuple[str, ...]:
+        hours = {step: cost.seconds_on(workers, clips) / _HOUR for step, cost in shared.items()}
+        slowest = max(hours, key=lambda step: hours[step])
+        core_hours = sum(cost.core_per_clip for cost in shared.values()) * clips / _HOUR
+        written = sum(cost.bytes_per_clip for cost in shared.values()) * clips
+        alone = sum(costs[step].seconds(clips) for step in ONE_MACHINE) / _HOUR
+        return (
+            f"{name}, {clips:,} clips",
+            f"{workers:,}",
+            _number(sum(hours.values())),
+            f"{slowest}, {hours[slowest] / sum(hours.values()):.0%}",
+            _number(core_hours),
+            f"{_number(written / 1e9)} GB",
+            _number(alone),
+        )
+
+    libraries = _grid(
+        (
+            "library",
+            "cores",
+            "hours, all Beam steps",
+            "slowest",
+            "core hours",
+            "written",
+            "hours of an epoch on this CPU",
+        ),
+        (row(*library) for library in _LIBRARIES),
+    )
+    return ["Cost model, from the smallest and the largest size:", per_clip, "What that foretells:", libraries]
 
 
 _OUTCOMES = {True: "met", False: "**missed**", None: ""}

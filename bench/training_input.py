@@ -29,6 +29,8 @@ from pipeline.config import load_config
 
 _COPIES = 8
 """How often each file is read: an epoch of so few clips would be over before its graph is made."""
+_EPOCHS = 10
+"""A short training: configurations here have 40 or more."""
 _STEPS = 20
 """Training steps by which a device's pace is told."""
 
@@ -61,7 +63,9 @@ def measure(setting: Setting) -> Measured:
     gpus = tf.config.list_physical_devices("GPU")
     pace = [_STEPS * config.batch_size / step.wall for step in steps]
     device = "GPU" if gpus else "CPU"
+    training = [once + (_EPOCHS - 1) * again for once, again in zip(first, later, strict=True)]
     figures = {
+        "training": ratio([_EPOCHS * seconds for seconds in theirs], training),
         "first": ratio(theirs, first),
         "later": ratio(theirs, later),
         "pace": spread([count / seconds for seconds in later]),
