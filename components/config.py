@@ -122,6 +122,12 @@ class GateConfig(Section):
     )
 
 
+class DeployConfig(Section):
+    """What the model store keeps."""
+
+    keep_versions: int = Field(10, ge=2, description="older ones are removed, but never what is served")
+
+
 class BeamConfig(Section):
     """How the Beam steps run on this machine."""
 

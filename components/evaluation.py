@@ -14,6 +14,8 @@ import numpy as np
 from components.config import GateConfig, Section
 from components.errors import UserError
 
+VERDICT = "verdict.json"
+"""File of an evaluation that holds its `Verdict`."""
 CALIBRATION_BINS = 15
 """Equal-width bins of confidence over (0, 1] in the expected calibration error."""
 

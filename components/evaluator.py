@@ -28,12 +28,11 @@ from tfx_bsl.arrow import table_util
 from components.beam import beam_args
 from components.champion import VERSION_PROPERTY
 from components.config import BeamConfig, GateConfig
-from components.evaluation import judge, predictions, write_predictions
+from components.evaluation import VERDICT, judge, predictions, write_predictions
 from components.model_card import read_card
 
 SPLIT = "test"
 SIGNATURE = "serving_default"
-VERDICT = "verdict.json"
 PREDICTIONS = "predictions.csv"
 _ANSWERS = "answers"
 _SCHEMA = pa.schema(

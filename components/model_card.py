@@ -29,3 +29,8 @@ def write_card(card: ModelCard, saved_model: epath.Path) -> None:
 def read_card(saved_model: epath.Path) -> ModelCard:
     """The card of a SavedModel that `models.serving.export` wrote."""
     return ModelCard.model_validate_json((saved_model / _CARD).read_text())
+
+
+def find_card(saved_model: epath.Path) -> ModelCard | None:
+    """As `read_card`; None for a model of somebody else's."""
+    return read_card(saved_model) if (saved_model / _CARD).exists() else None

@@ -2,18 +2,26 @@
 
 <store>/<version>/                             a SavedModel, numbered as TensorFlow Serving expects
 <store>/<version>/assets.extra/lineage.json    where it came from
+<store>/<version>/assets.extra/verdict.json    what the gate said of it
+<store>/withdrawn/<version>.json               that it was rolled back, and why; stays when the version is removed
 <store>/current.json                           the version that is served; moved last, atomically
 """
 
 import uuid
+from datetime import UTC, datetime
 
 from etils import epath
 from pydantic import ValidationError
 
 from components.config import Section, problems
 from components.errors import UserError
+from components.evaluation import Verdict
 
 LINEAGE = "assets.extra/lineage.json"
+WITHDRAWN_PROPERTY = "withdrawn_version"
+"""Of a pushed model's artifact: the version that it had when it was rolled back; not there if it never was."""
+_VERDICT = "assets.extra/verdict.json"
+_WITHDRAWN = "withdrawn"
 _CURRENT = "current.json"
 
 
@@ -26,6 +34,16 @@ class Lineage(Section):
     """The champion that it was judged against; null for the first."""
     data: str
     span: int
+
+
+class Withdrawal(Section):
+    """That a version was rolled back."""
+
+    candidate: str | None
+    """See `Lineage`; null for a version that was put there by hand."""
+    time: str
+    """ISO 8601, UTC."""
+    reason: str
 
 
 class Current(Section):
@@ -73,6 +91,90 @@ def read_lineage(store: epath.Path, version: int) -> Lineage | None:
     return Lineage.model_validate_json(path.read_text()) if path.exists() else None
 
 
+def read_verdict(store: epath.Path, version: int) -> Verdict | None:
+    """What the gate said of a version before it was pushed; None of one that was put there by hand."""
+    path = version_dir(store, version) / _VERDICT
+    return Verdict.model_validate_json(path.read_text()) if path.exists() else None
+
+
+def withdrawal_of(store: epath.Path, version: int) -> Withdrawal | None:
+    """When and why a version was rolled back, if it was."""
+    path = store / _WITHDRAWN / f"{version}.json"
+    return Withdrawal.model_validate_json(path.read_text()) if path.exists() else None
+
+
+def withdrawn_version(store: epath.Path, candidate: str) -> int | None:
+    """The version that a candidate had when it was rolled back, if it was; that version itself may be gone."""
+    for path in sorted((store / _WITHDRAWN).glob("*.json")):
+        if Withdrawal.model_validate_json(path.read_text()).candidate == candidate:
+            return int(path.stem)
+    return None
+
+
+def roll_back(store: epath.Path, version: int | None = None, reason: str = "") -> tuple[int, int]:
+    """Serves an earlier version again, and withdraws the served one for ever.
+
+    Called again after an interruption, it finishes what was begun.
+
+    Args:
+      version: what to serve; None: the champion that the served version was judged against, or, where that is gone or
+        was itself rolled back, the newest before it that was not.
+      reason: for those who ask later.
+
+    Returns:
+      The version that was served until now, and the one that is from now on.
+
+    Raises:
+      UserError: there is no version to go back to, or `version` cannot be served.
+    """
+    served = current_version(store)
+    if served is None:
+        raise UserError(f"{store}: no model has been pushed yet, so there is none to roll back.")
+    sound = [each for each in versions(store) if each != served and not withdrawal_of(store, each)]
+    lineage = read_lineage(store, served)
+    if version is None:
+        parent = lineage.parent if lineage else None
+        earlier = [each for each in sound if each < served]
+        if not earlier:
+            raise UserError(f"{store}: there is no version before {served} that could be served.")
+        version = parent if parent in earlier else earlier[-1]
+    elif version == served:
+        raise UserError(f"{store}: version {version} is served already.")
+    elif version not in sound:
+        known = "was itself rolled back" if version in versions(store) else "is not there"
+        raise UserError(f"{store}: version {version} {known}. There are {sound or 'no others'}.")
+    if not withdrawal_of(store, served):  # else an earlier attempt came no further
+        time = datetime.now(UTC).isoformat(timespec="seconds")
+        withdrawal = Withdrawal(candidate=lineage and lineage.candidate, time=time, reason=reason)
+        (store / _WITHDRAWN).mkdir(parents=True, exist_ok=True)
+        _write_atomically(store / _WITHDRAWN / f"{served}.json", withdrawal.model_dump_json(indent=2))
+    _write_pointer(store, version)
+    return served, version
+
+
+def _write_pointer(store: epath.Path, version: int) -> None:
+    _write_atomically(store / _CURRENT, Current(version=version).model_dump_json())
+
+
+def prune(store: epath.Path, keep: int) -> list[int]:
+    """Removes the oldest versions until `keep` are left, but never the served one nor the one to roll back to.
+
+    Returns:
+      The versions that were removed.
+    """
+    have = versions(store)
+    served = current_version(store)
+    lineage = read_lineage(store, served) if served is not None else None
+    needed = {served, lineage.parent if lineage else None}
+    removed = [version for version in have[: max(0, len(have) - keep)] if version not in needed]
+    for version in removed:
+        # Out of the readers' sight first: what is half removed must not look like a version.
+        gone = store / f".incoming-{version}-removed"
+        version_dir(store, version).rename(gone)
+        gone.rmtree()
+    return removed
+
+
 def champion_of(store: epath.Path, candidate: str) -> int | None:
     """The version that a candidate must not be worse than.
 
@@ -94,7 +196,7 @@ def _write_atomically(path: epath.Path, text: str) -> None:
     temporary.replace(path)
 
 
-def publish(store: epath.Path, saved_model: epath.Path, lineage: Lineage) -> int:
+def publish(store: epath.Path, saved_model: epath.Path, lineage: Lineage, verdict: Verdict | None = None) -> int:
     """Puts a SavedModel into the store under the next number, then points at it.
 
     A reader sees the whole version or nothing of it, and the pointer moves last. Called again after an interruption,
@@ -116,8 +218,10 @@ def publish(store: epath.Path, saved_model: epath.Path, lineage: Lineage) -> int
         _copy_tree(saved_model, incoming)
         (incoming / LINEAGE).parent.mkdir(parents=True, exist_ok=True)
         (incoming / LINEAGE).write_text(lineage.model_dump_json(indent=2))
+        if verdict:
+            (incoming / _VERDICT).write_text(verdict.model_dump_json(indent=2))
         incoming.rename(version_dir(store, version))
-    _write_atomically(store / _CURRENT, Current(version=version).model_dump_json())
+    _write_pointer(store, version)
     return version
 
 

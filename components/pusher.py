@@ -9,7 +9,16 @@ from tfx.dsl.components.base import base_component, executor_spec
 from tfx.types import artifact_utils, component_spec, standard_artifacts
 
 from components.errors import UserError
-from components.model_store import Lineage, champion_of, publish, version_dir
+from components.evaluation import VERDICT, Verdict
+from components.model_store import (
+    WITHDRAWN_PROPERTY,
+    Lineage,
+    champion_of,
+    prune,
+    publish,
+    version_dir,
+    withdrawn_version,
+)
 
 
 class StorePusherSpec(component_spec.ComponentSpec):
@@ -18,10 +27,12 @@ class StorePusherSpec(component_spec.ComponentSpec):
     PARAMETERS = {  # noqa: RUF012 (TFX's way)
         "store": component_spec.ExecutionParameter(type=str),
         "lineage": component_spec.ExecutionParameter(type=str),
+        "keep": component_spec.ExecutionParameter(type=str),
     }
     INPUTS = {  # noqa: RUF012
         "model": component_spec.ChannelParameter(type=standard_artifacts.Model),
         "model_blessing": component_spec.ChannelParameter(type=standard_artifacts.ModelBlessing),
+        "evaluation": component_spec.ChannelParameter(type=standard_artifacts.ModelEvaluation),
     }
     OUTPUTS = {  # noqa: RUF012
         "pushed_model": component_spec.ChannelParameter(type=standard_artifacts.PushedModel),
@@ -37,7 +48,9 @@ class Executor(pusher_executor.Executor):
         output_dict: dict[str, list[types.Artifact]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """Publishes a blessed model; marks `pushed_model` with the version, or as not pushed.
+        """Publishes a blessed model, and removes old ones; marks `pushed_model` with the version, or as not pushed.
+
+        A model that was rolled back is not pushed again: what sent it back is not known to the gate.
 
         Raises:
           UserError: another run has pushed since this one began: the model was judged against a former champion.
@@ -56,7 +69,15 @@ class Executor(pusher_executor.Executor):
                 f"{f'version {lineage.parent}' if lineage.parent else 'none'}. Run again: it is judged against the new "
                 "champion, and nothing else needs to be done twice."
             )
-        version = publish(store, epath.Path(self.GetModelPath(input_dict)), lineage)
+        if withdrawn := withdrawn_version(store, lineage.candidate):
+            print(f"{store}: this model is version {withdrawn}, which was rolled back; it is not pushed again.")
+            self._MarkNotPushed(pushed)
+            pushed.set_string_custom_property(WITHDRAWN_PROPERTY, str(withdrawn))
+            return
+        evaluation = epath.Path(artifact_utils.get_single_uri(input_dict["evaluation"]))
+        verdict = Verdict.model_validate_json((evaluation / VERDICT).read_text())
+        version = publish(store, epath.Path(self.GetModelPath(input_dict)), lineage, verdict)
+        prune(store, int(exec_properties["keep"]))
         self._MarkPushed(pushed, str(version_dir(store, version)), str(version))
 
 
@@ -66,21 +87,33 @@ class StorePusher(base_component.BaseComponent):
     SPEC_CLASS = StorePusherSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
 
-    def __init__(self, model: types.BaseChannel, model_blessing: types.BaseChannel, store: str, lineage: str) -> None:
+    def __init__(
+        self,
+        model: types.BaseChannel,
+        model_blessing: types.BaseChannel,
+        evaluation: types.BaseChannel,
+        store: str,
+        lineage: str,
+        keep: str,
+    ) -> None:
         """Wires the node.
 
         Args:
           model: the candidate.
-          model_blessing: the gate's verdict on it.
+          model_blessing: whether it may be pushed.
+          evaluation: holds the gate's verdict, which goes with the model.
           store: root of the model store.
           lineage: where the candidate comes from, a `Lineage` as JSON.
+          keep: number of versions that the store keeps. Text, as nodes tell it each other.
         """
         super().__init__(
             StorePusherSpec(
                 model=model,
                 model_blessing=model_blessing,
+                evaluation=evaluation,
                 store=store,
                 lineage=lineage,
+                keep=keep,
                 pushed_model=types.Channel(type=standard_artifacts.PushedModel),
             )
         )

@@ -16,8 +16,8 @@ from tfx.utils import io_utils
 
 from components.config import FeatureConfig
 from components.data_gate import anomalies_in_words
-from components.evaluation import Verdict, read_predictions
-from components.evaluator import PREDICTIONS, SPLIT, VERDICT, serving_path
+from components.evaluation import VERDICT, Verdict, read_predictions
+from components.evaluator import PREDICTIONS, SPLIT, serving_path
 from components.library import read_manifest, span_dir
 from components.mel import log_mel
 from components.model_card import HISTORY, read_card

@@ -12,6 +12,7 @@ from pipeline.commands.config import config
 from pipeline.commands.demo_library import demo_library
 from pipeline.commands.doctor import doctor
 from pipeline.commands.ingest import ingest
+from pipeline.commands.models import models, rollback
 from pipeline.commands.predict import predict
 from pipeline.commands.run import run
 
@@ -29,7 +30,9 @@ cli.add_command(config)
 cli.add_command(demo_library)
 cli.add_command(doctor)
 cli.add_command(ingest)
+cli.add_command(models)
 cli.add_command(predict)
+cli.add_command(rollback)
 cli.add_command(run)
 
 

@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError, model_validator
 from components.config import (
     AudioConfig,
     BeamConfig,
+    DeployConfig,
     GateConfig,
     IngestConfig,
     MelConfig,
@@ -46,6 +47,7 @@ class PipelineConfig(Section):
     train: TrainConfig = TrainConfig()
     tune: TuneConfig = TuneConfig()
     gate: GateConfig = GateConfig()
+    deploy: DeployConfig = DeployConfig()
     beam: BeamConfig = BeamConfig()
     kubeflow: KubeflowConfig | None = Field(None, description="for `genre compile --target kubeflow`")
     vertex: VertexConfig | None = Field(None, description="for `genre compile --target vertex`")

@@ -101,8 +101,10 @@ def create_pipeline(
     pusher = StorePusher(
         model=trainer.outputs["model"],
         model_blessing=evaluator.outputs["blessing"],
+        evaluation=evaluator.outputs["evaluation"],
         store=str(workspace.models),
         lineage=plan.lineage,
+        keep=plan.keep_versions,
     )
     reporter = Reporter(
         examples=examples.outputs["examples"],

@@ -83,6 +83,8 @@ class Plan:
     """Digest of the code."""
     lineage: "Value"
     """Of the candidate, JSON."""
+    keep_versions: "Value"
+    """Number of versions in the model store."""
     config: "Value"
     """The whole configuration, JSON."""
     reporter_source: "Value"
@@ -140,6 +142,7 @@ def make_plan(config: PipelineConfig, inputs: "Preflight") -> Plan:
         gate=config.gate.model_dump_json(),
         evaluator_source=source_digest("components.evaluator"),
         lineage=lineage.model_dump_json(),
+        keep_versions=str(config.deploy.keep_versions),
         config=config.model_dump_json(),
         reporter_source=source_digest("components.reporter"),
     )

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from etils import epath
 
 from components.config import Section
-from components.evaluation import Metrics, Verdict
+from components.evaluation import VERDICT, Metrics, Verdict
 from components.library import Manifest
-from components.model_store import current_version, version_dir
+from components.model_store import WITHDRAWN_PROPERTY, current_version, version_dir, withdrawal_of
 from pipeline.config import PipelineConfig
 from pipeline.workspace import Workspace
 
@@ -55,7 +55,9 @@ class Summary(Section):
     blessed: bool | None
     verdict: Verdict | None
     pushed: ModelSummary | None
-    """The version that this run's candidate was pushed as; null if it was refused."""
+    """The version that this run's candidate was pushed as; null if it was not."""
+    rolled_back: int | None
+    """The version that this run's candidate had when it was rolled back; null if it never was."""
     served: ModelSummary | None
     report: str | None
     log: str
@@ -71,19 +73,25 @@ def read_verdict(artifacts: "Artifacts") -> Verdict | None:
     if "GateEvaluator" not in artifacts:
         return None
     uri = artifacts["GateEvaluator"]["evaluation"].uri
-    return Verdict.model_validate_json((epath.Path(uri) / "verdict.json").read_text())
+    return Verdict.model_validate_json((epath.Path(uri) / VERDICT).read_text())
 
 
-def pushed_model(artifacts: "Artifacts") -> ModelSummary | None:
-    """What the run's candidate was pushed as, if it was."""
+def pushed_model(artifacts: "Artifacts", workspace: Workspace) -> tuple[ModelSummary | None, int | None]:
+    """What the run's candidate was pushed as, and as what it was rolled back; each only if it was.
+
+    A cached push tells what it was then; whether that was rolled back since, the store knows.
+    """
     if "StorePusher" not in artifacts:
-        return None
+        return None, None
     properties = artifacts["StorePusher"]["pushed_model"].custom_properties
+    if WITHDRAWN_PROPERTY in properties:
+        return None, int(properties[WITHDRAWN_PROPERTY].string_value)
     if not properties["pushed"].int_value:
-        return None
-    return ModelSummary(
-        version=int(properties["pushed_version"].string_value), path=properties["pushed_destination"].string_value
-    )
+        return None, None
+    version = int(properties["pushed_version"].string_value)
+    if withdrawal_of(workspace.models, version):
+        return None, version
+    return ModelSummary(version=version, path=properties["pushed_destination"].string_value), None
 
 
 def served_model(workspace: Workspace) -> ModelSummary | None:

@@ -96,6 +96,7 @@ def _run(config: "PipelineConfig", inputs: "Preflight") -> "Summary":
                 failed = next((name for name, state in states.items() if state.state == "failed"), _LOADING)
                 error = f"{failed} failed: {type(problem).__name__}: {str(problem).strip().splitlines()[0][:300]}"
         verdict = read_verdict(artifacts)
+        pushed, rolled_back = pushed_model(artifacts, inputs.workspace)
         page = report_path(artifacts)
         summary = Summary(
             status="failed" if error else "succeeded",
@@ -115,7 +116,8 @@ def _run(config: "PipelineConfig", inputs: "Preflight") -> "Summary":
             metrics=verdict and verdict.candidate,
             blessed=verdict and verdict.blessed,
             verdict=verdict,
-            pushed=pushed_model(artifacts),
+            pushed=pushed,
+            rolled_back=rolled_back,
             served=served_model(inputs.workspace),
             report=page and str(page),
             log=str(log),
@@ -170,6 +172,12 @@ def _show(console: "Console", summary: "Summary") -> None:
         console.print(f"  {reason}", markup=False)
     if summary.pushed:
         console.print(f"\npushed as version {summary.pushed.version}: {summary.pushed.path}", soft_wrap=True)
+    elif summary.rolled_back and summary.served:
+        console.print(
+            f"\nnot pushed: it is version {summary.rolled_back}, which was rolled back; "
+            f"version {summary.served.version} stays served",
+            soft_wrap=True,
+        )
     elif summary.served:
         console.print(f"\nnot pushed; version {summary.served.version} stays served", soft_wrap=True)
     else:

@@ -11,10 +11,14 @@ from components.model_store import (
     Lineage,
     champion_of,
     current_version,
+    prune,
     publish,
     read_lineage,
+    roll_back,
     version_dir,
     versions,
+    withdrawal_of,
+    withdrawn_version,
 )
 
 
@@ -140,12 +144,88 @@ def test_back_to_an_earlier_candidate_and_forth(store: epath.Path, source: epath
 def test_rolling_back_makes_the_earlier_version_champion(store: epath.Path, source: epath.Path) -> None:
     for name in "AB":
         push(store, source, name)
-    (store / "current.json").write_text('{"version": 1}')
+    assert roll_back(store, reason="calls jazz rock") == (2, 1)
     assert current_version(store) == 1
     assert champion_of(store, "C") == 1
     assert champion_of(store, "B") == 1
     assert push(store, source, "C") == 3
     assert read_lineage(store, 3).parent == 1
+
+
+def test_what_was_rolled_back_is_known_by_its_candidate(store: epath.Path, source: epath.Path) -> None:
+    for name in "AB":
+        push(store, source, name)
+    assert withdrawn_version(store, "B") is None
+    roll_back(store, reason="calls jazz rock")
+    assert withdrawn_version(store, "B") == 2
+    assert withdrawn_version(store, "A") is None
+    assert withdrawal_of(store, 2).reason == "calls jazz rock"
+    assert withdrawal_of(store, 1) is None
+
+
+def test_rolling_back_twice_goes_further_back(store: epath.Path, source: epath.Path) -> None:
+    for name in "ABC":
+        push(store, source, name)
+    assert roll_back(store) == (3, 2)
+    assert roll_back(store) == (2, 1)
+    with pytest.raises(UserError, match="no version before 1"):
+        roll_back(store)
+    assert current_version(store) == 1
+
+
+def test_rolling_back_skips_a_parent_that_is_gone(store: epath.Path, source: epath.Path) -> None:
+    for name in "ABC":
+        push(store, source, name)
+    version_dir(store, 2).rmtree()
+    assert roll_back(store) == (3, 1)
+
+
+@pytest.mark.parametrize(
+    ("version", "told"), [(3, "is served already"), (2, "was itself rolled back"), (9, "is not there. There are .1.")]
+)
+def test_versions_that_cannot_be_gone_back_to(store: epath.Path, source: epath.Path, version: int, told: str) -> None:
+    for name in "AB":
+        push(store, source, name)
+    roll_back(store)
+    push(store, source, "C")
+    with pytest.raises(UserError, match=told):
+        roll_back(store, version)
+    assert current_version(store) == 3
+
+
+def test_a_roll_back_that_is_killed_is_finished_by_the_next(
+    store: epath.Path, source: epath.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in "ABC":
+        push(store, source, name)
+    with monkeypatch.context() as patch:
+        kill_at(patch, "_write_atomically", after=1)
+        with pytest.raises(Killed):
+            roll_back(store, reason="first")
+    assert current_version(store) == 3
+    assert roll_back(store, reason="second") == (3, 2)
+    assert withdrawal_of(store, 3).reason == "first"
+    assert withdrawal_of(store, 2) is None
+
+
+def test_the_oldest_versions_go_but_not_what_is_needed(store: epath.Path, source: epath.Path) -> None:
+    for name in "ABCDE":
+        push(store, source, name)
+    assert prune(store, 4) == [1]
+    roll_back(store, 2)
+    assert prune(store, 2) == [3]
+    assert versions(store) == [2, 4, 5]
+    assert current_version(store) == 2
+
+
+def test_a_roll_back_is_remembered_longer_than_the_version(store: epath.Path, source: epath.Path) -> None:
+    for name in "AB":
+        push(store, source, name)
+    roll_back(store)
+    for name in "CDE":
+        push(store, source, name)
+    assert prune(store, 2) == [1, 2, 3]
+    assert withdrawn_version(store, "B") == 2
 
 
 def test_a_parent_that_was_cleaned_up_is_no_champion(store: epath.Path, source: epath.Path) -> None:

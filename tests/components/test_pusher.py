@@ -2,17 +2,34 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from etils import epath
 from tfx.types import standard_artifacts
 
+from components.config import GateConfig
 from components.errors import UserError
-from components.model_store import Lineage, current_version, publish, read_lineage
+from components.evaluation import VERDICT, Verdict, judge
+from components.model_store import (
+    Lineage,
+    current_version,
+    publish,
+    read_lineage,
+    read_verdict,
+    roll_back,
+    versions,
+)
 from components.pusher import Executor
 
 
 def lineage(candidate: str, parent: int | None) -> Lineage:
     return Lineage(candidate=candidate, parent=parent, data="/data", span=1)
+
+
+def verdict() -> Verdict:
+    """Of a model that is right about all of four clips."""
+    truth = np.array([0, 1, 0, 1])
+    return judge(GateConfig(), ("a", "b"), truth, np.eye(2)[truth])
 
 
 @pytest.fixture
@@ -21,9 +38,10 @@ def store(tmp_path: Path) -> epath.Path:
 
 
 def push(root: Path, store: epath.Path, origin: Lineage, blessed: bool = True) -> standard_artifacts.PushedModel:
-    model, blessing, pushed = (
+    model, blessing, evaluation, pushed = (
         standard_artifacts.Model(),
         standard_artifacts.ModelBlessing(),
+        standard_artifacts.ModelEvaluation(),
         standard_artifacts.PushedModel(),
     )
     model.uri = str(root / "model")
@@ -31,8 +49,12 @@ def push(root: Path, store: epath.Path, origin: Lineage, blessed: bool = True) -
     saved_model.mkdir(parents=True, exist_ok=True)
     (saved_model / "saved_model.pb").write_text(origin.candidate)
     blessing.set_int_custom_property("blessed", int(blessed))
-    properties = {"store": str(store), "lineage": origin.model_dump_json()}
-    Executor().Do({"model": [model], "model_blessing": [blessing]}, {"pushed_model": [pushed]}, properties)
+    evaluation.uri = str(root / "evaluation")
+    Path(evaluation.uri).mkdir(exist_ok=True)
+    (Path(evaluation.uri) / VERDICT).write_text(verdict().model_dump_json())
+    properties = {"store": str(store), "lineage": origin.model_dump_json(), "keep": "3"}
+    inputs = {"model": [model], "model_blessing": [blessing], "evaluation": [evaluation]}
+    Executor().Do(inputs, {"pushed_model": [pushed]}, properties)
     return pushed
 
 
@@ -68,3 +90,26 @@ def test_a_refused_candidate_is_not_pushed_whoever_is_champion(tmp_path: Path, s
     pushed = push(tmp_path, store, lineage("b", None), blessed=False)
     assert pushed.get_int_custom_property("pushed") == 0
     assert current_version(store) == 1
+
+
+def test_the_verdict_goes_with_the_model(tmp_path: Path, store: epath.Path) -> None:
+    push(tmp_path, store, lineage("a", None))
+    assert read_verdict(store, 1) == verdict()
+
+
+def test_what_was_rolled_back_is_not_pushed_again(tmp_path: Path, store: epath.Path) -> None:
+    for candidate, parent in (("a", None), ("b", 1)):
+        push(tmp_path, store, lineage(candidate, parent))
+    roll_back(store)
+    pushed = push(tmp_path, store, lineage("b", 1))
+    assert pushed.get_int_custom_property("pushed") == 0
+    assert pushed.get_string_custom_property("withdrawn_version") == "2"
+    assert (current_version(store), versions(store)) == (1, [1, 2])
+    push(tmp_path, store, lineage("c", 1))
+    assert current_version(store) == 3
+
+
+def test_old_versions_are_removed(tmp_path: Path, store: epath.Path) -> None:
+    for number, candidate in enumerate("abcde"):
+        push(tmp_path, store, lineage(candidate, number or None))
+    assert versions(store) == [3, 4, 5]

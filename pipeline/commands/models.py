@@ -1,0 +1,107 @@
+"""`genre models` and `genre rollback`: what is served, what was, and back to it."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pipeline.commands import options
+
+if TYPE_CHECKING:
+    from etils import epath
+
+_WIDE = 200
+"""Columns where there is no terminal, so that a program finds a version on a line."""
+
+
+@click.command()
+@options.configuration
+@options.workspace
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON list, with the whole lineage and verdict.")
+def models(config_file: Path | None, overrides: tuple[str, ...], workspace: Path | None, as_json: bool) -> None:
+    """List the versions in the model store: which is served, where each came from, what the gate said of it."""
+    store = _store(config_file, overrides, workspace)
+    accounts = _accounts(store)
+    if as_json:
+        click.echo(json.dumps(accounts, indent=2))
+        return
+    if not accounts:
+        click.echo(f"{store}: no model has been pushed yet.")
+        return
+
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("version", "", "kind", "data", box=None, pad_edge=False)
+    for column in ("accuracy", "clips", "parent"):
+        table.add_column(column, justify="right")
+    table.add_column("")
+    for account in accounts:
+        verdict, lineage, withdrawn = account["verdict"], account["lineage"], account["withdrawn"]
+        table.add_row(
+            str(account["version"]),
+            "served" if account["served"] else "rolled back" if withdrawn else "",
+            account["kind"] or "",
+            f"span {lineage['span']}" if lineage else "unknown",
+            f"{verdict['candidate']['accuracy']:.1%}" if verdict else "",
+            str(verdict["candidate"]["clips"]) if verdict else "",
+            str(lineage["parent"] or "") if lineage else "",
+            f"{withdrawn['time']} {withdrawn['reason']}".strip() if withdrawn else "",
+        )
+    Console(highlight=False, width=None if sys.stdout.isatty() else _WIDE).print(table)
+
+
+@click.command()
+@click.argument("version", type=click.IntRange(min=1), required=False)
+@options.configuration
+@options.workspace
+@click.option("--reason", default="", help="For those who ask later.")
+def rollback(
+    version: int | None, config_file: Path | None, overrides: tuple[str, ...], workspace: Path | None, reason: str
+) -> None:
+    """Serve an earlier version again, and never the present one.
+
+    Without VERSION, the one that the present version was judged against. The model that is rolled back stays in the
+    store, but no later run pushes it again.
+    """
+    from components.model_store import roll_back
+
+    store = _store(config_file, overrides, workspace)
+    former, served = roll_back(store, version, reason)
+    click.echo(f"version {served} is served; version {former} is rolled back and will not be pushed again")
+
+
+def _store(config_file: Path | None, overrides: tuple[str, ...], workspace: Path | None) -> "epath.Path":
+    from pipeline.config import load_config
+    from pipeline.workspace import Workspace, root_path
+
+    config = load_config(config_file, options.with_paths(overrides, workspace=workspace))
+    return Workspace(root_path(config.workspace)).models
+
+
+def _accounts(store: "epath.Path") -> list[dict[str, Any]]:
+    """Everything that the store knows of each version, the newest first; null where it knows nothing."""
+    from components.model_card import find_card
+    from components.model_store import current_version, read_lineage, read_verdict, version_dir, versions, withdrawal_of
+
+    served = current_version(store)
+    accounts = []
+    for version in reversed(versions(store)):
+        card = find_card(version_dir(store, version))
+        records = {
+            "lineage": read_lineage(store, version),
+            "verdict": read_verdict(store, version),
+            "withdrawn": withdrawal_of(store, version),
+        }
+        accounts.append(
+            {
+                "version": version,
+                "served": version == served,
+                "path": str(version_dir(store, version)),
+                "kind": card and card.kind,
+                **{name: record and record.model_dump(mode="json") for name, record in records.items()},
+            }
+        )
+    return accounts

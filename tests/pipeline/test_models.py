@@ -1,0 +1,84 @@
+"""`genre models` and `genre rollback`, on a store without TensorFlow's models: neither command looks into one."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from etils import epath
+
+from components.config import AudioConfig, FeatureConfig, GateConfig, MelConfig
+from components.errors import UserError
+from components.evaluation import judge
+from components.model_card import ModelCard, write_card
+from components.model_store import Lineage, current_version, publish
+from pipeline.cli import cli
+
+GENRES = ("folk", "rock")
+
+
+def genre(workspace: Path, *words: str) -> Result:
+    done = CliRunner().invoke(cli, [*words, "--workspace", str(workspace)])
+    if isinstance(done.exception, UserError):
+        raise done.exception
+    assert done.exit_code == 0, done.output
+    return done
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Path:
+    """Two versions, right about three and about four of four clips."""
+    source = epath.Path(tmp_path / "source")
+    source.mkdir()
+    (source / "saved_model.pb").write_bytes(b"graph")
+    features = FeatureConfig(representation="log_mel", genres=GENRES, audio=AudioConfig(), mel=MelConfig())
+    write_card(ModelCard(kind="mel_cnn", parameters=7, window_seconds=5.0, features=features), source)
+    truth = np.array([0, 1, 0, 1])
+    for candidate, parent, answers in (("a", None, [0, 1, 0, 0]), ("b", 1, truth)):
+        verdict = judge(GateConfig(), GENRES, truth, np.eye(2)[answers])
+        lineage = Lineage(candidate=candidate, parent=parent, data="/data", span=3)
+        publish(epath.Path(tmp_path / "workspace" / "models"), source, lineage, verdict)
+    return tmp_path / "workspace"
+
+
+def test_versions_are_listed_with_what_is_known_of_them(workspace: Path) -> None:
+    newest, oldest = json.loads(genre(workspace, "models", "--json").output)
+    assert (newest["version"], newest["served"], newest["kind"]) == (2, True, "mel_cnn")
+    assert (newest["lineage"]["parent"], newest["lineage"]["span"], newest["withdrawn"]) == (1, 3, None)
+    assert (newest["verdict"]["candidate"]["accuracy"], oldest["verdict"]["candidate"]["accuracy"]) == (1.0, 0.75)
+    assert (oldest["version"], oldest["served"]) == (1, False)
+
+
+def test_a_roll_back_is_seen_in_the_list(workspace: Path) -> None:
+    told = genre(workspace, "rollback", "--reason", "calls jazz rock").output
+    assert told == "version 1 is served; version 2 is rolled back and will not be pushed again\n"
+    assert current_version(epath.Path(workspace / "models")) == 1
+    header, newest, oldest = genre(workspace, "models").output.splitlines()
+    assert header.split() == ["version", "kind", "data", "accuracy", "clips", "parent"]
+    assert newest.split()[:6] == ["2", "rolled", "back", "mel_cnn", "span", "3"]
+    assert "calls jazz rock" in newest
+    assert oldest.split() == ["1", "served", "mel_cnn", "span", "3", "75.0%", "4"]
+
+
+def test_there_may_be_nothing_to_list_or_to_go_back_to(tmp_path: Path, workspace: Path) -> None:
+    assert "no model has been pushed yet" in genre(tmp_path / "empty", "models").output
+    with pytest.raises(UserError, match="no model has been pushed yet, so there is none to roll back"):
+        genre(tmp_path / "empty", "rollback")
+    with pytest.raises(UserError, match="version 7 is not there"):
+        genre(workspace, "rollback", "7")
+
+
+def test_a_model_that_was_put_there_by_hand_is_listed_too(workspace: Path) -> None:
+    (workspace / "models" / "5").mkdir()
+    by_hand = json.loads(genre(workspace, "models", "--json").output)[0]
+    assert by_hand == {
+        "version": 5,
+        "served": False,
+        "path": str(workspace / "models" / "5"),
+        "kind": None,
+        "lineage": None,
+        "verdict": None,
+        "withdrawn": None,
+    }
+    assert "unknown" in genre(workspace, "models").output
