@@ -27,23 +27,27 @@ BATCH_CLIPS = 8
 
 
 class _Graph:
-    """A Transform graph, with the coders of its two ends."""
+    """A Transform graph, from serialized examples on."""
 
     def __init__(self, uri: str):
         output = tft.TFTransformOutput(uri)
         self._spec, self._layer = output.raw_feature_spec(), output.transform_features_layer()
-        self._coder = tft.coders.ExampleProtoCoder(output.transformed_metadata.schema)
+        self._schema = output.transformed_metadata.schema
         signature = [tf.TensorSpec([None], tf.string)]
         self._apply = tf.function(self._transform, input_signature=signature, autograph=False)
 
     def _transform(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         return self._layer(tf.io.parse_example(examples, self._spec))
 
-    def transform(self, examples: tf.Tensor) -> Iterator[bytes]:
-        """Serialized examples [batch], transformed."""
-        outputs = {name: values.numpy() for name, values in self._apply(examples).items()}
-        for row in zip(*outputs.values(), strict=True):
-            yield self._coder.encode(dict(zip(outputs, row, strict=True)))
+    def transform(self, batches: tf.data.Dataset) -> Iterator[bytes]:
+        """Batches of serialized examples, transformed one by one."""
+        # A coder has one message that it fills again and again: two threads would mix their clips, and protobuf frees
+        # nothing of what was in it before the message itself goes.
+        coder = tft.coders.ExampleProtoCoder(self._schema)
+        for batch in batches:
+            outputs = {name: values.numpy() for name, values in self._apply(batch).items()}
+            for row in zip(*outputs.values(), strict=True):
+                yield coder.encode(dict(zip(outputs, row, strict=True)))
 
 
 class _ApplyGraph:
@@ -54,8 +58,7 @@ class _ApplyGraph:
 
     def __call__(self, examples: tf.data.Dataset) -> Iterator[bytes]:
         graph = self._shared.acquire(lambda: _Graph(self._uri))  # one for all the workers of a process
-        for batch in examples.batch(BATCH_CLIPS):
-            yield from graph.transform(batch)
+        yield from graph.transform(examples.batch(BATCH_CLIPS))
 
 
 class Executor(tfx_executor.Executor):

@@ -1,7 +1,9 @@
 """Our executors of ExampleGen and Transform against TFX's own, on the same clips."""
 
 import json
+import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import apache_beam as beam
@@ -196,6 +198,27 @@ def test_transform_makes_its_graph_without_looking_at_a_clip(
     monkeypatch.setattr(transform.Executor, "_make_beam_pipeline", counted)
     run_transform(transform.Executor(context("temporary")), [examples], schema, tmp_path / "ours", "log_mel")
     assert len(pipelines) == 1
+
+
+def test_workers_that_are_threads_do_not_mix_their_clips(
+    examples: standard_artifacts.Examples, schema: standard_artifacts.Schema, context: Callable, tmp_path: Path
+) -> None:
+    run_transform(transform.Executor(context("temporary")), [examples], schema, tmp_path / "ours", "log_mel")
+    convert = transform._ApplyGraph(str(tmp_path / "ours" / "graph"))
+    files = sorted(map(str, Path(examples.uri, "Split-train").iterdir()))
+
+    def converted(file: str) -> list[bytes]:
+        return list(convert(tf.data.TFRecordDataset(file, "GZIP")))
+
+    alone = {file: converted(file) for file in files}
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as threads:
+            together = list(threads.map(converted, files * 20))
+    finally:
+        sys.setswitchinterval(interval)
+    assert together == [alone[file] for file in files * 20]
 
 
 def test_transform_takes_the_examples_of_several_spans(
