@@ -14,6 +14,9 @@ from pipeline.commands.doctor import doctor
 from pipeline.commands.ingest import ingest
 from pipeline.commands.predict import predict
 from pipeline.commands.run import run
+from pipeline.commands.schedule import schedule
+from pipeline.commands.status import status
+from pipeline.commands.submit import submit
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -31,6 +34,9 @@ cli.add_command(doctor)
 cli.add_command(ingest)
 cli.add_command(predict)
 cli.add_command(run)
+cli.add_command(schedule)
+cli.add_command(status)
+cli.add_command(submit)
 
 
 def main() -> None:
