@@ -5,6 +5,7 @@ import logging
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from graphlib import TopologicalSorter
 from typing import Any, Literal, Protocol, TypeVar
 
 from pipeline.config import PipelineConfig
@@ -182,6 +183,9 @@ def created_once(
 
 
 def node_states(spec: Mapping[str, Any], known: Mapping[str, tuple[State, float]]) -> tuple[NodeState, ...]:
-    """The nodes of a pipeline in the order of its specification; `known` has state and seconds of those begun."""
+    """The nodes of a pipeline, each after those it depends on; `known` has state and seconds of those begun."""
     tasks = spec.get("root", {}).get("dag", {}).get("tasks", {})
-    return tuple(NodeState(name, *known.get(name, ("waiting", 0.0))) for name in tasks)
+    after = {name: tasks[name].get("dependentTasks", ()) for name in sorted(tasks)}
+    return tuple(
+        NodeState(name, *known.get(name, ("waiting", 0.0))) for name in TopologicalSorter(after).static_order()
+    )

@@ -22,6 +22,7 @@ def permissions_of(name: str) -> str:
 @pytest.fixture(autouse=True)
 def storage(service: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", service.url)
+    monkeypatch.setenv("DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "true")  # it asks for more, some time
 
 
 @pytest.fixture

@@ -49,7 +49,7 @@ def answering(service: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     service.on("GET", rf"{KUBEFLOW}/recurringruns\?.*", (200, {}))
     service.on("GET", rf"{VERTEX}/schedules\?.*", (200, {}))
     run = {"run_id": "r1", "display_name": "n", "created_at": "2026-11-22T04:00:00Z"}
-    spec = {"root": {"dag": {"tasks": {"Planner": {}, "Trainer": {}}}}}
+    spec = {"root": {"dag": {"tasks": {"Trainer": {"dependentTasks": ["Planner"]}, "Planner": {}}}}}
     tasks = [{"display_name": "Planner", "state": "SUCCEEDED"}, {"display_name": "Trainer", "state": "RUNNING"}]
     running = run | {"state": "RUNNING", "pipeline_spec": spec, "run_details": {"task_details": tasks}}
     tasks = [task | {"state": "SUCCEEDED"} for task in tasks]
@@ -169,6 +169,7 @@ def test_a_bucket_without_permission(
     target: str, answering: Any, package_file: Package, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", answering.url)
+    monkeypatch.setenv("DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "true")  # it asks for more, some time
     answering.on("GET", "/storage/v1/b/.*", (200, {"permissions": ["storage.objects.get", "storage.objects.list"]}))
     file = package_file(target, check_buckets=True, **{HOST[target]: answering.url})
     done = genre("submit", "--target", target, "--package", file, "--data", "gs://elsewhere/data")
@@ -221,7 +222,8 @@ def test_schedules(target: str, answering: Any, config_file: Callable[[str], Pat
     assert " ".join(listed[2:]) == {"kubeflow": "0 0 4 * * *", "vertex": "TZ=UTC 0 4 * * *"}[target]
     for path in (rf"{KUBEFLOW}/recurringruns/7.*", rf"{VERTEX}/schedules/7.*"):
         answering.on("POST", path, (200, {}))
-        answering.on("DELETE", path, (200, {"name": "o", "done": True, "response": {}}))
+        empty = {"@type": "type.googleapis.com/google.protobuf.Empty"}
+        answering.on("DELETE", path, (200, {"name": "o", "done": True, "response": empty}))
     for verb, state in (("pause", "paused"), ("resume", "active"), ("delete", "deleted")):
         assert genre("schedule", verb, "nightly", *where).stdout == f"schedule nightly: {state}\n"
     assert answering.unexpected == []
