@@ -20,6 +20,7 @@ from pipeline.service import (
     Start,
     created_once,
     full_name,
+    innermost,
     node_states,
     patiently,
 )
@@ -338,8 +339,8 @@ class KubeflowService:
         except (urllib3.exceptions.HTTPError, OSError) as error:
             late = isinstance(getattr(error, "reason", error), urllib3.exceptions.ReadTimeoutError)
             raise UserError(
-                f"{where} {'did not answer in time' if late else 'cannot be reached'}: {error}. Is kubeflow.host "
-                f"right, and can it be reached from here (kubectl port-forward, VPN)?{unsure}"
+                f"{where} {'did not answer in time' if late else 'cannot be reached'}: {innermost(error)}. Is "
+                f"kubeflow.host right, and can it be reached from here (kubectl port-forward, VPN)?{unsure}"
             ) from error
 
 
@@ -348,13 +349,14 @@ def _called(name: str) -> str:
     return json.dumps({"predicates": [{"operation": "EQUALS", "key": "display_name", "stringValue": name}]})
 
 
-def _busy(error: Exception) -> bool:
+def _busy(error: Exception) -> str:
+    """See `patiently`."""
     import urllib3.exceptions
     from kfp_server_api.exceptions import ApiException
 
     if isinstance(error, ApiException):
-        return error.status in BUSY
-    return isinstance(error, urllib3.exceptions.HTTPError)
+        return f"Kubeflow Pipelines: {error.status} {_message(error)}" if error.status in BUSY else ""
+    return f"Kubeflow Pipelines: {innermost(error)}" if isinstance(error, urllib3.exceptions.HTTPError) else ""
 
 
 def _seconds(task: Any) -> float:

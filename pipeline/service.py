@@ -19,6 +19,7 @@ BUSY = frozenset({408, 429, 502, 503, 504})
 """HTTP status codes that say: not now. They are tried again."""
 _LONGEST_WAIT = 30.0
 _Answer = TypeVar("_Answer")
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -138,8 +139,13 @@ def full_name(config: PipelineConfig, schedule: str) -> str:
     return f"{config.name}/{schedule}"
 
 
-def patiently(call: Callable[[], _Answer], busy: Callable[[Exception], bool], calls: CallConfig) -> _Answer:
-    """What `call` returns; made again for a while, at growing distances, as long as what it raises is `busy`.
+def patiently(call: Callable[[], _Answer], busy: Callable[[Exception], str], calls: CallConfig) -> _Answer:
+    """What `call` returns; made again for a while, at growing distances, as long as it fails because all is `busy`.
+
+    Args:
+      call: makes a request.
+      busy: in a few words, what a failure is that may be over soon; empty for any other.
+      calls: for how long.
 
     Raises:
       Exception: what `call` raised last.
@@ -147,15 +153,12 @@ def patiently(call: Callable[[], _Answer], busy: Callable[[Exception], bool], ca
     from google.api_core.exceptions import RetryError
     from google.api_core.retry import Retry
 
-    def note(error: Exception) -> None:
-        logging.getLogger(__name__).warning("%s; trying again", " ".join(str(error).split())[:200])
-
     retry = Retry(
-        predicate=busy,
+        predicate=lambda error: bool(busy(error)),
         initial=calls.wait_seconds,
         maximum=max(calls.wait_seconds, _LONGEST_WAIT),
         timeout=calls.retry_seconds,
-        on_error=note,
+        on_error=lambda error: _log.warning("%s; trying again", busy(error)),
     )
     try:
         return retry(call)()
@@ -166,7 +169,7 @@ def patiently(call: Callable[[], _Answer], busy: Callable[[Exception], bool], ca
 def created_once(
     find: Callable[[], _Answer | None],
     create: Callable[[], _Answer],
-    busy: Callable[[Exception], bool],
+    busy: Callable[[Exception], str],
     calls: CallConfig,
 ) -> _Answer:
     """What `create` makes, and only once: after a failure it may be there all the same, so `find` is asked first."""
@@ -180,6 +183,13 @@ def created_once(
         return create()
 
     return patiently(attempt, busy, calls)
+
+
+def innermost(error: BaseException) -> str:
+    """The words of what a network error wraps, often several layers deep, on one line."""
+    wrapped = (getattr(error, "reason", None), *error.args)
+    inner = next((each for each in wrapped if isinstance(each, BaseException)), None)
+    return innermost(inner) if inner is not None else " ".join(str(error).split())
 
 
 def node_states(spec: Mapping[str, Any], known: Mapping[str, tuple[State, float]]) -> tuple[NodeState, ...]:

@@ -26,11 +26,13 @@ from pipeline.service import (
     Start,
     created_once,
     full_name,
+    innermost,
     node_states,
     patiently,
 )
 
 if TYPE_CHECKING:
+    from google.api_core.exceptions import GoogleAPICallError
     from google.auth.credentials import Credentials
     from google.cloud.aiplatform_v1 import PipelineServiceClient, ScheduleServiceClient
 
@@ -324,25 +326,32 @@ class VertexService:
                 **dict.fromkeys(BUSY, busy),
             }
             told = advice.get(error.code, f"it would not {doing}.")
-            words = " ".join(str(error.message).split())[:500]
-            raise UserError(f"Vertex AI at {self._endpoint}: {told} ({error.code}: {words})") from error
+            raise UserError(f"Vertex AI at {self._endpoint}: {told} ({error.code}: {_message(error)})") from error
         except GoogleAuthError as error:
             raise UserError(f"Vertex AI: the credentials cannot be used: {error}. {LOGIN}") from error
         except OSError as error:  # what `requests` raises is one
             late = isinstance(error, requests.exceptions.Timeout | TimeoutError)
             raise UserError(
-                f"Vertex AI at {self._endpoint} {'did not answer in time' if late else 'cannot be reached'}: {error}. "
+                f"Vertex AI at {self._endpoint} {'did not answer in time' if late else 'cannot be reached'}: "
+                f"{innermost(error)}. "
                 f"Are vertex.region and vertex.api_endpoint right, and is there a way to it from here?{unsure}"
             ) from error
 
 
-def _busy(error: Exception) -> bool:
+def _busy(error: Exception) -> str:
+    """See `patiently`."""
     import requests.exceptions
     from google.api_core.exceptions import GoogleAPICallError
 
     if isinstance(error, GoogleAPICallError):
-        return error.code in BUSY
-    return isinstance(error, requests.exceptions.ConnectionError | requests.exceptions.Timeout)
+        return f"Vertex AI: {error.code} {_message(error)}" if error.code in BUSY else ""
+    lost = isinstance(error, requests.exceptions.ConnectionError | requests.exceptions.Timeout)
+    return f"Vertex AI: {innermost(error)}" if lost else ""
+
+
+def _message(error: "GoogleAPICallError") -> str:
+    """The words of the service in a failure, on one line."""
+    return " ".join(str(error.message).split())[:500]
 
 
 def _seconds(task: Any) -> float:

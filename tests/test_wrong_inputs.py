@@ -132,7 +132,7 @@ def test_compiling_what_cannot_run_there(tmp_path: Path, target: str, text: str,
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (("submit", "--target", "vertex", "--config", "my.yaml"), "vertex: it is for --target kubeflow"),
+        (("submit", "--target", "vertex", "--config", "my.yaml"), "section `vertex`: it is for --target kubeflow"),
         (("submit", "--target", "kubeflow", "--package", "my.yaml"), "my.yaml: this is no compiled pipeline"),
         (("submit", "--target", "kubeflow", "--package", "none.yaml"), "none.yaml: no such package"),
         (("submit", "--target", "kubeflow", "--config", "my.yaml", "--data", "songs"), "data: songs is not where"),
@@ -145,7 +145,7 @@ def test_compiling_what_cannot_run_there(tmp_path: Path, target: str, text: str,
             ("schedule", "create", "n", "--cron", "0 4 * * *", "--timezone", "Mars", "--target", "kubeflow"),
             "Mars: no such time zone",
         ),
-        (("status", "--target", "vertex", "--config", "my.yaml"), "vertex: it is for --target kubeflow"),
+        (("status", "--target", "vertex", "--config", "my.yaml"), "section `vertex`: it is for --target kubeflow"),
     ],
 )
 def test_starting_what_cannot_run_there(tmp_path: Path, arguments: tuple[str, ...], told: str) -> None:

@@ -88,6 +88,16 @@ def test_a_package_is_submitted(target: str, answering: Any, package_file: Packa
 
 
 @TARGETS
+def test_a_package_needs_no_tensorflow(target: str, answering: Any, package_file: Package) -> None:
+    file = package_file(target, **{HOST[target]: answering.url})
+    arguments = ["genre", "submit", "--target", target, "--package", str(file), "--wait"]
+    code = f"import sys; from pipeline.cli import cli; sys.argv = {arguments}; cli(standalone_mode=False); "
+    check = "assert 'tensorflow' not in sys.modules and 'tfx' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code + check], check=True)
+    assert len(answering.requests(*CREATED[target])) == 1
+
+
+@TARGETS
 def test_run_parameters_need_no_compiling(target: str, answering: Any, package_file: Package) -> None:
     file = package_file(target, **{HOST[target]: answering.url})
     what = ("--data", "gs://b/other", "--span", 4, "--run-set", "model.kind=knn", "--run-set", "gate.min_accuracy=0.6")
