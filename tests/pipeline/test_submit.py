@@ -210,7 +210,7 @@ def config_file(tmp_path: Path, answering: Any, remote_config: Callable[..., Pip
     """A configuration whose service is the one of the tests."""
 
     def make(target: str) -> Path:
-        config = remote_config(target, **{HOST[target]: answering.url})
+        config = remote_config(target, labels={"team": "music"}, **{HOST[target]: answering.url})
         file = tmp_path / "genre.yaml"
         file.write_text(json.dumps(config.model_dump(mode="json", include={"data", "workspace", target})))
         return file
@@ -264,8 +264,17 @@ def test_without_a_package_it_is_compiled(
     subprocess.run([*main, "compile", *where, "-o", tmp_path / "pipeline"], cwd=Path.cwd(), check=True)
     subprocess.run([*main, "submit", *where], cwd=Path.cwd(), check=True)
     (asked,) = answering.requests(*CREATED[target])
-    compiled = next(iter(yaml.safe_load_all((tmp_path / "pipeline").read_text())))
-    spec = asked.body["pipeline_spec"] if target == "kubeflow" else asked.body["pipelineSpec"]
-    assert spec == (compiled if target == "kubeflow" else compiled["pipelineSpec"])
+    compiled, *platform = yaml.safe_load_all((tmp_path / "pipeline").read_text())
+    if target == "kubeflow":
+        sent = asked.body["pipeline_spec"]
+        assert sent == {"pipeline_spec": compiled, "platform_spec": platform[0]}
+        spec = sent["pipeline_spec"]
+        pods = sent["platform_spec"]["platforms"]["kubernetes"]["deploymentSpec"]["executors"].values()
+        assert all(pod == {"podMetadata": {"labels": {"team": "music"}}} for pod in pods)
+        assert len(pods) == len(spec["root"]["dag"]["tasks"])
+    else:
+        spec = asked.body["pipelineSpec"]
+        assert spec == compiled["pipelineSpec"]
+        assert asked.body["labels"]["team"] == "music"
     assert len(spec["root"]["dag"]["tasks"]) > 10
     json_format.ParseDict(spec, pipeline_spec_pb2.PipelineSpec())
