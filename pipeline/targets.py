@@ -125,6 +125,11 @@ class VertexConfig(RemoteConfig):
     api_endpoint: str | None = Field(None, description="private endpoint, as https://HOST; null: the region's own")
 
 
+def vertex_api(settings: VertexConfig) -> str:
+    """URL of Vertex AI."""
+    return (settings.api_endpoint or f"https://{settings.region}-aiplatform.googleapis.com").rstrip("/")
+
+
 def check_target(config: "PipelineConfig", target: Target) -> KubeflowConfig | VertexConfig:
     """The section of `config` for `target`, once it is clear that a pipeline can be compiled with it.
 

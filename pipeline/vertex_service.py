@@ -30,6 +30,7 @@ from pipeline.service import (
     node_states,
     patiently,
 )
+from pipeline.targets import vertex_api
 
 if TYPE_CHECKING:
     from google.api_core.exceptions import GoogleAPICallError
@@ -64,12 +65,12 @@ class VertexService:
     def __init__(self, config: PipelineConfig) -> None:
         self._config = config
         self._settings = config.vertex
-        self._endpoint = config.vertex.api_endpoint or f"https://{config.vertex.region}-aiplatform.googleapis.com"
+        self._endpoint = vertex_api(config.vertex)
         self._parent = f"projects/{config.vertex.project}/locations/{config.vertex.region}"
 
     def submit_request(self, start: Start) -> Request:
         """See `Service`."""
-        url = f"{self._endpoint.rstrip('/')}/v1/{self._parent}/pipelineJobs?pipelineJobId={start.name}"
+        url = f"{self._endpoint}/v1/{self._parent}/pipelineJobs?pipelineJobId={start.name}"
         return Request("POST", url, self._job_body(start))
 
     def submit(self, start: Start) -> Run:
@@ -127,7 +128,7 @@ class VertexService:
 
     def schedule_request(self, name: str, cron: str, timezone: str | None, start: Start) -> Request:
         """See `Service`."""
-        url = f"{self._endpoint.rstrip('/')}/v1/{self._parent}/schedules"
+        url = f"{self._endpoint}/v1/{self._parent}/schedules"
         return Request("POST", url, self._schedule_body(name, cron, timezone, start))
 
     def create_schedule(self, name: str, cron: str, timezone: str | None, start: Start) -> Schedule:
@@ -236,7 +237,7 @@ class VertexService:
         return client(
             transport="rest",
             credentials=self._credentials,
-            client_options=ClientOptions(api_endpoint=self._endpoint.rstrip("/")),
+            client_options=ClientOptions(api_endpoint=self._endpoint),
         )
 
     def _list_schedules(self, name: str) -> list[Any]:
@@ -333,8 +334,8 @@ class VertexService:
             late = isinstance(error, requests.exceptions.Timeout | TimeoutError)
             raise UserError(
                 f"Vertex AI at {self._endpoint} {'did not answer in time' if late else 'cannot be reached'}: "
-                f"{innermost(error)}. "
-                f"Are vertex.region and vertex.api_endpoint right, and is there a way to it from here?{unsure}"
+                f"{innermost(error)}. Are vertex.region and vertex.api_endpoint right, and is there a way to it from "
+                f"here?{unsure}"
             ) from error
 
 

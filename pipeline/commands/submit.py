@@ -124,4 +124,7 @@ def _follow(service: "Service", run: "Run", seconds: float) -> "Run":
         if run.ended:
             return run
         time.sleep(seconds)
-        run = service.run(run.id)
+        try:
+            run = service.run(run.id)
+        except UserError as error:
+            raise UserError(f"{error}\nThe run itself goes on; see `genre status {run.id}`.") from error

@@ -136,6 +136,16 @@ def test_waiting_for_a_run_that_fails(target: str, answering: Any, package_file:
 
 
 @TARGETS
+def test_waiting_until_the_login_runs_out(target: str, answering: Any, package_file: Package) -> None:
+    file = package_file(target, **{HOST[target]: answering.url})
+    for path in (f"{KUBEFLOW}/runs/r1", rf"{VERTEX}/pipelineJobs/r1(\?.*)?"):
+        answering.on("GET", path, (401, {"error": {"message": "expired"}}))
+    done = genre("submit", "--target", target, "--package", file, "--wait")
+    assert done.exit_code != 0
+    assert "The run itself goes on; see `genre status r1`" in str(done.exception)
+
+
+@TARGETS
 def test_a_dry_run_sends_nothing(
     target: str, answering: Any, package_file: Package, monkeypatch: pytest.MonkeyPatch
 ) -> None:
