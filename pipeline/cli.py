@@ -15,6 +15,9 @@ from pipeline.commands.ingest import ingest
 from pipeline.commands.models import models, rollback
 from pipeline.commands.predict import predict
 from pipeline.commands.run import run
+from pipeline.commands.schedule import schedule
+from pipeline.commands.status import status
+from pipeline.commands.submit import submit
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -34,6 +37,9 @@ cli.add_command(models)
 cli.add_command(predict)
 cli.add_command(rollback)
 cli.add_command(run)
+cli.add_command(schedule)
+cli.add_command(status)
+cli.add_command(submit)
 
 
 def main() -> None:

@@ -15,7 +15,14 @@ from rich.table import Table
 if TYPE_CHECKING:
     from pipeline.local import NodeState
 
-_STYLES = {"waiting": "dim", "running": "bold cyan", "cached": "blue", "done": "green", "failed": "bold red"}
+_STYLES = {
+    "waiting": "dim",
+    "running": "bold cyan",
+    "cached": "blue",
+    "done": "green",
+    "failed": "bold red",
+    "canceled": "yellow",
+}
 
 
 @contextlib.contextmanager

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-State = Literal["waiting", "running", "cached", "done", "failed"]
+State = Literal["waiting", "running", "cached", "done", "failed", "canceled"]
 
 
 @dataclass(frozen=True)

@@ -125,6 +125,8 @@ def _kubernetes(settings: KubeflowConfig, nodes: list[str]) -> dict[str, Any]:
     for node in nodes:
         given = settings.resources_of(node)
         wanted: dict[str, Any] = {}
+        if settings.labels:
+            wanted["podMetadata"] = {"labels": settings.labels}
         if settings.volumes:
             wanted["pvcMount"] = [
                 {

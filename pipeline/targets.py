@@ -1,7 +1,10 @@
 """Where a compiled pipeline runs, and what can be found wrong with that before TensorFlow is loaded."""
 
+import ipaddress
+import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field
 
@@ -30,6 +33,8 @@ VERTEX_ACCELERATORS = {
     "TPU_V3": {8: VERTEX_MACHINE},
 }
 """By kind and number: the most CPUs and gigabytes of the machines of Google Cloud that have so many of them."""
+_POD_LABEL_VALUE = re.compile(r"([A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?)?")
+_POD_LABEL_KEY = re.compile(r"([a-z0-9.-]{1,253}/)?[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")
 KUBERNETES_ACCELERATORS = ("nvidia.com/gpu", "amd.com/gpu")
 """Resources of Kubernetes that TensorFlow can use."""
 
@@ -50,11 +55,29 @@ class Volume(Section):
     path: str = Field(pattern="^/.", description="where the steps see it")
 
 
+class CallConfig(Section):
+    """Patience with the service that runs are submitted to."""
+
+    timeout_seconds: float = Field(60.0, gt=0.0, description="for the answer to one request")
+    retry_seconds: float = Field(120.0, ge=0.0, description="for how long a request is made again and again")
+    wait_seconds: float = Field(1.0, gt=0.0, description="before the second try; twice as long before each further one")
+    poll_seconds: float = Field(15.0, gt=0.0, description="between two looks at a run that is waited for")
+
+
 class RemoteConfig(Section):
     """What both targets are told."""
 
+    AT_SUBMISSION: ClassVar[frozenset[str]] = frozenset({"service_account", "caching", "check_buckets", "calls"})
+    """Settings that are not compiled in: `genre submit --package` may set them otherwise."""
+
     image: str = Field("", description="container image of every step")
     resources: dict[str, Resources] = Field(default_factory=dict, description="by node; `default` for the others")
+    service_account: str | None = Field(None, description="that the steps run as; null: the target's own")
+    caching: bool = Field(True, description="of submitted runs; false: every node runs anew")
+    check_buckets: bool = Field(
+        True, description="before submitting, that you may use the buckets; false: only the steps may"
+    )
+    calls: CallConfig = CallConfig()
 
     def resources_of(self, node: str) -> Resources:
         """What a node is given."""
@@ -62,8 +85,16 @@ class RemoteConfig(Section):
 
 
 class KubeflowConfig(RemoteConfig):
-    """Open-source Kubeflow Pipelines v2."""
+    """Open-source Kubeflow Pipelines v2. Its token is no setting, but the environment variable KFP_EXISTING_TOKEN."""
 
+    AT_SUBMISSION = RemoteConfig.AT_SUBMISSION | {"host", "namespace", "experiment", "ca_certificate", "timezone"}
+
+    host: str | None = Field(None, description="URL; null: KF_PIPELINES_ENDPOINT, or the cluster of kubectl")
+    namespace: str | None = Field(None, description="of the runs, where every user has one")
+    experiment: str | None = Field(None, description="that the runs belong to; null: called as the pipeline")
+    ca_certificate: str | None = Field(None, description="file with the certificate of the host's authority")
+    timezone: str = Field("UTC", description="of its schedules: CRON_SCHEDULE_TIMEZONE of its scheduler")
+    labels: dict[str, str] = Field(default_factory=dict, description="of every step's pod")
     pipeline_root: str | None = Field(None, description="artifacts: gs://, s3:// or minio://; null: the server's own")
     volumes: tuple[Volume, ...] = Field((), description="persistent volumes, for data and workspace outside a bucket")
     node_labels: dict[str, str] = Field(
@@ -72,13 +103,31 @@ class KubeflowConfig(RemoteConfig):
 
 
 class VertexConfig(RemoteConfig):
-    """Vertex AI Pipelines."""
+    """Vertex AI Pipelines. Credentials are no setting, but Google's Application Default Credentials."""
+
+    AT_SUBMISSION = RemoteConfig.AT_SUBMISSION | {
+        "project",
+        "region",
+        "labels",
+        "network",
+        "encryption_key",
+        "api_endpoint",
+    }
 
     project: str = ""
     region: str = ""
     pipeline_root: str | None = Field(None, description="artifacts: gs://; null: WORKSPACE/artifacts")
-    service_account: str | None = Field(None, description="that the steps run as")
-    labels: dict[str, str] = Field(default_factory=dict)
+    labels: dict[str, str] = Field(default_factory=dict, description="of the runs")
+    network: str | None = Field(None, description="peered with the steps: projects/NUMBER/global/networks/NAME")
+    encryption_key: str | None = Field(
+        None, description="of yours: projects/P/locations/REGION/keyRings/RING/cryptoKeys/KEY"
+    )
+    api_endpoint: str | None = Field(None, description="private endpoint, as https://HOST; null: the region's own")
+
+
+def vertex_api(settings: VertexConfig) -> str:
+    """URL of Vertex AI."""
+    return (settings.api_endpoint or f"https://{settings.region}-aiplatform.googleapis.com").rstrip("/")
 
 
 def check_target(config: "PipelineConfig", target: Target) -> KubeflowConfig | VertexConfig:
@@ -113,6 +162,14 @@ def _kubeflow_problems(config: "PipelineConfig", settings: KubeflowConfig) -> It
     root = settings.pipeline_root
     if root is not None and not root.startswith(("gs://", "s3://", "minio://")):
         yield f"kubeflow.pipeline_root: {root} is not in a bucket. Name one, gs://, s3:// or minio://, or null."
+    if settings.host is not None and not re.match(r"https?://[^/]", settings.host):
+        yield f"kubeflow.host: {settings.host} is no URL. Write it as https://kubeflow.example.com/pipeline."
+    for key, value in settings.labels.items():
+        if not (_POD_LABEL_KEY.fullmatch(key) and _POD_LABEL_VALUE.fullmatch(value)):
+            yield (
+                f"kubeflow.labels.{key}: {value!r}: Kubernetes allows letters, digits, `-`, `_` and `.`, at most 63, "
+                "with a letter or digit first and last; a key may have a `domain/` before it."
+            )
     for node, given in settings.resources.items():
         if given.accelerator is not None and given.accelerator not in KUBERNETES_ACCELERATORS:
             allowed = ", ".join(KUBERNETES_ACCELERATORS)
@@ -139,6 +196,41 @@ def _vertex_problems(config: "PipelineConfig", settings: VertexConfig) -> Iterat
     for node, given in settings.resources.items():
         if problem := _vertex_machine_problem(given):
             yield f"vertex.resources.{node}: {problem}"
+    yield from _vertex_submission_problems(settings)
+
+
+def _vertex_submission_problems(settings: VertexConfig) -> Iterator[str]:
+    account, key, endpoint = settings.service_account, settings.encryption_key, settings.api_endpoint
+    if account is not None and not re.fullmatch(r"[^@\s]+@[^@\s]+", account):
+        yield f"vertex.service_account: {account} is no e-mail address, as name@project.iam.gserviceaccount.com."
+    if settings.network is not None and not re.fullmatch(r"projects/[0-9]+/global/networks/[^/\s]+", settings.network):
+        yield (
+            f"vertex.network: {settings.network} is no full name: projects/NUMBER/global/networks/NAME, with the "
+            "project's number, not its name: `gcloud projects describe PROJECT --format='value(projectNumber)'`."
+        )
+    if key is not None:
+        location = re.fullmatch(r"projects/[^/]+/locations/([^/]+)/keyRings/[^/]+/cryptoKeys/[^/]+", key)
+        if not location:
+            yield f"vertex.encryption_key: {key} is no key: projects/P/locations/REGION/keyRings/RING/cryptoKeys/KEY."
+        elif location[1] != settings.region:
+            yield f"vertex.encryption_key: it is in {location[1]}, but must be where the runs are: {settings.region}."
+    if endpoint is not None and not (re.match(r"https://[^/]", endpoint) or is_loopback(endpoint)):
+        yield f"vertex.api_endpoint: {endpoint} is no https:// URL (http:// is for this machine alone)."
+    for name, value in settings.labels.items():
+        if not (re.fullmatch(r"[a-z][a-z0-9_-]{0,62}", name) and re.fullmatch(r"[a-z0-9_-]{0,63}", value)):
+            yield (
+                f"vertex.labels.{name}: {value!r}: Google Cloud allows small letters, digits, `-` and `_`, at most 63; "
+                "a key begins with a letter."
+            )
+
+
+def is_loopback(url: str) -> bool:
+    """Whether a URL is plain HTTP to this machine: there, no secret can be overheard, and none is needed."""
+    parts = urlsplit(url)
+    try:
+        return parts.scheme == "http" and ipaddress.ip_address(parts.hostname or "").is_loopback
+    except ValueError:
+        return parts.scheme == "http" and parts.hostname == "localhost"
 
 
 def _vertex_machine_problem(given: Resources) -> str:

@@ -129,6 +129,32 @@ def test_compiling_what_cannot_run_there(tmp_path: Path, target: str, text: str,
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("submit", "--target", "vertex", "--config", "my.yaml"), "section `vertex`: it is for --target kubeflow"),
+        (("submit", "--target", "kubeflow", "--package", "my.yaml"), "my.yaml: this is no compiled pipeline"),
+        (("submit", "--target", "kubeflow", "--package", "none.yaml"), "none.yaml: no such package"),
+        (("submit", "--target", "kubeflow", "--config", "my.yaml", "--data", "songs"), "data: songs is not where"),
+        (("submit", "--target", "kubeflow", "--config", "my.yaml", "--run-set", "train.epochs=0"), "train.epochs"),
+        (
+            ("schedule", "create", "n", "--cron", "0 25 * * *", "--target", "kubeflow", "--config", "my.yaml"),
+            "hour: '25' is not between 0 and 23",
+        ),
+        (
+            ("schedule", "create", "n", "--cron", "0 4 * * *", "--timezone", "Mars", "--target", "kubeflow"),
+            "Mars: no such time zone",
+        ),
+        (("status", "--target", "vertex", "--config", "my.yaml"), "section `vertex`: it is for --target kubeflow"),
+    ],
+)
+def test_starting_what_cannot_run_there(tmp_path: Path, arguments: tuple[str, ...], told: str) -> None:
+    (tmp_path / "my.yaml").write_text(REMOTE + "kubeflow: {image: r/genre:1}")
+    code, errors = genre(*arguments, cwd=tmp_path)
+    assert code == 1
+    assert told in errors
+
+
 def test_running_here_with_a_workspace_in_a_bucket(library: Path) -> None:
     code, errors = genre("run", "--data", library, "--set", "workspace=gs://bucket/genre", cwd=library)
     assert code == 1
@@ -224,5 +250,9 @@ def test_help_names_every_command(tmp_path: Path) -> None:
         [sys.executable, "-c", RUN, "--help"], cwd=tmp_path, capture_output=True, text=True, check=True
     )
     assert all(
-        name in done.stdout for name in ("compile", "config", "demo-library", "doctor", "ingest", "predict", "run")
+        name in done.stdout
+        for name in (
+            *("compile", "config", "demo-library", "doctor", "ingest", "predict", "run"),
+            *("schedule", "status", "submit"),
+        )
     )

@@ -10,11 +10,33 @@ from components.errors import UserError
 from pipeline.commands import options
 
 if TYPE_CHECKING:
+    from pipeline.config import PipelineConfig
     from pipeline.targets import Target
 
 
+def compiled(config: "PipelineConfig", target: "Target") -> str:
+    """The pipeline as a file's text.
+
+    Raises:
+      UserError: the configuration does not fit the target.
+    """
+    from pipeline.console import output_to
+    from pipeline.preflight import check_model
+    from pipeline.targets import check_target
+
+    check_target(config, target)
+    check_model(config)
+    with output_to(Path(os.devnull)):
+        from pipeline.imports import large_imports
+
+        with large_imports():
+            from pipeline.remote import compile_remote
+
+        return compile_remote(config, target)
+
+
 @click.command("compile")
-@click.option("--target", type=click.Choice(["kubeflow", "vertex"]), required=True, help="Where it is to run.")
+@options.target
 @options.configuration
 @click.option(
     "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), required=True, help="The file to write."
@@ -26,20 +48,8 @@ def compile_(target: "Target", config_file: Path | None, overrides: tuple[str, .
     set anew for every run.
     """
     from pipeline.config import load_config
-    from pipeline.console import output_to
-    from pipeline.preflight import check_model
-    from pipeline.targets import check_target
 
-    config = load_config(config_file, overrides)
-    check_target(config, target)
-    check_model(config)
-    with output_to(Path(os.devnull)):
-        from pipeline.imports import large_imports
-
-        with large_imports():
-            from pipeline.remote import compile_remote
-
-        text = compile_remote(config, target)
+    text = compiled(load_config(config_file, overrides), target)
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         output.write_text(text, encoding="utf-8")

@@ -15,11 +15,35 @@ overrides = click.option(
 )
 data = click.option("--data", type=_DIRECTORY, help="Root of the ingested library; overrides the setting `data`.")
 workspace = click.option("--workspace", type=_DIRECTORY, help="Where everything made is kept; overrides `workspace`.")
+target = click.option(
+    "--target", type=click.Choice(["kubeflow", "vertex"]), required=True, help="Kubeflow Pipelines or Vertex AI."
+)
 
 
 def configuration(command: Callable[..., Any]) -> Callable[..., Any]:
     """Adds --config and --set."""
     return config_file(overrides(command))
+
+
+def started(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds what says which pipeline is run elsewhere, and on what."""
+    for option in (
+        click.option("--dry-run", is_flag=True, help="Print the request instead of sending it."),
+        click.option(
+            "--run-set",
+            "run_settings",
+            multiple=True,
+            metavar="KEY=VALUE",
+            help="One setting of the run parameter `settings`, as train.epochs=5: it needs no compiling.",
+        ),
+        click.option("--span", type=click.IntRange(min=-1), help="Span to run on; -1: the newest when a run begins."),
+        click.option("--data", metavar="ROOT", help="Root of the ingested library to run on, as the steps see it."),
+        click.option("--package", type=_FILE, help="Run what `genre compile` wrote here, instead of compiling."),
+        configuration,
+        target,
+    ):
+        command = option(command)
+    return command
 
 
 def with_paths(overrides: tuple[str, ...], **paths: Path | None) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from pipeline.targets import VERTEX_ACCELERATORS, Target, check_nodes, check_tar
 
 KUBEFLOW = {"data": "/genre/data", "workspace": "/genre"}
 VERTEX = {"data": "gs://b/data", "workspace": "gs://b"}
+KEY = "projects/p/locations/{}/keyRings/r/cryptoKeys/k"
 
 
 def kubeflow(changes: dict[str, Any] | None = None, **top: Any) -> PipelineConfig:
@@ -34,6 +35,17 @@ def test_what_is_right_is_taken() -> None:
     assert check_target(kubeflow({"volumes": (), "pipeline_root": "s3://b/x"}, **VERTEX), "kubeflow")
     gpu = {"Trainer": {"cpus": 12.0, "memory_gb": 78.0, "accelerator": "NVIDIA_TESLA_V100", "accelerators": 1}}
     assert check_target(vertex({"resources": gpu}), "vertex").project == "p"
+    assert check_target(kubeflow({"host": "https://k.example.com/pipeline", "labels": {"a.b/c": "D_1"}}), "kubeflow")
+    submission = {
+        "service_account": "steps@p.iam.gserviceaccount.com",
+        "network": "projects/12/global/networks/vpc",
+        "encryption_key": KEY.format("europe-west4"),
+        "api_endpoint": "https://europe-west4-aiplatform-vpc.p.googleapis.com",
+        "labels": {"team": "", "cost-centre": "a_1"},
+    }
+    assert check_target(vertex(submission), "vertex")
+    for endpoint in ("http://127.0.0.1:8080", "http://localhost", "http://[::1]:80/"):
+        assert check_target(vertex({"api_endpoint": endpoint}), "vertex")
 
 
 @pytest.mark.parametrize(
@@ -49,6 +61,8 @@ def test_what_is_right_is_taken() -> None:
             kubeflow({"resources": {"Trainer": {"accelerator": "NVIDIA_TESLA_T4"}}}),
             ["kubeflow.resources.Trainer.accelerator: NVIDIA_TESLA_T4", "nvidia.com/gpu"],
         ),
+        (kubeflow({"host": "kubeflow.example.com"}), ["kubeflow.host: kubeflow.example.com is no URL"]),
+        (kubeflow({"labels": {"team": "my team"}}), ["kubeflow.labels.team: 'my team': Kubernetes allows"]),
     ],
 )
 def test_kubeflow(config: PipelineConfig, told: list[str]) -> None:
@@ -77,6 +91,13 @@ def test_kubeflow(config: PipelineConfig, told: list[str]) -> None:
             ["no machine with 1 of NVIDIA_TESLA_V100 has more than 12 CPUs and 78 GB"],
         ),
         (vertex({"resources": {"default": {"memory_gb": 700.0}}}), ["no machine has more than 96 CPUs and 624 GB"]),
+        (vertex({"service_account": "steps"}), ["vertex.service_account: steps is no e-mail address"]),
+        (vertex({"network": "projects/my-project/global/networks/vpc"}), ["vertex.network: ", "the project's number"]),
+        (vertex({"encryption_key": "key"}), ["vertex.encryption_key: key is no key"]),
+        (vertex({"encryption_key": KEY.format("us-east1")}), ["it is in us-east1, but must be where the runs are"]),
+        (vertex({"api_endpoint": "http://example.com"}), ["vertex.api_endpoint: http://example.com is no https://"]),
+        (vertex({"api_endpoint": "http://127.0.0.1.example.com"}), ["vertex.api_endpoint: "]),
+        (vertex({"labels": {"Team": "a"}}), ["vertex.labels.Team: 'a': Google Cloud allows small letters"]),
     ],
 )
 def test_vertex(config: PipelineConfig, told: list[str]) -> None:

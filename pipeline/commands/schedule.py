@@ -1,0 +1,98 @@
+"""`genre schedule`: runs by the clock, on Kubeflow Pipelines or Vertex AI."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pipeline.commands import options
+from pipeline.commands.submit import prepare, show_request
+
+if TYPE_CHECKING:
+    from pipeline.service import Service
+    from pipeline.targets import Target
+
+
+@click.group()
+def schedule() -> None:
+    """Start runs by the clock on Kubeflow Pipelines or Vertex AI."""
+
+
+@schedule.command()
+@click.argument("name")
+@click.option("--cron", required=True, help='When: minute, hour, day, month, day of the week, as "0 4 * * *".')
+@click.option("--timezone", help="That --cron is meant in, as Europe/Berlin. Default: UTC, or that of the server.")
+@options.started
+def create(
+    name: str, cron: str, timezone: str | None, target: "Target", dry_run: bool, span: int | None, **what: Any
+) -> None:
+    """Start a run whenever --cron says so, on the newest span if no other is given.
+
+    One at a time, because two would race for what is served; what was missed is not made up for.
+    """
+    from pipeline.cron import check_cron, check_timezone
+    from pipeline.plan import NEWEST
+    from pipeline.service import connect
+
+    cron = check_cron(cron)
+    timezone = timezone and check_timezone(timezone)
+    config, start = prepare(target, dry_run, span=NEWEST if span is None else span, **what)
+    service = connect(config, target)
+    if dry_run:
+        show_request(service.schedule_request(name, cron, timezone, start))
+        return
+    made = service.create_schedule(name, cron, timezone, start)
+    click.echo(f"schedule {made.name}: {made.cron}")
+
+
+@schedule.command("list")
+@options.target
+@options.configuration
+def list_(target: "Target", config_file: Path | None, overrides: tuple[str, ...]) -> None:
+    """List the schedules of the pipeline."""
+    found = _service(target, config_file, overrides).schedules()
+    for each in found:
+        after = f"  next {each.next_run:%Y-%m-%d %H:%M %Z}" if each.next_run and each.state == "active" else ""
+        click.echo(f"{each.name:<20} {each.state:<10} {each.cron}{after}")
+    if not found:
+        click.echo("no schedules; make one: genre schedule create NAME --cron ...", err=True)
+
+
+@schedule.command()
+@click.argument("name")
+@options.target
+@options.configuration
+def pause(name: str, target: "Target", config_file: Path | None, overrides: tuple[str, ...]) -> None:
+    """Start no more runs, until it is resumed."""
+    _service(target, config_file, overrides).pause_schedule(name)
+    click.echo(f"schedule {name}: paused")
+
+
+@schedule.command()
+@click.argument("name")
+@options.target
+@options.configuration
+def resume(name: str, target: "Target", config_file: Path | None, overrides: tuple[str, ...]) -> None:
+    """Start runs again."""
+    _service(target, config_file, overrides).resume_schedule(name)
+    click.echo(f"schedule {name}: active")
+
+
+@schedule.command()
+@click.argument("name")
+@options.target
+@options.configuration
+def delete(name: str, target: "Target", config_file: Path | None, overrides: tuple[str, ...]) -> None:
+    """Delete a schedule; runs that it started go on."""
+    _service(target, config_file, overrides).delete_schedule(name)
+    click.echo(f"schedule {name}: deleted")
+
+
+def _service(target: "Target", config_file: Path | None, overrides: tuple[str, ...]) -> "Service":
+    from pipeline.config import load_config
+    from pipeline.service import connect
+    from pipeline.targets import check_target
+
+    config = load_config(config_file, overrides)
+    check_target(config, target)
+    return connect(config, target)

@@ -1,0 +1,49 @@
+"""`genre status`: how runs on Kubeflow Pipelines or Vertex AI are doing."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from pipeline.commands import options
+
+if TYPE_CHECKING:
+    from pipeline.service import Run
+    from pipeline.targets import Target
+
+
+@click.command()
+@click.argument("run", required=False)
+@options.target
+@options.configuration
+@click.option("--limit", type=click.IntRange(1, 100), default=10, show_default=True, help="How many runs to list.")
+def status(run: str | None, target: "Target", config_file: Path | None, overrides: tuple[str, ...], limit: int) -> None:
+    """Show a RUN with its nodes, or the latest runs of the pipeline."""
+    from pipeline.config import load_config
+    from pipeline.service import connect
+    from pipeline.targets import check_target
+
+    config = load_config(config_file, overrides)
+    check_target(config, target)
+    service = connect(config, target)
+    if run is not None:
+        _show(service.run(run))
+        return
+    found = service.runs(limit)
+    for each in found:
+        click.echo(f"{each.id:<40} {each.state:<10} {_created(each):<20} {each.name}")
+    if not found:
+        click.echo(f"no runs of {config.name}", err=True)
+
+
+def _created(run: "Run") -> str:
+    return f"{run.created:%Y-%m-%d %H:%M:%S}" if run.created else ""
+
+
+def _show(run: "Run") -> None:
+    click.echo(f"run {run.id} ({run.name}) {run.state}, started {_created(run)}\n{run.url}")
+    for node in run.nodes:
+        state = "not run" if run.ended and node.state == "waiting" else node.state
+        click.echo(f"{node.node:<20} {state:<9}" + (f" {node.seconds:8.0f} s" if node.seconds else ""))
+    if run.error:
+        click.echo(run.error)
