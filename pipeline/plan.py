@@ -86,6 +86,7 @@ class Plan:
     config: "Value"
     """The whole configuration, JSON."""
     reporter_source: "Value"
+    endpoint_source: "Value"
 
 
 def _digest(*parts: object) -> str:
@@ -142,4 +143,5 @@ def make_plan(config: PipelineConfig, inputs: "Preflight") -> Plan:
         lineage=lineage.model_dump_json(),
         config=config.model_dump_json(),
         reporter_source=source_digest("components.reporter"),
+        endpoint_source=source_digest("components.endpoint_pusher"),
     )

@@ -77,6 +77,10 @@ def test_kubeflow(config: PipelineConfig, told: list[str]) -> None:
             ["no machine with 1 of NVIDIA_TESLA_V100 has more than 12 CPUs and 78 GB"],
         ),
         (vertex({"resources": {"default": {"memory_gb": 700.0}}}), ["no machine has more than 96 CPUs and 624 GB"]),
+        (
+            vertex({"resources": {"Trainer": {"accelerator": "NVIDIA_TESLA_T4"}}, "training": {}}),
+            ["vertex.resources.Trainer: its accelerator would idle", "vertex.training"],
+        ),
     ],
 )
 def test_vertex(config: PipelineConfig, told: list[str]) -> None:
