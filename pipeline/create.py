@@ -11,6 +11,7 @@ from tfx.proto import trainer_pb2, transform_pb2
 from components.beam import beam_args
 from components.champion import Champion
 from components.data_gate import DataGate
+from components.endpoint_pusher import EndpointPusher
 from components.evaluator import GateEvaluator
 from components.example_gen import ImportExampleGen
 from components.import_schema import ImportSchemaGen
@@ -19,6 +20,7 @@ from components.reporter import Reporter
 from components.transform import Transform
 from pipeline.config import PipelineConfig
 from pipeline.plan import Plan
+from pipeline.targets import VertexConfig, vertex_api
 from pipeline.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -39,6 +41,7 @@ def create_pipeline(
     first: tuple[BaseComponent, ...] = (),
     artifacts: str | None = None,
     metadata: metadata_store_pb2.ConnectionConfig | None = None,
+    vertex: VertexConfig | None = None,
 ) -> Pipeline:
     """ImportExampleGen to Reporter. One per process: TFX registers a node once.
 
@@ -49,6 +52,7 @@ def create_pipeline(
       first: nodes that come before, such as the one that makes the plan.
       artifacts: where artifacts go; None: where the target puts them.
       metadata: where ML Metadata is; None: where the target keeps it.
+      vertex: what Vertex AI is told, if it is the target: with an endpoint in it, that serves what is pushed.
 
     Returns:
       A pipeline that any TFX runner takes.
@@ -106,6 +110,19 @@ def create_pipeline(
         lineage=plan.lineage,
         keep=plan.keep_versions,
     )
+    endpoint_pushers = []
+    if vertex is not None and vertex.endpoint is not None:
+        endpoint_pushers = [
+            EndpointPusher(
+                pushed_model=pusher.outputs["pushed_model"],
+                model=config.name,
+                endpoint=vertex.endpoint.model_dump_json(),
+                project=vertex.project,
+                region=vertex.region,
+                api=vertex_api(vertex),
+                source=plan.endpoint_source,
+            )
+        ]
     reporter = Reporter(
         examples=examples.outputs["examples"],
         anomalies=validator.outputs["anomalies"],
@@ -133,6 +150,7 @@ def create_pipeline(
             champion,
             evaluator,
             pusher,
+            *endpoint_pushers,
             reporter,
         ],
         enable_cache=True,

@@ -88,6 +88,7 @@ class Plan:
     config: "Value"
     """The whole configuration, JSON."""
     reporter_source: "Value"
+    endpoint_source: "Value"
 
 
 def _digest(*parts: object) -> str:
@@ -145,4 +146,5 @@ def make_plan(config: PipelineConfig, inputs: "Preflight") -> Plan:
         keep_versions=str(config.deploy.keep_versions),
         config=config.model_dump_json(),
         reporter_source=source_digest("components.reporter"),
+        endpoint_source=source_digest("components.endpoint_pusher"),
     )

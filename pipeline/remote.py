@@ -18,18 +18,22 @@ from pipeline.create import create_pipeline
 from pipeline.plan import NEWEST, Plan
 from pipeline.planner import Planner
 from pipeline.targets import (
+    TRAINER,
+    CustomJobConfig,
     KubeflowConfig,
     Resources,
     Target,
     VertexConfig,
     check_nodes,
     check_target,
+    vertex_api,
 )
 from pipeline.workspace import Workspace, root_path
 
 ResourceSpec = pipeline_spec_pb2.PipelineDeploymentConfig.PipelineContainerSpec.ResourceSpec
 
 STEP = ("python", "-m", "pipeline.step")
+CUSTOM_JOB = ("python", "-m", "pipeline.custom_job")
 _RUN = "{{$.pipeline_job_uuid}}"
 """The backend puts the run's own name here."""
 EXECUTOR = "{}_executor"
@@ -64,6 +68,10 @@ def compile_remote(config: PipelineConfig, target: Target) -> str:
     _amend(job["pipelineSpec"], parameters)
     if isinstance(settings, VertexConfig):
         job["labels"] = {**job.get("labels", {}), **settings.labels}
+        if settings.training is not None:
+            executors = job["pipelineSpec"]["deploymentSpec"]["executors"]
+            container = executors[EXECUTOR.format(TRAINER)]["container"]
+            container["command"] = [*_custom_job(config.name, settings, settings.training), *container["command"]]
         return json.dumps(job, indent=2, sort_keys=True)
     if settings.pipeline_root is not None:
         job["pipelineSpec"]["defaultPipelineRoot"] = settings.pipeline_root
@@ -89,7 +97,34 @@ def _create(config: PipelineConfig, settings: KubeflowConfig | VertexConfig) -> 
     options = (*config.beam.options, f"--sdk_container_image={settings.image}")
     beam = config.beam.model_copy(update={"options": options})
     config = config.model_copy(update={"beam": beam})
-    return create_pipeline(config, plan, workspace, first=(planner,), artifacts=artifacts or "")
+    vertex = settings if isinstance(settings, VertexConfig) else None
+    return create_pipeline(config, plan, workspace, first=(planner,), artifacts=artifacts or "", vertex=vertex)
+
+
+def _custom_job(pipeline: str, settings: VertexConfig, training: CustomJobConfig) -> list[str]:
+    """Before the command of a step: has it run as a custom job; see `pipeline.custom_job`."""
+    machine: dict[str, Any] = {"machineType": training.machine_type}
+    if training.accelerator is not None:
+        machine |= {"acceleratorType": training.accelerator, "acceleratorCount": training.accelerators}
+    if training.reservation is not None:
+        machine["reservationAffinity"] = {
+            "reservationAffinityType": "SPECIFIC_RESERVATION",
+            "key": "compute.googleapis.com/reservation-name",
+            "values": [training.reservation],
+        }
+    worker = {
+        "machineSpec": machine,
+        "replicaCount": 1,
+        "diskSpec": {"bootDiskType": "pd-ssd", "bootDiskSizeGb": training.boot_disk_gb},
+        "containerSpec": {"imageUri": settings.image},
+    }
+    scheduling = {"timeout": f"{round(training.timeout_hours * 3600)}s", "strategy": training.strategy}
+    spec: dict[str, Any] = {"workerPoolSpecs": [worker], "scheduling": scheduling}
+    if settings.service_account is not None:
+        spec["serviceAccount"] = settings.service_account
+    job = {"displayName": f"{pipeline}-{TRAINER.lower()}", "labels": settings.labels, "jobSpec": spec}
+    parent = f"projects/{settings.project}/locations/{settings.region}"
+    return [*CUSTOM_JOB, "--job", json.dumps(job), "--parent", parent, "--api", vertex_api(settings), "--"]
 
 
 def _resource_spec(given: Resources) -> ResourceSpec:

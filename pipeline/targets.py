@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field
 
-from components.config import Section
+from components.config import EndpointConfig, MachineConfig, Section
 from components.errors import UserError
 
 if TYPE_CHECKING:
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 Target = Literal["kubeflow", "vertex"]
 
+TRAINER = "Trainer"
+"""The node that a custom job may run."""
 DEFAULT = "default"
 """Stands in `resources` for every node that is not named there."""
 VERTEX_MACHINE = (96, 624)
@@ -102,6 +104,19 @@ class KubeflowConfig(RemoteConfig):
     )
 
 
+class CustomJobConfig(MachineConfig):
+    """A machine for one step, by its name; with it the step runs as a custom job of Vertex AI."""
+
+    boot_disk_gb: int = Field(100, ge=100, le=64000, description="size of its disk")
+    strategy: Literal["STANDARD", "SPOT", "FLEX_START"] = Field(
+        "STANDARD", description="SPOT: cheap, but may be taken away; FLEX_START: when it is its turn"
+    )
+    reservation: str | None = Field(
+        None, pattern="^projects/[^/]+/zones/[^/]+/reservations/[^/]+$", description="of Compute Engine; null: none"
+    )
+    timeout_hours: float = Field(24.0, gt=0.0, le=168.0, description="until it must have ended, waiting included")
+
+
 class VertexConfig(RemoteConfig):
     """Vertex AI Pipelines. Credentials are no setting, but Google's Application Default Credentials."""
 
@@ -123,6 +138,8 @@ class VertexConfig(RemoteConfig):
         None, description="of yours: projects/P/locations/REGION/keyRings/RING/cryptoKeys/KEY"
     )
     api_endpoint: str | None = Field(None, description="private endpoint, as https://HOST; null: the region's own")
+    endpoint: EndpointConfig | None = Field(None, description="where what is pushed is served; null: nowhere")
+    training: CustomJobConfig | None = Field(None, description="machine of the Trainer; null: see `resources`")
 
 
 def vertex_api(settings: VertexConfig) -> str:
@@ -196,6 +213,11 @@ def _vertex_problems(config: "PipelineConfig", settings: VertexConfig) -> Iterat
     for node, given in settings.resources.items():
         if problem := _vertex_machine_problem(given):
             yield f"vertex.resources.{node}: {problem}"
+    if settings.training is not None and settings.resources_of(TRAINER).accelerator is not None:
+        yield (
+            f"vertex.resources.{TRAINER}: its accelerator would idle, for training is on the machine of "
+            "vertex.training. Ask for accelerators there."
+        )
     yield from _vertex_submission_problems(settings)
 
 

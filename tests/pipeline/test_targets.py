@@ -98,6 +98,10 @@ def test_kubeflow(config: PipelineConfig, told: list[str]) -> None:
         (vertex({"api_endpoint": "http://example.com"}), ["vertex.api_endpoint: http://example.com is no https://"]),
         (vertex({"api_endpoint": "http://127.0.0.1.example.com"}), ["vertex.api_endpoint: "]),
         (vertex({"labels": {"Team": "a"}}), ["vertex.labels.Team: 'a': Google Cloud allows small letters"]),
+        (
+            vertex({"resources": {"Trainer": {"accelerator": "NVIDIA_TESLA_T4"}}, "training": {}}),
+            ["vertex.resources.Trainer: its accelerator would idle", "vertex.training"],
+        ),
     ],
 )
 def test_vertex(config: PipelineConfig, told: list[str]) -> None:
