@@ -39,7 +39,7 @@ def default_credentials() -> Credentials:
     try:
         credentials, _ = auth.default(scopes=["https://www.googleapis.com/auth/cloud-platform"])
     except GoogleAuthError as error:
-        raise UserError(f"no credentials for Google Cloud: {error}") from error
+        raise UserError(f"there are no credentials for Google Cloud: {str(error).split('. ')[0]}") from error
     return credentials
 
 

@@ -12,7 +12,6 @@ LOGIN = (
     "Log in (gcloud auth application-default login), or set GOOGLE_APPLICATION_CREDENTIALS to the key file of a "
     "service account."
 )
-_SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 
 
 def credentials_for(endpoint: str) -> "Credentials":
@@ -21,17 +20,16 @@ def credentials_for(endpoint: str) -> "Credentials":
     Raises:
       UserError: there are none.
     """
-    import google.auth
-    from google.auth.credentials import AnonymousCredentials
-    from google.auth.exceptions import GoogleAuthError
-
     if is_loopback(endpoint):
+        from google.auth.credentials import AnonymousCredentials
+
         return AnonymousCredentials()
+    from components.google_cloud import default_credentials
+
     try:
-        credentials, _ = google.auth.default(scopes=[_SCOPE])
-    except GoogleAuthError as error:
-        raise UserError(f"there are no credentials for Google Cloud: {str(error).split('. ')[0]}. {LOGIN}") from error
-    return credentials
+        return default_credentials()
+    except UserError as error:
+        raise UserError(f"{error}. {LOGIN}") from error
 
 
 def account_of(credentials: "Credentials") -> str:

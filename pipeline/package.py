@@ -57,7 +57,7 @@ class Package:
         fixed += [
             f"{target}.{key}"
             for key, value in section
-            if key not in section.AT_SUBMISSION and value != getattr(compiled, key)
+            if key not in section.at_submission() and value != getattr(compiled, key)
         ]
         if fixed:
             raise UserError(

@@ -81,6 +81,10 @@ class RemoteConfig(Section):
     )
     calls: CallConfig = CallConfig()
 
+    def at_submission(self) -> frozenset[str]:
+        """Those of `AT_SUBMISSION` that nothing in the compiled pipeline was told."""
+        return self.AT_SUBMISSION
+
     def resources_of(self, node: str) -> Resources:
         """What a node is given."""
         return self.resources.get(node, self.resources.get(DEFAULT, Resources()))
@@ -140,6 +144,11 @@ class VertexConfig(RemoteConfig):
     api_endpoint: str | None = Field(None, description="private endpoint, as https://HOST; null: the region's own")
     endpoint: EndpointConfig | None = Field(None, description="where what is pushed is served; null: nowhere")
     training: CustomJobConfig | None = Field(None, description="machine of the Trainer; null: see `resources`")
+
+    def at_submission(self) -> frozenset[str]:
+        """See `RemoteConfig`; the nodes that deploy and that start the custom job know where, and as whom."""
+        known = {"project", "region", "labels", "service_account", "api_endpoint"}
+        return self.AT_SUBMISSION - known if self.endpoint or self.training else self.AT_SUBMISSION
 
 
 def vertex_api(settings: VertexConfig) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from components.errors import UserError
-from pipeline.config import PipelineConfig
+from pipeline.config import PipelineConfig, changed_config
 from pipeline.package import read_package
 
 Config = Callable[..., PipelineConfig]
@@ -51,6 +51,14 @@ def test_the_other_target_s_package(remote_config: Config, package_text: Text) -
     for target, other in (("kubeflow", "vertex"), ("vertex", "kubeflow")):
         with pytest.raises(UserError, match=f"it was compiled for --target {other}, not for {target}"):
             read_package(package_text(remote_config(other), other), "p", target)
+
+
+def test_settings_that_a_node_was_told_are_compiled_in(remote_config: Config, package_text: Text) -> None:
+    config = changed_config(remote_config("vertex"), ["vertex.training={}"])
+    package = read_package(package_text(config, "vertex"), "p", "vertex")
+    assert package.config_with(["vertex.caching=false"], "vertex").vertex.caching is False
+    with pytest.raises(UserError, match=r"--set: vertex\.project cannot be set otherwise"):
+        package.config_with(["vertex.project=q"], "vertex")
 
 
 def test_settings_that_count_when_it_is_submitted(remote_config: Config, package_text: Text) -> None:
