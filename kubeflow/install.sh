@@ -9,7 +9,7 @@ set -eu
 
 cd "$(dirname "$0")/.."
 
-case "$1 ${3-}" in
+case "${1-} ${3-}" in
     "dependencies cpu") lock=requirements.lock ;;
     "dependencies gpu") lock=requirements-gpu.lock ;;
     "project ") lock= ;;
