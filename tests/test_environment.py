@@ -16,7 +16,9 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 ROOT = Path(__file__).parents[1]
-RUNTIME, DEVELOPMENT = LOCKS = "requirements.lock", "requirements-dev.lock"
+RUNTIME, GPU, DEVELOPMENT = "requirements.lock", "requirements-gpu.lock", "requirements-dev.lock"
+EXTRAS = {RUNTIME: [], GPU: ["gpu"], DEVELOPMENT: ["dev"]}
+"""What each lock holds on top of the project's own requirements."""
 INDEX_HOST = re.compile(r"py" + r"pi\.org|python" + r"hosted\.org", re.IGNORECASE)
 MACHINE_PATH = re.compile(r"(?<![\w.~}/-])/(?:wo" + r"rk|ro" + r"ot|opt/whe" + r"els)/")
 HEAVY = [
@@ -55,11 +57,11 @@ def metadata(lock: str) -> list[Requirement]:
         import setuptools
         from distutils.core import run_setup
         metadata = run_setup(sys.argv[1], stop_after="init")
-        print(json.dumps([metadata.install_requires, metadata.extras_require["dev"]]))
+        print(json.dumps([metadata.install_requires, metadata.extras_require]))
     """
     command = [sys.executable, "-c", code, str(ROOT / "setup.py")]
-    runtime, development = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
-    return [Requirement(text) for text in (runtime if lock == RUNTIME else runtime + development)]
+    asked, extras = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
+    return [Requirement(text) for text in asked + [text for extra in EXTRAS[lock] for text in extras[extra]]]
 
 
 def applies(requirement: Requirement, extras: set[str]) -> bool:
@@ -88,7 +90,7 @@ def reachable(asked: list[Requirement]) -> Iterator[tuple[str, Requirement]]:
         queue += [(name, each) for each in requirements_of(name) if applies(each, extras)]
 
 
-@pytest.mark.parametrize("lock", LOCKS)
+@pytest.mark.parametrize("lock", EXTRAS)
 def test_lock_is_what_the_metadata_asks_for(lock: str) -> None:
     locked, overridden = pins(lock), overrides()
     asked = list(reachable(metadata(lock)))
@@ -105,13 +107,19 @@ def test_lock_is_what_the_metadata_asks_for(lock: str) -> None:
     assert not problems, f"{lock} is out of date, `make lock`: {problems}"
 
 
-def test_both_locks_pin_the_same() -> None:
-    runtime, development = entries(RUNTIME), entries(DEVELOPMENT)
-    assert set(runtime) <= set(development)
-    assert len(set(runtime)) == len(pins(RUNTIME))
+@pytest.mark.parametrize("lock", EXTRAS)
+def test_every_lock_pins_what_the_runtime_lock_does(lock: str) -> None:
+    assert set(entries(RUNTIME)) <= set(entries(lock))
+    assert len(set(entries(lock))) == len(pins(lock))
 
 
-@pytest.mark.parametrize("lock", LOCKS)
+def test_the_lock_for_gpus_only_adds_libraries_of_nvidia() -> None:
+    added = pins(GPU).keys() - pins(RUNTIME).keys()
+    assert "nvidia-cudnn-cu12" in added
+    assert not [name for name in added if not name.startswith("nvidia-")]
+
+
+@pytest.mark.parametrize("lock", EXTRAS)
 def test_lock_can_be_installed_from_any_index_and_only_with_hashes(lock: str) -> None:
     for entry in entries(lock):
         assert re.fullmatch(r"[\w.-]+==\S+( +--hash=sha256:[0-9a-f]{64})+ *", entry)
@@ -120,7 +128,7 @@ def test_lock_can_be_installed_from_any_index_and_only_with_hashes(lock: str) ->
     assert not (ROOT / "uv.lock").exists(), "it records download addresses"
 
 
-@pytest.mark.parametrize("lock", LOCKS)
+@pytest.mark.parametrize("lock", EXTRAS)
 def test_overrides_hold_in_the_lock(lock: str) -> None:
     locked = pins(lock)
     for name, override in overrides().items():

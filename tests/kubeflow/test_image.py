@@ -1,0 +1,224 @@
+"""The container image, without a container: its files, its install steps and a step of a pipeline in what they make."""
+
+import functools
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+from docker.utils.build import exclude_paths
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCKERFILE = ROOT / "kubeflow" / "Dockerfile"
+PACKAGES = {"bench", "components", "models", "pipeline"}
+LOCKS = {"requirements.lock", "requirements-gpu.lock", "requirements-dev.lock"}
+INSTALLED_FROM = LOCKS | {
+    *("README.md", "pyproject.toml", "setup.py"),
+    *("kubeflow/entrypoint.sh", "kubeflow/install.sh"),
+}
+UNREACHABLE = re.compile(
+    r"error sending request|dns error|client error \(Connect\)|timed out|network (was )?disabled", re.I
+)
+
+
+def build_context(root: Path) -> set[str]:
+    """The files that `docker build` is given: Docker's own rules on our .dockerignore."""
+    patterns = (ROOT / ".dockerignore").read_text().splitlines()
+    found = exclude_paths(str(root), [line for line in patterns if line and not line.startswith("#")])
+    return {path for path in found if (root / path).is_file()} - {".dockerignore"}
+
+
+def tracked(*folders: str) -> set[str]:
+    """Files of the repository, as they are now."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z", *folders]
+    try:
+        listed = subprocess.run(command, cwd=ROOT, capture_output=True, check=True, text=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("not a git checkout")
+    return {path for path in listed.split("\0") if path and (ROOT / path).is_file()}
+
+
+def locked(name: str, lock: str = "requirements.lock") -> str:
+    """Version of a package."""
+    return re.search(rf"^{re.escape(name)}==(\S+)", (ROOT / lock).read_text(), re.MULTILINE)[1]
+
+
+def arguments() -> dict[str, str]:
+    """Build arguments of the Dockerfile that have a default."""
+    return dict(re.findall(r"^ARG (\w+)=(\S+)$", DOCKERFILE.read_text(), re.MULTILINE))
+
+
+def test_the_dockerfile_is_linted() -> None:
+    hadolint = Path(sys.executable).with_name("hadolint")
+    # Among its rules: no build argument and no variable that looks like a secret (DL3064).
+    command = [hadolint, "--no-color", "--failure-threshold", "style", DOCKERFILE]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, ""), done.stdout + done.stderr
+
+
+def test_the_images_it_stands_on_are_of_the_locked_versions() -> None:
+    code = (ROOT / "setup.py").read_text()
+    python = re.search(r'python_requires=">=(3\.\d+),', code)[1]
+    assert arguments()["BEAM_IMAGE"] == f"apache/beam_python{python}_sdk:{locked('apache-beam')}"
+    assert re.fullmatch(rf"python:{re.escape(python)}(\.\d+)?-slim-\w+", arguments()["PYTHON_IMAGE"])
+
+
+def test_whoever_runs_it_is_not_root_and_cannot_be_mistaken_for_it() -> None:
+    final = DOCKERFILE.read_text().split("\nFROM ")[-1]
+    assert re.findall(r"^USER (.*)$", final, re.MULTILINE) == ["1000:1000"]
+    assert not re.search(r"^(RUN|COPY)", final.split("\nUSER ")[1], re.MULTILINE)
+
+
+def test_the_build_is_given_what_it_needs_and_nothing_else(tmp_path: Path) -> None:
+    for path in tracked():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).touch()
+    for junk in (".env", ".git/config", ".venv/bin/python", "workspace/models/1/saved_model.pb", "id_rsa", "key.json"):
+        (tmp_path / junk).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / junk).touch()
+    for junk in (".env", ".netrc", "__pycache__/audio.cpython-311.pyc"):
+        (tmp_path / "components" / junk).parent.mkdir(exist_ok=True)
+        (tmp_path / "components" / junk).touch()
+    assert build_context(tmp_path) == INSTALLED_FROM | tracked(*PACKAGES)
+
+
+@functools.cache
+def no_network() -> tuple[str, ...]:
+    """Words before a command that has no network, not even to this machine; none where that cannot be had."""
+    unshare = shutil.which("unshare")
+    ways = [(unshare, "--net"), (unshare, "--map-root-user", "--net")] if unshare else []
+    return next((way for way in ways if subprocess.run([*way, sys.executable, "-c", ""]).returncode == 0), ())
+
+
+@dataclass(frozen=True)
+class Image:
+    """What the image would hold, in a directory."""
+
+    environment: Path
+    home: Path
+
+    def start(self, *command: object) -> "subprocess.CompletedProcess[str]":
+        """Starts a command as the image would: through its entry point, with nothing else on the path."""
+        variables = {"PATH": str(self.environment / "bin"), "HOME": str(self.home)}
+        if not no_network():
+            variables |= dict.fromkeys(("http_proxy", "https_proxy", "all_proxy"), "http://127.0.0.1:9")
+        words = [*no_network(), "/bin/sh", ROOT / "kubeflow" / "entrypoint.sh", *command]
+        return subprocess.run(
+            [str(word) for word in words], env=variables, cwd=self.home, capture_output=True, text=True, timeout=300
+        )
+
+    def run(self, *command: object) -> str:
+        """What a command writes to standard output, once it is clear that it succeeded."""
+        done = self.start(*command)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def files(self) -> set[Path]:
+        """Everything in the environment."""
+        return set(self.environment.rglob("*"))
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Image]:
+    """The install steps of the Dockerfile on the files that it is given, into a directory of their own."""
+    root = tmp_path_factory.mktemp("image")
+    source, environment = root / "source", root / "environment"
+    for path in build_context(ROOT):
+        (source / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / path, source / path)
+    (source / "components" / "credentials.json").write_text("somebody left it there")
+    (root / "home").mkdir()
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", environment], check=True)
+    variables = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}  # uv is beside Python
+    for step in (("dependencies", environment, "cpu"), ("project", environment)):
+        command = [source / "kubeflow" / "install.sh", *step]
+        done = subprocess.run(command, env=variables, cwd=root, capture_output=True, text=True)
+        if done.returncode and step[0] == "dependencies" and UNREACHABLE.search(done.stderr):
+            pytest.skip(f"the locked packages are neither in uv's cache nor to be had: {done.stderr.strip()[-300:]}")
+        assert done.returncode == 0, done.stderr
+    shutil.rmtree(source)
+    yield Image(environment, root / "home")
+    shutil.rmtree(environment)  # gigabytes, which pytest would keep for its next three runs
+
+
+@pytest.mark.slow
+def test_it_holds_what_is_locked_and_the_project_and_nothing_else(image: Image) -> None:
+    code = "import importlib.metadata as m, json; print(json.dumps([d.name for d in m.distributions()]))"
+    installed = {canonicalize_name(name) for name in json.loads(image.run("python", "-c", code))}
+    lines = re.findall(r"^([\w.-]+)==", (ROOT / "requirements.lock").read_text(), re.MULTILINE)
+    assert installed == {canonicalize_name(name) for name in lines} | {"genre-pipeline"}
+    names = {path.name for path in (image.environment / "bin").iterdir()}
+    assert {"python", "genre"} <= names
+    assert not {"pip", "pip3", "uv", "uvx", "pytest", "ruff", "hadolint"} & names
+    found = image.run(
+        "python", "-c", "from importlib.util import find_spec as f; print(f('pip'), f('pytest'), f('ruff'), f('uv'))"
+    )
+    assert found == "None None None None\n"
+
+
+@pytest.mark.slow
+def test_it_holds_every_file_of_our_packages(image: Image) -> None:
+    (packages,) = image.environment.glob("lib/python3.*/site-packages")
+    found = {str(path.relative_to(packages)) for name in PACKAGES for path in (packages / name).rglob("*.*")}
+    assert {path for path in found if "__pycache__" not in path} == tracked(*PACKAGES)
+    assert {path for path in found if path.endswith(".pyc")}, "compiled, as nobody may write there later"
+
+
+@pytest.mark.slow
+def test_a_step_runs_in_it_without_pip_network_or_checkout(
+    image: Image, compose: Callable[..., Path], tmp_path: Path
+) -> None:
+    before = image.files()
+    config, volume = tmp_path / "kubeflow.yaml", tmp_path / "volume"
+    target = {
+        "data": str(volume / "data"),
+        "workspace": str(volume),
+        "kubeflow": {"image": "genre:1", "volumes": [{"claim": "genre", "path": str(volume)}]},
+    }
+    config.write_text(yaml.safe_dump(yaml.safe_load((ROOT / "tests" / "tiny.yaml").read_text()) | target))
+    tracks = compose(tmp_path / "songs", {"train": 2, "eval": 2, "test": 2})
+    places = ("--audio-root", tmp_path / "songs", "--split-column", "split", "--data", volume / "data")
+    image.run("genre", "ingest", "csv", tracks, *places, "--config", config)
+    image.run("genre", "compile", "--target", "kubeflow", "--config", config, "-o", tmp_path / "pipeline.yaml")
+
+    pipeline = next(yaml.safe_load_all((tmp_path / "pipeline.yaml").read_text()))
+    container = pipeline["deploymentSpec"]["executors"]["Planner_executor"]["container"]
+    given = pipeline["root"]["dag"]["tasks"]["Planner"]["inputs"]["parameters"]
+    values = {name: source["runtimeValue"]["constant"] for name, source in given.items() if "runtimeValue" in source}
+    outputs = pipeline["components"]["Planner"]["outputDefinitions"]
+    task = {
+        "inputs": {"parameterValues": values | {"data": str(volume / "data"), "span": -1, "settings": ""}},
+        "outputs": {
+            "artifacts": {
+                name: {"artifacts": [{"name": name, "uri": str(tmp_path / name), "type": what["artifactType"]}]}
+                for name, what in outputs["artifacts"].items()
+            },
+            "parameters": {name: {"outputFile": str(tmp_path / f"{name}.txt")} for name in outputs["parameters"]},
+            "outputFile": str(tmp_path / "output_metadata.json"),
+        },
+    }
+    words = [word.replace("{{$}}", json.dumps(task)) for word in container["command"] + container["args"]]
+    image.run(*words)
+    told = json.loads((tmp_path / "output_metadata.json").read_text())["parameterValues"]
+    assert set(told) == set(outputs["parameters"])
+    assert told["span_dir"] == str(volume / "data" / "span-1")
+    assert image.files() == before, "its user may not write there"
+
+
+@pytest.mark.slow
+def test_beam_s_boot_is_started_by_options_alone_and_finds_beam(image: Image) -> None:
+    done = image.start("--id=1", "--provision_endpoint=localhost:1")
+    assert done.returncode == 127 and "/opt/apache/beam/boot" in done.stderr
+    assert "RUN_PYTHON_SDK_IN_DEFAULT_ENVIRONMENT=1" in DOCKERFILE.read_text()
+    (link,) = re.findall(r"^RUN (ln -s .*)$", DOCKERFILE.read_text(), re.MULTILINE)
+    variables = os.environ | {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin"}
+    subprocess.run(["sh", "-c", link.replace("/opt/genre", str(image.environment))], env=variables, check=True)
+    assert f"Version: {locked('apache-beam')}" in image.run("python", "-m", "pip", "show", "apache-beam")
