@@ -25,8 +25,8 @@ run: $(VENV)/.installed ## Compose a small library, ingest it, and run the whole
 	    --group-column artist --split-column split --config configs/demo.yaml
 	$(BIN)/genre run --config configs/demo.yaml
 
-test: lint ## Lint, then run every test
-	$(BIN)/pytest --quiet
+test: lint ## Lint, then run every test, as many files at a time as there are cores
+	$(BIN)/pytest --quiet --numprocesses auto --dist loadfile
 
 test-fast: $(VENV)/.installed ## Run the tests that take less than a minute each
 	$(BIN)/pytest --quiet -m "not slow"
