@@ -3,7 +3,7 @@
 import datetime
 import logging
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from typing import Any, Literal, Protocol, TypeVar
@@ -142,6 +142,8 @@ def full_name(config: PipelineConfig, schedule: str) -> str:
 def patiently(call: Callable[[], _Answer], busy: Callable[[Exception], str], calls: CallConfig) -> _Answer:
     """What `call` returns; made again for a while, at growing distances, as long as it fails because all is `busy`.
 
+    A host that nobody knows is more often misspelt than away for a moment: that is told at once.
+
     Args:
       call: makes a request.
       busy: in a few words, what a failure is that may be over soon; empty for any other.
@@ -154,7 +156,7 @@ def patiently(call: Callable[[], _Answer], busy: Callable[[Exception], str], cal
     from google.api_core.retry import Retry
 
     retry = Retry(
-        predicate=lambda error: bool(busy(error)),
+        predicate=lambda error: bool(busy(error)) and not _unknown_host(error),
         initial=calls.wait_seconds,
         maximum=max(calls.wait_seconds, _LONGEST_WAIT),
         timeout=calls.retry_seconds,
@@ -185,11 +187,25 @@ def created_once(
     return patiently(attempt, busy, calls)
 
 
-def innermost(error: BaseException) -> str:
-    """The words of what a network error wraps, often several layers deep, on one line."""
+def _layers(error: BaseException) -> Iterator[BaseException]:
+    """A network error, what it wraps, and so on, often several layers deep."""
+    yield error
     wrapped = (getattr(error, "reason", None), *error.args)
     inner = next((each for each in wrapped if isinstance(each, BaseException)), None)
-    return innermost(inner) if inner is not None else " ".join(str(error).split())
+    if inner is not None:
+        yield from _layers(inner)
+
+
+def _unknown_host(error: BaseException) -> bool:
+    from urllib3.exceptions import NameResolutionError
+
+    return any(isinstance(layer, NameResolutionError) for layer in _layers(error))
+
+
+def innermost(error: BaseException) -> str:
+    """The words of what a network error wraps, on one line."""
+    *_, inner = _layers(error)
+    return " ".join(str(inner).split())
 
 
 def node_states(spec: Mapping[str, Any], known: Mapping[str, tuple[State, float]]) -> tuple[NodeState, ...]:

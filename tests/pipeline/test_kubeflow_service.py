@@ -181,6 +181,15 @@ def test_nobody_there(kubeflow: Callable[..., KubeflowService], remote_config: A
         kubeflow(host="http://127.0.0.1:9", calls=calls).runs(5)
 
 
+def test_a_host_that_nobody_knows_is_told_at_once(
+    kubeflow: Callable[..., KubeflowService], remote_config: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    calls = remote_config("kubeflow").kubeflow.calls.model_copy(update={"retry_seconds": 600.0})
+    with pytest.raises(UserError, match=r"nowhere\.invalid/.* cannot be reached.*kubeflow\.host"):
+        kubeflow(host="http://nowhere.invalid", calls=calls).runs(5)
+    assert "trying again" not in caplog.text
+
+
 def test_a_run_and_its_nodes(service: Any, kubeflow: Callable[..., KubeflowService], start: Start) -> None:
     times = {"start_time": "2026-11-22T04:00:00Z", "end_time": "2026-11-22T04:01:30Z"}
     tasks = [
