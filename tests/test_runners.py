@@ -31,7 +31,13 @@ TINY = REPOSITORY / "tests" / "tiny.yaml"
 BEAM = metadata.version("apache-beam")
 RELEASES = ((BEAM, "1.20", "1.20.0"), ("2.62.0", "1.19", "1.19.0"))
 """Beam and Flink, in order of preference: mirrors of Maven Central lack some, and Beam takes older job servers too."""
-OPEN = ("java.base/java.lang", "java.base/java.nio", "java.base/java.util", "java.base/sun.nio.ch")
+OPEN = tuple(
+    f"java.base/{package}"
+    for package in (
+        *("java.io", "java.lang", "java.lang.reflect", "java.net", "java.nio", "java.text", "java.time", "java.util"),
+        *("java.util.concurrent", "java.util.concurrent.atomic", "java.util.concurrent.locks", "sun.nio.ch"),
+    )
+)
 """What Flink looks into, as its own start scripts say."""
 
 Compose = Callable[[Path, dict[str, int]], Path]
