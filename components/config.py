@@ -170,7 +170,9 @@ class FlinkConfig(PortableConfig):
         pattern=r"^(\[local\]|(https?://)?[^\s/:\[\]]+:\d+)$",
         description="REST address of the cluster, host:port; [local]: a Flink of its own for every Beam pipeline",
     )
-    parallelism: int | None = Field(None, ge=1, description="task slots per job; null: the cluster's default")
+    parallelism: int | None = Field(
+        None, ge=1, description="task slots that a job uses; null: Flink's default, often 1"
+    )
 
 
 class SparkConfig(PortableConfig):

@@ -123,7 +123,6 @@ def flink(job_server: Path, boot: Path, tmp_path_factory: pytest.TempPathFactory
         "jobmanager.rpc.port": rpc,
         "rest.address": "localhost",
         "rest.port": rest,
-        "parallelism.default": 2,
         "io.tmp.dirs": str(root),
         "web.tmpdir": str(root),
         # The start scripts would work these out.
@@ -134,10 +133,14 @@ def flink(job_server: Path, boot: Path, tmp_path_factory: pytest.TempPathFactory
         "taskmanager.memory.framework.off-heap.size": "128m",
         "taskmanager.memory.task.heap.size": "512m",
         "taskmanager.memory.task.off-heap.size": "64m",
-        "taskmanager.memory.network.min": "64m",
-        "taskmanager.memory.network.max": "64m",
+        "taskmanager.memory.network.min": "256m",
+        "taskmanager.memory.network.max": "256m",
         "taskmanager.memory.managed.size": "128m",
+        "taskmanager.memory.jvm-metaspace.size": "256m",
+        "taskmanager.memory.jvm-overhead.min": "192m",
+        "taskmanager.memory.jvm-overhead.max": "192m",
         # As in kubeflow/flink.yaml.
+        "taskmanager.network.sort-shuffle.min-buffers": 64,
         "restart-strategy.type": "fixed-delay",
         "restart-strategy.fixed-delay.attempts": 3,
         "restart-strategy.fixed-delay.delay": "1 s",
@@ -290,7 +293,12 @@ def test_worker_processes_make_the_same(in_memory: Outcome, songs: Path, tmp_pat
 def test_flink_makes_the_same(in_memory: Outcome, flink: Flink, job_server: Path, songs: Path, tmp_path: Path) -> None:
     section = {
         "runner": "flink",
-        "flink": {"master": flink.rest, "job_server_jar": str(job_server), "environment_config": flink.pool},
+        "flink": {
+            "master": flink.rest,
+            "job_server_jar": str(job_server),
+            "environment_config": flink.pool,
+            "parallelism": 2,
+        },
     }
     assert_same(ran(songs, tmp_path, section), in_memory)
     # Ingest, ImportExampleGen, StatisticsGen, Transform and GateEvaluator; no task had to be repeated.

@@ -120,7 +120,8 @@ def test_versions_agree(cluster: dict[str, Any], config: PipelineConfig, readme:
     assert name in commands[1]
 
 
-def test_the_slots_are_there(cluster: dict[str, Any]) -> None:
+def test_the_slots_are_used(cluster: dict[str, Any], config: PipelineConfig) -> None:
     given = cluster["spec"]["flinkConfiguration"]
     assert all(isinstance(value, str) for value in given.values())  # as the operator's schema wants them
-    assert int(given["parallelism.default"]) % int(given["taskmanager.numberOfTaskSlots"]) == 0
+    assert config.beam.flink and config.beam.flink.parallelism
+    assert config.beam.flink.parallelism % int(given["taskmanager.numberOfTaskSlots"]) == 0
