@@ -13,6 +13,9 @@ BOOT = "/opt/apache/beam/boot"
 WORKER_POOL = "localhost:50000"
 """Where a worker pool listens that `boot --worker_pool` has started in the same pod."""
 
+_REST_SECONDS = 30
+"""How long a worker of Flink or Spark waits for more to do."""
+
 
 def beam_args(config: BeamConfig, *, tfx_workers: bool = False) -> list[str]:
     """Command-line options for a Beam pipeline, such as `beam_pipeline_args` of a TFX pipeline.
@@ -81,6 +84,9 @@ def _portable(config: PortableConfig, image: str | None) -> list[str]:
     args = [
         f"--environment_type={config.environment.upper()}",
         f"--sdk_worker_parallelism={config.worker_processes}",
+        # A batch job runs stage by stage, and between two of them nobody needs the worker. Without a rest it would be
+        # stopped there, and another one started, which has TensorFlow to import.
+        f"--environment_cache_millis={_REST_SECONDS * 1000}",
     ]
     return args if told is None else [*args, f"--environment_config={told}"]
 

@@ -112,6 +112,7 @@ def test_workers_are_started_as_told(
         "PROCESS": lambda: beam_runner_api_pb2.ProcessPayload.FromString(told.payload).command,
     }[urn]()
     assert payload == where
+    assert int(options.environment_cache_millis) >= 10_000
 
 
 def test_workers_in_the_process_that_submits() -> None:
