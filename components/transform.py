@@ -27,23 +27,29 @@ BATCH_CLIPS = 8
 
 
 class _Graph:
-    """A Transform graph, with the coders of its two ends."""
+    """A Transform graph, and what comes out of it."""
 
     def __init__(self, uri: str):
         output = tft.TFTransformOutput(uri)
         self._spec, self._layer = output.raw_feature_spec(), output.transform_features_layer()
-        self._coder = tft.coders.ExampleProtoCoder(output.transformed_metadata.schema)
+        self._schema = output.transformed_metadata.schema
         signature = [tf.TensorSpec([None], tf.string)]
         self._apply = tf.function(self._transform, input_signature=signature, autograph=False)
 
     def _transform(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         return self._layer(tf.io.parse_example(examples, self._spec))
 
-    def transform(self, examples: tf.Tensor) -> Iterator[bytes]:
-        """Serialized examples [batch], transformed."""
-        outputs = {name: values.numpy() for name, values in self._apply(examples).items()}
-        for row in zip(*outputs.values(), strict=True):
-            yield self._coder.encode(dict(zip(outputs, row, strict=True)))
+    def transform(self, batches: tf.data.Dataset) -> Iterator[bytes]:
+        """Serialized examples, batch by batch, transformed."""
+        # A coder fills the same example over and over: one for each thread, or their clips would mix.
+        coder = tft.coders.ExampleProtoCoder(self._schema, serialized=False)
+        for batch in batches:
+            outputs = {name: values.numpy() for name, values in self._apply(batch).items()}
+            for row in zip(*outputs.values(), strict=True):
+                example = coder.encode(dict(zip(outputs, row, strict=True)))
+                # Else the order of the features would differ from process to process, and with it the order of
+                # training, which is by bytes.
+                yield example.SerializeToString(deterministic=True)
 
 
 class _ApplyGraph:
@@ -54,8 +60,7 @@ class _ApplyGraph:
 
     def __call__(self, examples: tf.data.Dataset) -> Iterator[bytes]:
         graph = self._shared.acquire(lambda: _Graph(self._uri))  # one for all the workers of a process
-        for batch in examples.batch(BATCH_CLIPS):
-            yield from graph.transform(batch)
+        yield from graph.transform(examples.batch(BATCH_CLIPS))
 
 
 class Executor(tfx_executor.Executor):
