@@ -6,6 +6,7 @@ from Maven Central and the Go module proxy, and is kept in pytest's cache.
 """
 
 import csv
+import hashlib
 import json
 import os
 import shutil
@@ -220,6 +221,8 @@ class Outcome:
     summary: dict[str, Any]
     examples: dict[str, int]
     """Records by node and split."""
+    records: dict[str, str]
+    """Digest of them, likewise."""
     counted: dict[str, int]
     """Examples that StatisticsGen saw, by split."""
     predictions: list[dict[str, str]]
@@ -243,9 +246,12 @@ def ran(songs: Path, root: Path, beam: dict[str, Any]) -> Outcome:
 
     artifacts = root / "artifacts"
     examples: Counter[str] = Counter()
-    for file in [*artifacts.glob("ImportExampleGen/*/*/Split-*/*"), *artifacts.glob("Transform/*/*/Split-*/*")]:
-        records = tf.data.TFRecordDataset(str(file), "GZIP").as_numpy_iterator()
-        examples[f"{file.relative_to(artifacts).parts[0]} {file.parent.name}"] += sum(1 for _ in records)
+    digests: dict[str, Any] = {}
+    for file in sorted([*artifacts.glob("ImportExampleGen/*/*/Split-*/*"), *artifacts.glob("Transform/*/*/Split-*/*")]):
+        name = f"{file.relative_to(artifacts).parts[0]} {file.parent.name}"
+        for record in tf.data.TFRecordDataset(str(file), "GZIP").as_numpy_iterator():
+            examples[name] += 1
+            digests.setdefault(name, hashlib.sha256()).update(record)
     counted = {
         file.parent.name: statistics_pb2.DatasetFeatureStatisticsList.FromString(file.read_bytes())
         .datasets[0]
@@ -257,7 +263,8 @@ def ran(songs: Path, root: Path, beam: dict[str, Any]) -> Outcome:
         rows = list(csv.DictReader(file))
     span = span_dir(root / "data", 1)
     files = {str(path.relative_to(span)): path.read_bytes() for path in span.rglob("*") if path.is_file()}
-    return Outcome(files, json.loads(summary.read_text()), dict(examples), counted, rows)
+    hashes = {name: digest.hexdigest() for name, digest in digests.items()}
+    return Outcome(files, json.loads(summary.read_text()), dict(examples), hashes, counted, rows)
 
 
 @pytest.fixture(scope="module")
@@ -268,6 +275,7 @@ def in_memory(songs: Path, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
 def assert_same(other: Outcome, reference: Outcome) -> None:
     assert other.span == reference.span
     assert other.examples == reference.examples
+    assert other.records == reference.records
     assert other.counted == reference.counted
     assert other.summary["accuracy"] == reference.summary["accuracy"]
     assert other.summary["metrics"]["confusion"] == reference.summary["metrics"]["confusion"]
