@@ -105,10 +105,10 @@ def make_files(
             | "Spread" >> beam.Reshuffle()
             | "Make" >> beam.ParDo(_MakeFile(convert, deflate, scratch))
         )
-    damaged = []
+    damaged = set()  # a runner may have tried twice
     for path in fileio.glob(os.path.join(scratch, "*.damaged")):
         with fileio.open(path) as file:
-            damaged.append(file.read())
+            damaged.add(file.read())
     if damaged:
         listed = "\n".join(f"  {line}" for line in sorted(damaged))
         raise UserError(f"damaged TFRecord files:\n{listed}\nRestore them, or ingest the library again.")

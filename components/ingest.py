@@ -15,6 +15,7 @@ import os
 import shutil
 import socket
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -293,15 +294,12 @@ def _watched(made: Path, shards: Sequence[Shard], on_progress: Callable[[int, in
     ended = threading.Event()
 
     def done() -> int:
-        finished, count = set(), 0
-        for path in sorted(made.glob("*.jsonl*"), key=lambda path: len(path.name)):
+        most: Counter[str] = Counter()
+        for path in made.glob("*.jsonl*"):
             name = path.name.partition(".jsonl")[0] + ".jsonl"
-            if path.name == name:
-                finished.add(name)
-                count += sizes[name]
-            elif name not in finished:
-                count += _lines(path)
-        return count
+            lines = sizes[name] if path.name == name else _lines(path)
+            most[name] = max(most[name], lines)  # of all attempts at the shard
+        return most.total()
 
     def report() -> None:
         on_progress(done(), total)

@@ -7,6 +7,7 @@ named after all that decides its bytes, so one that is there, whoever made it, n
 import hashlib
 import json
 import os
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -133,23 +134,28 @@ def write_shard(
 
     `count` is called with the outcome of every file: "example", or the kind of reject.
     """
-    # The process in the name, because a worker may outlive a killed ingest for a moment.
-    suffix = f".{os.getpid()}.partial"
+    # A name of its own, because a worker may outlive a killed ingest for a moment, and a runner may start a second
+    # attempt, on another machine, while the first is still at it.
+    suffix = f".{uuid.uuid4().hex}.partial"
     records, facts = records_file(directory, shard), facts_file(directory, shard)
     records_partial, facts_partial = records.with_name(records.name + suffix), facts.with_name(facts.name + suffix)
-    with records_partial.open("wb") as records_out, facts_partial.open("w", encoding="utf-8") as facts_out:
-        for track in shard.tracks:
-            fact, clip = examine(track, audio_root, audio, config)
-            if clip is not None:
-                write_record(records_out, encode_record(fact, clip, audio))
-            facts_out.write(json.dumps(asdict(fact)) + "\n")
-            facts_out.flush()  # whoever shows the progress counts these lines
-            count(fact.reject or "example")
-        for out in (records_out, facts_out):
-            out.flush()
-            os.fsync(out.fileno())
-    records_partial.rename(records)
-    facts_partial.rename(facts)
+    try:
+        with records_partial.open("wb") as records_out, facts_partial.open("w", encoding="utf-8") as facts_out:
+            for track in shard.tracks:
+                fact, clip = examine(track, audio_root, audio, config)
+                if clip is not None:
+                    write_record(records_out, encode_record(fact, clip, audio))
+                facts_out.write(json.dumps(asdict(fact)) + "\n")
+                facts_out.flush()  # whoever shows the progress counts these lines
+                count(fact.reject or "example")
+            for out in (records_out, facts_out):
+                out.flush()
+                os.fsync(out.fileno())
+        records_partial.rename(records)
+        facts_partial.rename(facts)
+    finally:
+        records_partial.unlink(missing_ok=True)  # there only if it failed
+        facts_partial.unlink(missing_ok=True)
 
 
 def examine(track: Track, audio_root: Path, audio: AudioConfig, config: IngestConfig) -> tuple[Fact, Clip | None]:

@@ -27,7 +27,7 @@ BATCH_CLIPS = 8
 
 
 class _Graph:
-    """A Transform graph, from serialized examples on."""
+    """A Transform graph, and what comes out of it."""
 
     def __init__(self, uri: str):
         output = tft.TFTransformOutput(uri)
@@ -40,14 +40,17 @@ class _Graph:
         return self._layer(tf.io.parse_example(examples, self._spec))
 
     def transform(self, batches: tf.data.Dataset) -> Iterator[bytes]:
-        """Batches of serialized examples, transformed one by one."""
-        # A coder has one message that it fills again and again: two threads would mix their clips, and protobuf frees
-        # nothing of what was in it before the message itself goes.
-        coder = tft.coders.ExampleProtoCoder(self._schema)
+        """Serialized examples, batch by batch, transformed."""
+        # A coder fills the same example over and over. Two threads would mix their clips in it, and protobuf frees
+        # nothing of what was in it before the example itself goes. So it serves for one file.
+        coder = tft.coders.ExampleProtoCoder(self._schema, serialized=False)
         for batch in batches:
             outputs = {name: values.numpy() for name, values in self._apply(batch).items()}
             for row in zip(*outputs.values(), strict=True):
-                yield coder.encode(dict(zip(outputs, row, strict=True)))
+                example = coder.encode(dict(zip(outputs, row, strict=True)))
+                # Else the order of the features would differ from process to process, and with it the order of
+                # training, which is by bytes.
+                yield example.SerializeToString(deterministic=True)
 
 
 class _ApplyGraph:

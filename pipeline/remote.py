@@ -13,6 +13,7 @@ from tfx.orchestration.data_types import RuntimeParameter
 from tfx.orchestration.kubeflow.v2.kubeflow_v2_dag_runner import KubeflowV2DagRunner, KubeflowV2DagRunnerConfig
 from tfx.orchestration.pipeline import Pipeline
 
+from components.beam import with_defaults
 from pipeline.config import PipelineConfig
 from pipeline.create import create_pipeline
 from pipeline.plan import NEWEST, Plan
@@ -93,9 +94,9 @@ def _create(config: PipelineConfig, settings: KubeflowConfig | VertexConfig) -> 
     artifacts = settings.pipeline_root
     if artifacts is None and isinstance(settings, VertexConfig):
         artifacts = str(workspace.artifacts)
-    # Beam's workers, wherever they are, find everything in the image; else TFX would pack itself up in every step.
-    options = (*config.beam.options, f"--sdk_container_image={settings.image}")
-    beam = config.beam.model_copy(update={"options": options})
+    # Beam's workers, wherever they are, find everything in the image.
+    places = (settings.project, settings.region) if isinstance(settings, VertexConfig) else ()
+    beam = with_defaults(config.beam, settings.image, *places)
     config = config.model_copy(update={"beam": beam})
     vertex = settings if isinstance(settings, VertexConfig) else None
     return create_pipeline(config, plan, workspace, first=(planner,), artifacts=artifacts or "", vertex=vertex)

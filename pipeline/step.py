@@ -16,7 +16,7 @@ from typing import Any
 from components.errors import UserError
 from pipeline.imports import large_imports
 
-_ON_DISK = {"gs://": "/gcs/", "s3://": "/s3/", "minio://": "/minio/"}
+ON_DISK = {"gs://": "/gcs/", "s3://": "/s3/", "minio://": "/minio/"}
 """Where the launcher of Kubeflow Pipelines keeps what lies in a bucket."""
 
 
@@ -31,7 +31,7 @@ def place_on_disk(artifact: dict[str, Any]) -> str:
     uri = artifact["uri"]
     if artifact.get("customPath"):
         return artifact["customPath"]
-    return next((place + uri.removeprefix(scheme) for scheme, place in _ON_DISK.items() if uri.startswith(scheme)), uri)
+    return next((place + uri.removeprefix(scheme) for scheme, place in ON_DISK.items() if uri.startswith(scheme)), uri)
 
 
 def on_disk(task: dict[str, Any], declared: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:

@@ -8,8 +8,9 @@ from urllib.parse import urlsplit
 
 from pydantic import Field
 
-from components.config import EndpointConfig, MachineConfig, Section
+from components.config import BeamConfig, EndpointConfig, MachineConfig, Section
 from components.errors import UserError
+from pipeline.step import ON_DISK
 
 if TYPE_CHECKING:
     from pipeline.config import PipelineConfig
@@ -202,6 +203,23 @@ def _kubeflow_problems(config: "PipelineConfig", settings: KubeflowConfig) -> It
             yield (
                 f"kubeflow.resources.{node}.accelerator: {given.accelerator} is no resource of Kubernetes that we can "
                 f"use; there are {allowed}. Choose the model of it by kubeflow.node_labels."
+            )
+    yield from _kubeflow_beam_problems(config.beam, settings)
+
+
+def _kubeflow_beam_problems(beam: BeamConfig, settings: KubeflowConfig) -> Iterator[str]:
+    """Kubeflow Pipelines copies artifacts to the disk of the step that needs them: Beam's workers must see it."""
+    cluster = beam.flink or beam.spark
+    if beam.dataflow or (cluster and not cluster.on_this_machine):
+        root = settings.pipeline_root or "minio://"  # what the server's own is, unless its operator changed it
+        place = next((place.rstrip("/") for scheme, place in ON_DISK.items() if root.startswith(scheme)), "")
+        copied = f"the artifacts, which Kubeflow Pipelines copies to {place} of each step"
+        if beam.dataflow:
+            yield f"beam.runner: workers of dataflow would not see {copied}. Choose flink, or --target vertex."
+        elif not any(f"{place}/".startswith(volume.path.rstrip("/") + "/") for volume in settings.volumes):
+            yield (
+                f"kubeflow.volumes: workers of {beam.runner} would not see {copied}. Mount a volume at {place}, in "
+                "the workers too."
             )
 
 

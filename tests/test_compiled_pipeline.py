@@ -21,6 +21,13 @@ from typing import Any
 
 import pytest
 import yaml
+from apache_beam.options.pipeline_options import (
+    GoogleCloudOptions,
+    PipelineOptions,
+    SetupOptions,
+    StandardOptions,
+    WorkerOptions,
+)
 from etils import epath
 from google.protobuf import json_format
 from kfp import components
@@ -365,7 +372,8 @@ def test_it_has_only_what_the_open_source_backend_implements(cluster: Cluster) -
 def test_vertex_ai_is_given_the_same_nodes(cluster: Cluster, tmp_path: Path) -> None:
     config = REPOSITORY / "configs" / "vertex.yaml"
     places = ("--config", config, "-o", tmp_path / "pipeline.json")
-    genre("compile", "--target", "vertex", *places, "--set", "tune.enabled=true")
+    dataflow = "beam={runner: dataflow, dataflow: {temp_location: 'gs://my-bucket/dataflow'}}"
+    genre("compile", "--target", "vertex", *places, "--set", "tune.enabled=true", "--set", dataflow)
     text = (tmp_path / "pipeline.json").read_text()
     job = json_format.Parse(text, pipeline_spec_pb2.PipelineJob())
     assert job.runtime_config.gcs_output_directory == "gs://my-bucket/genre/artifacts"
@@ -380,6 +388,14 @@ def test_vertex_ai_is_given_the_same_nodes(cluster: Cluster, tmp_path: Path) -> 
     trainer = spec["deploymentSpec"]["executors"]["Trainer_executor"]["container"]
     assert trainer["resources"]["accelerator"] == {"type": "NVIDIA_TESLA_T4", "count": "1"}
     assert trainer["command"] == ["python", "-m", "pipeline.step"]  # TensorFlow reads the bucket by itself
+    for name in ("ImportExampleGen", "StatisticsGen", "Transform", "GateEvaluator"):
+        container = spec["deploymentSpec"]["executors"][f"{name}_executor"]["container"]
+        given = PipelineOptions(container["args"])
+        cloud = given.view_as(GoogleCloudOptions)
+        assert given.view_as(StandardOptions).runner == "DataflowRunner"
+        assert (cloud.project, cloud.region) == ("my-project", "europe-west4")
+        assert given.view_as(WorkerOptions).sdk_container_image == container["image"]
+        assert given.view_as(SetupOptions).beam_plugins == ["tfx"]
 
 
 def test_steps_get_their_resources(cluster: Cluster) -> None:

@@ -113,12 +113,13 @@ def _ingest(
     config_file: Path | None,
     overrides: tuple[str, ...],
 ) -> None:
-    from components.beam import beam_args
+    from components.beam import beam_args, check_local
     from pipeline.config import load_config
     from pipeline.console import output_to
     from pipeline.imports import large_imports
 
     config = load_config(config_file, options.with_paths(overrides, data=data))
+    check_local(config.beam)
     root = Path(config.data)
     try:
         with output_to(root / "ingest.log") as console:

@@ -31,6 +31,7 @@ from components.ingest import ingest
 from components.inputs import hashed_split
 from components.library import SPLITS, complete_spans, read_library, read_manifest
 from components.records import encode_example, read_records, write_record
+from components.shards import Shard, write_shard
 from pipeline.cli import cli
 
 RATE = 4000
@@ -452,6 +453,31 @@ def test_a_killed_ingest_goes_on_where_it_was(tmp_path, genre):
     genre("folder", songs, *SMALL, "--data", tmp_path / "whole")
     assert content(root) == content(tmp_path / "whole")
     assert not (root / ".staging").exists()
+
+
+def test_two_attempts_at_a_shard_leave_one(tmp_path):
+    """As of a runner that gives up on a slow worker too early; on two machines, they may have the same process id."""
+    tracks = tuple(library(tmp_path / "songs", songs=4))
+    shard = Shard("train-00000-0", "train", tracks)
+    alone, shared = tmp_path / "alone", tmp_path / "shared"
+    settings = (tmp_path / "songs", AUDIO, CONFIG)
+    for directory in (alone, shared):
+        directory.mkdir()
+    write_shard(alone, shard, *settings)
+
+    def second(outcome):
+        if len(list(shared.glob("*.jsonl*"))) == 1:  # in the middle of the first
+            write_shard(shared, shard, *settings)
+
+    write_shard(shared, shard, *settings, count=second)
+    assert content(shared) == content(alone)
+
+    def fails(outcome):
+        raise RuntimeError("the worker is gone")
+
+    with pytest.raises(RuntimeError):
+        write_shard(shared, shard, *settings, count=fails)
+    assert content(shared) == content(alone)
 
 
 def test_an_interrupted_ingest_says_so(tmp_path):

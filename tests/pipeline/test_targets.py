@@ -71,6 +71,33 @@ def test_kubeflow(config: PipelineConfig, told: list[str]) -> None:
     assert all(words in str(refusal.value) for words in told), str(refusal.value)
 
 
+FLINK = {"runner": "flink", "flink": {"master": "genre-flink-rest:8081"}}
+DATAFLOW = {"runner": "dataflow", "dataflow": {"temp_location": "gs://b/tmp"}}
+GENRE, GCS, MINIO = ({"claim": name, "path": f"/{name}"} for name in ("genre", "gcs", "minio"))
+
+
+@pytest.mark.parametrize(
+    ("config", "told"),
+    [
+        (kubeflow(beam=DATAFLOW), "beam.runner: workers of dataflow would not see the artifacts"),
+        (kubeflow(beam=FLINK), "kubeflow.volumes: workers of flink would not see the artifacts"),
+        (kubeflow({"pipeline_root": "gs://b/x", "volumes": (GENRE, MINIO)}, beam=FLINK), "Mount a volume at /gcs"),
+        (kubeflow({"volumes": (GENRE, MINIO)}, beam=FLINK), ""),
+        (kubeflow({"pipeline_root": "gs://b/x", "volumes": (GENRE, GCS)}, beam=FLINK), ""),
+        (kubeflow(beam={"runner": "flink", "flink": {"master": "[local]", "environment": "process"}}), ""),
+        (vertex(beam=DATAFLOW), ""),
+        (vertex(beam=FLINK), ""),
+    ],
+)
+def test_workers_of_beam_see_what_the_steps_see(config: PipelineConfig, told: str) -> None:
+    target: Target = "kubeflow" if config.kubeflow else "vertex"
+    if not told:
+        assert check_target(config, target)
+        return
+    with pytest.raises(UserError, match=told):
+        check_target(config, target)
+
+
 @pytest.mark.parametrize(
     ("config", "told"),
     [
