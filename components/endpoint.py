@@ -16,7 +16,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-import numpy as np
 import requests
 from google.api_core.client_options import ClientOptions
 from google.api_core.exceptions import (
@@ -50,7 +49,6 @@ from google.cloud.aiplatform_v1 import (
 from google.longrunning import operations_pb2
 from google.protobuf.field_mask_pb2 import FieldMask
 
-from components.audio import encode_wav
 from components.config import AudioConfig, EndpointConfig, FeatureConfig
 from components.errors import UserError
 from components.google_cloud import (
@@ -62,7 +60,7 @@ from components.google_cloud import (
     default_credentials,
     in_words,
 )
-from components.records import encode_example
+from components.smoke import check_answer, smoke_example
 
 Split = dict[str, int]
 """Percent of the traffic by the id of a deployed model."""
@@ -109,37 +107,8 @@ def settled(split: Split, deployed: str, share: int) -> Split:
 
 
 def smoke_instance(audio: AudioConfig) -> dict[str, Any]:
-    """One instance for the signature `serving_default`: a second of a tone, as the WAV file of a `tf.train.Example`."""
-    seconds = min(1.0, audio.clip_seconds)
-    phase = 2.0 * np.pi * 440.0 * np.arange(round(seconds * audio.sample_rate)) / audio.sample_rate
-    wav = encode_wav((np.sin(phase) * 16000.0).astype(np.int16), audio.sample_rate)
-    return {"examples": {"b64": base64.b64encode(encode_example({"audio": wav})).decode()}}
-
-
-def check_answer(predictions: list[Any], genres: tuple[str, ...]) -> None:
-    """That these are the predictions of one clip.
-
-    Args:
-      predictions: as JSON.
-      genres: the class list.
-
-    Raises:
-      UserError: they are not.
-    """
-    answer = predictions[0] if len(predictions) == 1 else None
-    if not isinstance(answer, dict) or not {"genres", "probabilities"} <= set(answer):
-        raise UserError(f"the answer is not one clip's `genres` and `probabilities`: {_shortened(predictions)}")
-    if answer["genres"] != list(genres):
-        raise UserError(f"the answer's genres are {_shortened(answer['genres'])}, not {', '.join(genres)}")
-    given = answer["probabilities"]
-    numbers = isinstance(given, list) and all(type(value) in (int, float) for value in given)
-    if not numbers or len(given) != len(genres) or min(given) < 0.0 or not abs(sum(given) - 1.0) < 1e-3:
-        raise UserError(f"the answer's probabilities are not one for each genre, with a sum of 1: {_shortened(given)}")
-
-
-def _shortened(found: Any) -> str:
-    text = repr(found)
-    return text if len(text) <= 300 else f"{text[:300]} ..."
+    """One instance for the signature `serving_default`."""
+    return {"examples": {"b64": base64.b64encode(smoke_example(audio)).decode()}}
 
 
 def serve(

@@ -8,6 +8,7 @@
 """
 
 import uuid
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 from etils import epath
@@ -196,11 +197,20 @@ def _write_atomically(path: epath.Path, text: str) -> None:
     temporary.replace(path)
 
 
-def publish(store: epath.Path, saved_model: epath.Path, lineage: Lineage, verdict: Verdict | None = None) -> int:
+def publish(
+    store: epath.Path,
+    saved_model: epath.Path,
+    lineage: Lineage,
+    verdict: Verdict | None = None,
+    check: Callable[[epath.Path], None] = lambda version: None,
+) -> int:
     """Puts a SavedModel into the store under the next number, then points at it.
 
     A reader sees the whole version or nothing of it, and the pointer moves last. Called again after an interruption,
     it finishes what was begun, and does not number the same candidate twice.
+
+    Args:
+      check: called with the copy before it becomes a version; what it raises ends the push, and nothing has changed.
 
     Returns:
       The version.
@@ -220,6 +230,7 @@ def publish(store: epath.Path, saved_model: epath.Path, lineage: Lineage, verdic
         (incoming / LINEAGE).write_text(lineage.model_dump_json(indent=2))
         if verdict:
             (incoming / _VERDICT).write_text(verdict.model_dump_json(indent=2))
+        check(incoming)
         incoming.rename(version_dir(store, version))
     _write_pointer(store, version)
     return version

@@ -19,6 +19,7 @@ from components.model_store import (
     version_dir,
     withdrawn_version,
 )
+from components.smoke import smoke_test
 
 
 class StorePusherSpec(component_spec.ComponentSpec):
@@ -53,7 +54,8 @@ class Executor(pusher_executor.Executor):
         A model that was rolled back is not pushed again: what sent it back is not known to the gate.
 
         Raises:
-          UserError: another run has pushed since this one began: the model was judged against a former champion.
+          UserError: another run has pushed since this one began: the model was judged against a former champion. Or
+            the copy in the store does not load and answer.
         """
         self._log_startup(input_dict, output_dict, exec_properties)
         pushed = artifact_utils.get_single_instance(output_dict["pushed_model"])
@@ -76,7 +78,7 @@ class Executor(pusher_executor.Executor):
             return
         evaluation = epath.Path(artifact_utils.get_single_uri(input_dict["evaluation"]))
         verdict = Verdict.model_validate_json((evaluation / VERDICT).read_text())
-        version = publish(store, epath.Path(self.GetModelPath(input_dict)), lineage, verdict)
+        version = publish(store, epath.Path(self.GetModelPath(input_dict)), lineage, verdict, check=smoke_test)
         prune(store, int(exec_properties["keep"]))
         self._MarkPushed(pushed, str(version_dir(store, version)), str(version))
 

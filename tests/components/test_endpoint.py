@@ -19,7 +19,7 @@ from pydantic import ValidationError
 
 from components import endpoint as module
 from components.config import AudioConfig, EndpointConfig, FeatureConfig, MelConfig
-from components.endpoint import Version, check_answer, serve, settled, shared, smoke_instance
+from components.endpoint import Version, serve, settled, shared, smoke_instance
 from components.errors import UserError
 
 if TYPE_CHECKING:
@@ -620,25 +620,6 @@ def test_the_smoke_request_is_a_short_wav() -> None:
         assert (wav.getnchannels(), wav.getsampwidth(), wav.getframerate(), wav.getnframes()) == (1, 2, 4000, 2000)
         assert any(wav.readframes(2000))
     assert len(json.dumps(smoke_instance(AudioConfig(sample_rate=44100)))) < 1_500_000
-
-
-@pytest.mark.parametrize(
-    ("predictions", "told"),
-    [
-        ([], "not one clip's"),
-        ([0.5], "not one clip's"),
-        ([{"genres": list(GENRES)}], "not one clip's"),
-        ([{"genres": list(GENRES)[::-1], "probabilities": [1, 0, 0]}], "not clicks, noise, tone"),
-        ([{"genres": list(GENRES), "probabilities": [0.5, 0.5]}], "not one for each genre"),
-        ([{"genres": list(GENRES), "probabilities": [1.5, -0.5, 0.0]}], "not one for each genre"),
-        ([{"genres": list(GENRES), "probabilities": [float("nan")] * 3}], "not one for each genre"),
-        ([{"genres": list(GENRES), "probabilities": ["1", "0", "0"]}], "not one for each genre"),
-    ],
-)
-def test_wrong_answers(predictions: list[Any], told: str) -> None:
-    with pytest.raises(UserError, match=told):
-        check_answer(predictions, GENRES)
-    check_answer([{"genres": list(GENRES), "probabilities": [1, 0.0, 0.0]}], GENRES)
 
 
 @pytest.mark.parametrize(

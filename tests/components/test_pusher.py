@@ -1,5 +1,6 @@
 """What is deployed: nothing that was judged against another model than the one it would replace."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,12 @@ def store(tmp_path: Path) -> epath.Path:
     return epath.Path(tmp_path / "models")
 
 
+@pytest.fixture(autouse=True)
+def answering(tmp_path: Path, save_model: Callable[..., Path]) -> None:
+    """The model that is pushed."""
+    save_model(tmp_path / "model" / "Format-Serving")
+
+
 def push(root: Path, store: epath.Path, origin: Lineage, blessed: bool = True) -> standard_artifacts.PushedModel:
     model, blessing, evaluation, pushed = (
         standard_artifacts.Model(),
@@ -45,9 +52,7 @@ def push(root: Path, store: epath.Path, origin: Lineage, blessed: bool = True) -
         standard_artifacts.PushedModel(),
     )
     model.uri = str(root / "model")
-    saved_model = root / "model" / "Format-Serving"
-    saved_model.mkdir(parents=True, exist_ok=True)
-    (saved_model / "saved_model.pb").write_text(origin.candidate)
+    (root / "model" / "Format-Serving" / "assets.extra" / "candidate").write_text(origin.candidate)
     blessing.set_int_custom_property("blessed", int(blessed))
     evaluation.uri = str(root / "evaluation")
     Path(evaluation.uri).mkdir(exist_ok=True)
@@ -62,7 +67,7 @@ def test_a_blessed_candidate_replaces_the_champion_it_was_judged_against(tmp_pat
     for candidate, parent in (("a", None), ("b", 1), ("c", 2)):
         push(tmp_path, store, lineage(candidate, parent))
     assert current_version(store) == 3
-    assert (store / "3" / "saved_model.pb").read_text() == "c"
+    assert (store / "3" / "assets.extra" / "candidate").read_text() == "c"
     assert read_lineage(store, 3) == lineage("c", 2)
 
 
@@ -113,3 +118,16 @@ def test_old_versions_are_removed(tmp_path: Path, store: epath.Path) -> None:
     for number, candidate in enumerate("abcde"):
         push(tmp_path, store, lineage(candidate, number or None))
     assert versions(store) == [3, 4, 5]
+
+
+def test_what_does_not_answer_is_not_served(tmp_path: Path, store: epath.Path) -> None:
+    push(tmp_path, store, lineage("a", None))
+    graph = tmp_path / "model" / "Format-Serving" / "saved_model.pb"
+    whole = graph.read_bytes()
+    graph.write_bytes(whole[:100])
+    with pytest.raises(UserError, match="does not load and answer"):
+        push(tmp_path, store, lineage("b", 1))
+    assert (current_version(store), versions(store)) == (1, [1])
+    graph.write_bytes(whole)
+    push(tmp_path, store, lineage("b", 1))
+    assert (current_version(store), versions(store)) == (2, [1, 2])
