@@ -12,7 +12,7 @@ from pipeline.commands.config import config
 from pipeline.commands.demo_library import demo_library
 from pipeline.commands.doctor import doctor
 from pipeline.commands.ingest import ingest
-from pipeline.commands.models import models, rollback
+from pipeline.commands.models import models, rollback, why
 from pipeline.commands.predict import predict
 from pipeline.commands.run import run
 from pipeline.commands.schedule import schedule
@@ -40,6 +40,7 @@ cli.add_command(run)
 cli.add_command(schedule)
 cli.add_command(status)
 cli.add_command(submit)
+cli.add_command(why)
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""`genre models` and `genre rollback`: what is served, what was, and back to it."""
+"""`genre models`, `genre why` and `genre rollback`: what is served, what was, why, and back to it."""
 
 import json
 import sys
@@ -51,6 +51,54 @@ def models(config_file: Path | None, overrides: tuple[str, ...], workspace: Path
             f"{withdrawn['time']} {withdrawn['reason']}".strip() if withdrawn else "",
         )
     Console(highlight=False, width=None if sys.stdout.isatty() else _WIDE).print(table)
+
+
+@click.command()
+@click.argument("version", type=click.IntRange(min=1), required=False)
+@options.configuration
+@options.workspace
+def why(version: int | None, config_file: Path | None, overrides: tuple[str, ...], workspace: Path | None) -> None:
+    """Say why a version was pushed: what it was trained on, what the gate checked, and what became of it.
+
+    Without VERSION, of the one that is served.
+    """
+    from components.errors import UserError
+    from components.model_store import current_version, read_lineage, read_verdict, versions, withdrawal_of
+
+    store = _store(config_file, overrides, workspace)
+    served = current_version(store)
+    version = version if version is not None else served
+    if version is None:
+        raise UserError(f"{store}: no model has been pushed yet.")
+    if version not in versions(store):
+        raise UserError(f"{store}: there is no version {version}; there are {', '.join(map(str, versions(store)))}.")
+    withdrawn = withdrawal_of(store, version)
+    if version == served:
+        click.echo(f"version {version} is served")
+    elif withdrawn:
+        click.echo(f"version {version} was rolled back at {withdrawn.time}: {withdrawn.reason or 'no reason given'}")
+    else:
+        click.echo(f"version {version} was served until another one took its place")
+    if lineage := read_lineage(store, version):
+        against = (
+            f"judged against version {lineage.parent}" if lineage.parent else "the first, judged by the floors alone"
+        )
+        click.echo(f"trained on span {lineage.span} of {lineage.data}; {against}; candidate {lineage.candidate}")
+    verdict = read_verdict(store, version)
+    if not verdict:
+        click.echo("the gate's verdict is not in the store")
+        return
+    low, high = verdict.candidate.accuracy_interval
+    click.echo(
+        f"accuracy {verdict.candidate.accuracy:.1%} on {verdict.candidate.clips} {verdict.split} clips "
+        f"(95 % interval {low:.1%} to {high:.1%}), macro-F1 {verdict.candidate.macro_f1:.3f}"
+    )
+    for check in verdict.checks:
+        click.echo(f"  {'ok  ' if check.passed else 'FAIL'} {check.text}")
+    told = {check.text for check in verdict.checks}
+    for reason in verdict.reasons:
+        if reason not in told:
+            click.echo(f"  {reason}")
 
 
 @click.command()

@@ -1,6 +1,7 @@
 """`genre models` and `genre rollback`, on a store without TensorFlow's models: neither command looks into one."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +60,19 @@ def test_a_roll_back_is_seen_in_the_list(workspace: Path) -> None:
     assert newest.split()[:6] == ["2", "rolled", "back", "mel_cnn", "span", "3"]
     assert "calls jazz rock" in newest
     assert oldest.split() == ["1", "served", "mel_cnn", "span", "3", "75.0%", "4"]
+
+
+def test_why_a_version_was_pushed_and_what_became_of_it(workspace: Path) -> None:
+    served, lineage, accuracy, *checks = genre(workspace, "why").output.splitlines()
+    assert served == "version 2 is served"
+    assert lineage == "trained on span 3 of /data; judged against version 1; candidate b"
+    assert accuracy.startswith("accuracy 100.0% on 4 test clips (95 % interval 51.0% to 100.0%)")
+    assert "  ok   accuracy 1.00 on 4 test clips meets the floor gate.min_accuracy 0.50" in checks
+    assert genre(workspace, "why", "1").output.startswith("version 1 was served until another one took its place\n")
+    genre(workspace, "rollback", "--reason", "calls jazz rock")
+    assert re.match(r"version 2 was rolled back at \S+: calls jazz rock\n", genre(workspace, "why", "2").output)
+    with pytest.raises(UserError, match="there is no version 7; there are 1, 2"):
+        genre(workspace, "why", "7")
 
 
 def test_there_may_be_nothing_to_list_or_to_go_back_to(tmp_path: Path, workspace: Path) -> None:
