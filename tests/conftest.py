@@ -5,6 +5,7 @@ import json
 import os
 import pickle
 import re
+import tempfile
 import threading
 import time
 import wave
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from components.config import FeatureConfig
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before anything imports TensorFlow
+if worker := os.environ.get("PYTEST_XDIST_WORKER"):
+    # Of its own, before anything imports librosa: two processes that fill one cache at a time can crash.
+    os.environ["NUMBA_CACHE_DIR"] = os.path.join(tempfile.gettempdir(), f"genre-tests-numba-{os.getppid()}-{worker}")
 
 Reply = tuple[int, Any] | tuple[int, Any, float]
 """Status, body for JSON, and seconds before it is sent: more than a client waits is a time-out."""
