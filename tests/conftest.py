@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from components.config import FeatureConfig
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before anything imports TensorFlow
-if worker := os.environ.get("PYTEST_XDIST_WORKER"):
-    # Of its own, before anything imports librosa: two processes that fill one cache at a time can crash.
-    os.environ["NUMBA_CACHE_DIR"] = os.path.join(tempfile.gettempdir(), f"genre-tests-numba-{os.getppid()}-{worker}")
+# Of its own for every process that runs tests, before it imports librosa: two that fill one cache at a time can crash.
+_numba = tempfile.TemporaryDirectory(prefix="genre-tests-numba-")
+os.environ["NUMBA_CACHE_DIR"] = _numba.name
 
 Reply = tuple[int, Any] | tuple[int, Any, float]
 """Status, body for JSON, and seconds before it is sent: more than a client waits is a time-out."""
