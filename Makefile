@@ -26,7 +26,7 @@ run: $(VENV)/.installed ## Compose a small library, ingest it, and run the whole
 	$(BIN)/genre run --config configs/demo.yaml
 
 test: lint ## Lint, then run every test, as many files at a time as there are cores
-	$(BIN)/pytest --quiet --numprocesses auto --dist loadfile --max-worker-restart 0
+	$(BIN)/pytest --quiet --numprocesses auto --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 test-fast: $(VENV)/.installed ## Run the tests that take less than a minute each
 	$(BIN)/pytest --quiet -m "not slow"
