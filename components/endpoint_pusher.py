@@ -48,8 +48,8 @@ def EndpointPusher(  # noqa: N802 (the name of a node)
     store, number = saved_model.parent, int(saved_model.name)
     if (current := current_version(store)) != number:
         raise UserError(
-            f"{store}: version {current} has been pushed since, by another run. Nothing was changed at the endpoint "
-            f"{EndpointConfig.model_validate_json(endpoint).name}; that run sees to it."
+            f"{store}: version {current} has been pushed since by another run, or version {number} was rolled back. "
+            f"Nothing was changed at the endpoint {EndpointConfig.model_validate_json(endpoint).name}."
         )
     lineage = read_lineage(store, number)
     version = Version(

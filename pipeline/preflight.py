@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 from etils import epath
 
-from components.beam import check_local
 from components.errors import UserError
 from components.evaluation import require_known_genres
 from components.library import SCHEMA_FILE, SPLITS, Library, Manifest, complete_spans, read_library, read_manifest
@@ -42,10 +41,9 @@ def check(config: PipelineConfig) -> Preflight:
 
     Raises:
       UserError: missing or empty data, one genre only, an empty split, other audio settings than the data's, or an
-        unknown model or genre, or a Beam runner that cannot work from here.
+        unknown model or genre.
     """
     check_model(config)
-    check_local(config.beam)
     data = root_path(config.data)
     library = read_library(data)
     if not (data / SCHEMA_FILE).is_file():

@@ -41,10 +41,12 @@ def run(
 
     Nodes whose inputs, settings and source have not changed since an earlier run are taken from there.
     """
+    from components.beam import check_local
     from pipeline.config import load_config
     from pipeline.preflight import check
 
     config = load_config(config_file, options.with_paths(overrides, data=data, workspace=workspace))
+    check_local(config.beam)
     inputs = check(config)
     with inputs.workspace.locked():
         result = _run(config, inputs)
