@@ -10,6 +10,7 @@
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import TypeVar
 
 from etils import epath
 from pydantic import ValidationError
@@ -24,6 +25,7 @@ WITHDRAWN_PROPERTY = "withdrawn_version"
 _VERDICT = "assets.extra/verdict.json"
 _WITHDRAWN = "withdrawn"
 _CURRENT = "current.json"
+_Record = TypeVar("_Record", bound=Section)
 
 
 class Lineage(Section):
@@ -86,28 +88,39 @@ def version_dir(store: epath.Path, version: int) -> epath.Path:
     return store / str(version)
 
 
+def _read(path: epath.Path, kind: type[_Record]) -> _Record | None:
+    """A record of the store; None where there is none."""
+    if not path.exists():
+        return None
+    try:
+        return kind.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise UserError(
+            f"{path}: damaged, or of another version of this project: {'; '.join(problems(error))}. Restore it, or "
+            "remove it: the store then knows nothing of what it said."
+        ) from error
+
+
 def read_lineage(store: epath.Path, version: int) -> Lineage | None:
     """Where a version came from; None of one that was put there by hand."""
-    path = version_dir(store, version) / LINEAGE
-    return Lineage.model_validate_json(path.read_text()) if path.exists() else None
+    return _read(version_dir(store, version) / LINEAGE, Lineage)
 
 
 def read_verdict(store: epath.Path, version: int) -> Verdict | None:
     """What the gate said of a version before it was pushed; None of one that was put there by hand."""
-    path = version_dir(store, version) / _VERDICT
-    return Verdict.model_validate_json(path.read_text()) if path.exists() else None
+    return _read(version_dir(store, version) / _VERDICT, Verdict)
 
 
 def withdrawal_of(store: epath.Path, version: int) -> Withdrawal | None:
     """When and why a version was rolled back, if it was."""
-    path = store / _WITHDRAWN / f"{version}.json"
-    return Withdrawal.model_validate_json(path.read_text()) if path.exists() else None
+    return _read(store / _WITHDRAWN / f"{version}.json", Withdrawal)
 
 
 def withdrawn_version(store: epath.Path, candidate: str) -> int | None:
     """The version that a candidate had when it was rolled back, if it was; that version itself may be gone."""
     for path in sorted((store / _WITHDRAWN).glob("*.json")):
-        if Withdrawal.model_validate_json(path.read_text()).candidate == candidate:
+        withdrawal = _read(path, Withdrawal)
+        if withdrawal and withdrawal.candidate == candidate:
             return int(path.stem)
     return None
 

@@ -14,6 +14,7 @@ from components.model_store import (
     prune,
     publish,
     read_lineage,
+    read_verdict,
     roll_back,
     version_dir,
     versions,
@@ -234,6 +235,17 @@ def test_a_parent_that_was_cleaned_up_is_no_champion(store: epath.Path, source: 
     version_dir(store, 1).rmtree()
     assert champion_of(store, "B") is None
     assert champion_of(store, "C") == 2
+
+
+@pytest.mark.parametrize("name", ["1/assets.extra/lineage.json", "1/assets.extra/verdict.json", "withdrawn/1.json"])
+@pytest.mark.parametrize("text", ["", "{", '{"candidate": 3}'])
+def test_a_damaged_record_is_named(store: epath.Path, source: epath.Path, name: str, text: str) -> None:
+    push(store, source, "A")
+    (store / name).parent.mkdir(exist_ok=True)
+    (store / name).write_text(text)
+    with pytest.raises(UserError, match=f"{name}: damaged"):
+        for read in (read_lineage, read_verdict, withdrawal_of):
+            read(store, 1)
 
 
 class Killed(BaseException):
