@@ -1,8 +1,10 @@
 """What a SavedModel says of itself: enough to call it, and to tell whether two can be compared."""
 
 from etils import epath
+from pydantic import ValidationError
 
-from components.config import FeatureConfig, Section
+from components.config import FeatureConfig, Section, problems
+from components.errors import UserError
 
 HISTORY = "history.json"
 """File beside a Trainer's logs: how the training went."""
@@ -27,8 +29,19 @@ def write_card(card: ModelCard, saved_model: epath.Path) -> None:
 
 
 def read_card(saved_model: epath.Path) -> ModelCard:
-    """The card of a SavedModel that `models.serving.export` wrote."""
-    return ModelCard.model_validate_json((saved_model / _CARD).read_text())
+    """The card of a SavedModel that `models.serving.export` wrote.
+
+    Raises:
+      UserError: the card is damaged.
+    """
+    path = saved_model / _CARD
+    try:
+        return ModelCard.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        wrong = "; ".join(problems(error))
+        raise UserError(
+            f"{path}: damaged, or of another version of this project: {wrong}. Restore the model."
+        ) from error
 
 
 def find_card(saved_model: epath.Path) -> ModelCard | None:

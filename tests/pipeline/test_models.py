@@ -83,6 +83,12 @@ def test_there_may_be_nothing_to_list_or_to_go_back_to(tmp_path: Path, workspace
         genre(workspace, "rollback", "7")
 
 
+def test_a_damaged_card_is_named(workspace: Path) -> None:
+    (workspace / "models" / "2" / "assets.extra" / "model.json").write_text("{")
+    with pytest.raises(UserError, match=r"models/2/assets\.extra/model\.json: damaged"):
+        genre(workspace, "models")
+
+
 def test_a_model_that_was_put_there_by_hand_is_listed_too(workspace: Path) -> None:
     (workspace / "models" / "5").mkdir()
     by_hand = json.loads(genre(workspace, "models", "--json").output)[0]
