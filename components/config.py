@@ -123,6 +123,33 @@ class GateConfig(Section):
     )
 
 
+class DriftConfig(Section):
+    """How a new span is compared with what the champion was trained on."""
+
+    false_alarm_rate: float = Field(0.01, gt=0.0, lt=0.5, description="share of spans without drift that are called so")
+    permutations: int = Field(
+        999, ge=99, description="that calibrate the tests; p-values are no finer than one of them"
+    )
+    max_clips: int = Field(500, ge=20, description="clips of either side at most, whole groups of them")
+    min_groups: int = Field(8, ge=2, description="groups of either side, without which nothing is tested")
+
+
+class RetrainConfig(Section):
+    """When `genre retrain` and `genre watch` train."""
+
+    when: Literal["policy", "never", "now"] = Field("policy", description="now: whatever the rest of this says")
+    on_drift: bool = Field(True, description="when the newest span has drifted")
+    min_new_clips: int | None = Field(
+        200, ge=1, description="when the window has so many training clips that the champion has not seen; null: never"
+    )
+    every_days: float | None = Field(
+        None, gt=0.0, description="when the champion is so old and there is a new span; null: never"
+    )
+    cooldown_hours: float = Field(0.0, ge=0.0, description="that must pass between the starts of two runs")
+    max_runs_per_day: int = Field(24, ge=1, description="runs that may start in a day of UTC")
+    max_attempts: int = Field(3, ge=1, description="failures after which the same run is given up")
+
+
 class DeployConfig(Section):
     """What the model store keeps."""
 

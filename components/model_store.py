@@ -7,7 +7,6 @@
 <store>/current.json                           the version that is served; moved last, atomically
 """
 
-import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TypeVar
@@ -15,6 +14,7 @@ from typing import TypeVar
 from etils import epath
 from pydantic import ValidationError
 
+from components.atomic_files import write_atomically
 from components.config import Section, problems
 from components.errors import UserError
 from components.evaluation import Verdict
@@ -37,6 +37,20 @@ class Lineage(Section):
     """The champion that it was judged against; null for the first."""
     data: str
     span: int
+    """The newest of `window`."""
+    window: tuple[int, ...] = ()
+    """Spans that it was trained on, ascending; empty in lineages of before there were windows."""
+    golden: int | None = None
+    """Span whose test split was its golden set."""
+    code: str = ""
+    """Digest of the source that made it."""
+    config: str = ""
+    """Digest of the whole configuration."""
+
+    @property
+    def spans(self) -> tuple[int, ...]:
+        """Spans that it was trained on, ascending."""
+        return self.window or (self.span,)
 
 
 class Withdrawal(Section):
@@ -160,14 +174,13 @@ def roll_back(store: epath.Path, version: int | None = None, reason: str = "") -
     if not withdrawal_of(store, served):  # else an earlier attempt came no further
         time = datetime.now(UTC).isoformat(timespec="seconds")
         withdrawal = Withdrawal(candidate=lineage and lineage.candidate, time=time, reason=reason)
-        (store / _WITHDRAWN).mkdir(parents=True, exist_ok=True)
-        _write_atomically(store / _WITHDRAWN / f"{served}.json", withdrawal.model_dump_json(indent=2))
+        write_atomically(store / _WITHDRAWN / f"{served}.json", withdrawal.model_dump_json(indent=2))
     _write_pointer(store, version)
     return served, version
 
 
 def _write_pointer(store: epath.Path, version: int) -> None:
-    _write_atomically(store / _CURRENT, Current(version=version).model_dump_json())
+    write_atomically(store / _CURRENT, Current(version=version).model_dump_json())
 
 
 def prune(store: epath.Path, keep: int) -> list[int]:
@@ -202,12 +215,6 @@ def champion_of(store: epath.Path, candidate: str) -> int | None:
             return version
         version = lineage.parent
     return None
-
-
-def _write_atomically(path: epath.Path, text: str) -> None:
-    temporary = path.parent / f".{path.name}.{uuid.uuid4().hex}"
-    temporary.write_text(text)
-    temporary.replace(path)
 
 
 def publish(
