@@ -61,13 +61,13 @@ def tree_bytes(directory: Path) -> int:
 def _ours(job: NodesJob) -> "tfx.dsl.Pipeline":
     from pipeline.config import load_config
     from pipeline.local import create_local
-    from pipeline.preflight import check
+    from pipeline.retrain import asked_for, prospect
 
     places = (f'data="{job.data}"', f'workspace="{job.workspace}"')
     config = load_config(None, (*places, *job.settings))
-    inputs = check(config)
-    inputs.workspace.local.mkdir(parents=True, exist_ok=True)
-    return create_local(config, inputs)
+    wanted = prospect(asked_for(config))
+    wanted.inputs.workspace.local.mkdir(parents=True, exist_ok=True)
+    return create_local(wanted)
 
 
 def _stock(job: NodesJob) -> "tfx.dsl.Pipeline":

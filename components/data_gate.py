@@ -1,13 +1,17 @@
 """The node that stops a run when ExampleValidator found the data at odds with the schema."""
 
+import json
+
 from etils import epath
 from tensorflow_metadata.proto.v0 import anomalies_pb2
 from tfx.components.example_validator.executor import DEFAULT_FILE_NAME
-from tfx.dsl.component.experimental.annotations import InputArtifact, Parameter
+from tfx.dsl.component.experimental.annotations import InputArtifact, OutputDict, Parameter
 from tfx.dsl.component.experimental.decorators import component
 from tfx.types import artifact_utils, standard_artifacts
 
 from components.errors import UserError
+from components.library import Source
+from components.set_aside import unusable
 
 
 def anomalies_in_words(anomalies: standard_artifacts.ExampleAnomalies) -> list[str]:
@@ -27,8 +31,21 @@ def anomalies_in_words(anomalies: standard_artifacts.ExampleAnomalies) -> list[s
 def DataGate(  # noqa: N802 (the name of a node)
     anomalies: InputArtifact[standard_artifacts.ExampleAnomalies],
     on_anomaly: Parameter[str],
-) -> None:
+    earlier: Parameter[str],
+    source: Parameter[str],
+    set_aside: Parameter[str],
+) -> OutputDict(words=str):
     """Fails, with the anomalies in words, unless there are none or `on_anomaly` is "continue".
+
+    Args:
+      anomalies: of the span.
+      on_anomaly: "stop" or "continue".
+      earlier: `words` of the gate of the slot before this; empty for the first.
+      source: what the span was imported from, a `Source` as JSON.
+      set_aside: directory for the record that the span cannot be used.
+
+    Returns:
+      words: every anomaly that it and the gates before it let pass, JSON.
 
     Raises:
       UserError: the data has anomalies.
@@ -38,8 +55,11 @@ def DataGate(  # noqa: N802 (the name of a node)
         print(f"anomaly: {line}", flush=True)
     if words and on_anomaly == "stop":
         listed = "\n".join(f"  {line}" for line in words)
-        raise UserError(
+        problem = UserError(
             f"the data does not agree with the schema:\n{listed}\n"
             "Mend the library and ingest it again; or, if the data is right, amend the library's schema.pbtxt; or go "
             "on all the same with --set validation.on_anomaly=continue."
         )
+        raise unusable(set_aside, Source.model_validate_json(source), problem)
+    span = Source.model_validate_json(source).span
+    return {"words": json.dumps([*json.loads(earlier or "[]"), *(f"span {span}: {line}" for line in words)])}

@@ -35,20 +35,31 @@ class FileStep:
     target: str
 
 
-def plan_split(pattern: str, directory: str, prefix: str) -> list[FileStep]:
-    """One new file in `directory` for every file that matches `pattern`, in order, named as Beam names shards.
+def plan_split(patterns: Sequence[str], directory: str, prefix: str) -> list[FileStep]:
+    """One new file in `directory` for every file that matches one of `patterns`, in order, named as Beam names shards.
 
     Raises:
-      UserError: no file matches.
+      UserError: no file matches a pattern.
     """
-    sources = sorted(fileio.glob(pattern))
-    if not sources:
-        raise UserError(f"{pattern}: no such files. Ingest the library again.")
+    sources = []
+    for pattern in patterns:
+        found = sorted(fileio.glob(pattern))
+        if not found:
+            raise UserError(f"{pattern}: no such files. Ingest the library again.")
+        sources += found
     fileio.makedirs(directory)
-    return [
-        FileStep(source, os.path.join(directory, f"{prefix}-{number:05d}-of-{len(sources):05d}.gz"))
-        for number, source in enumerate(sources)
-    ]
+    return [FileStep(source, _shard(directory, prefix, i, len(sources))) for i, source in enumerate(sources)]
+
+
+def write_empty(directory: str, prefix: str) -> None:
+    """Writes the one file of a split that has no records: readers look for files, and find none in an empty split."""
+    fileio.makedirs(directory)
+    with tf.io.TFRecordWriter(_shard(directory, prefix, 0, 1), _STORED):
+        pass
+
+
+def _shard(directory: str, prefix: str, number: int, count: int) -> str:
+    return os.path.join(directory, f"{prefix}-{number:05d}-of-{count:05d}.gz")
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 They are validated, divided into splits and in a fixed order already; TFX's own executor would parse, shuffle and
 deflate every clip once more. TFX's own driver would look for spans, which open-source Kubeflow Pipelines never starts;
-here the span is a parameter, and its digest another, so that a cache knows what was in it.
+here what to import is a parameter, and its digest is part of it, so that a cache knows what was in it.
 """
 
 import os
@@ -18,16 +18,18 @@ from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils, component_spec, standard_artifacts
 from tfx.types.artifact import Artifact
 
-from components.example_files import make_files, plan_split, scratch_in
-from components.library import SPLITS
+from components.errors import UserError
+from components.example_files import make_files, plan_split, scratch_in, write_empty
+from components.library import Source
+from components.set_aside import unusable
 
 
 class ImportExampleGenSpec(component_spec.ComponentSpec):
     """Output and parameters of `ImportExampleGen`."""
 
     PARAMETERS = {  # noqa: RUF012 (TFX's way)
-        "span_dir": component_spec.ExecutionParameter(type=str),
-        "digest": component_spec.ExecutionParameter(type=str),
+        "source": component_spec.ExecutionParameter(type=str),
+        "set_aside": component_spec.ExecutionParameter(type=str),
     }
     INPUTS = {}  # noqa: RUF012
     OUTPUTS = {"examples": component_spec.ChannelParameter(type=standard_artifacts.Examples)}  # noqa: RUF012
@@ -42,35 +44,47 @@ class Executor(BaseBeamExecutor):
         output_dict: dict[str, list[Artifact]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """Writes the examples of every split of the directory `span_dir` to the artifact, as gzipped TFRecords.
+        """Writes the examples of every split of the `source` to the artifact, as gzipped TFRecords.
 
         Raises:
-          UserError: a split without files, or damaged files.
+          UserError: a directory without files, or damaged files.
         """
+        source = Source.model_validate_json(exec_properties["source"])
         artifact = artifact_utils.get_single_instance(output_dict["examples"])
-        artifact.split_names = artifact_utils.encode_split_names(list(SPLITS))
+        artifact.split_names = artifact_utils.encode_split_names(list(source.splits))
+        if source.span is not None:
+            artifact.span = source.span
         examples_utils.set_payload_format(artifact, example_gen_pb2.FORMAT_TF_EXAMPLE)
+        try:
+            self._import(source, artifact)
+        except UserError as error:
+            raise unusable(exec_properties["set_aside"], source, error) from error
+
+    def _import(self, source: Source, artifact: Artifact) -> None:
         steps = []
-        for split in SPLITS:
-            pattern = os.path.join(exec_properties["span_dir"], split, "*")
-            steps += plan_split(pattern, artifact_utils.get_split_uri([artifact], split), "data_tfrecord")
+        for split, directories in source.splits.items():
+            target = artifact_utils.get_split_uri([artifact], split)
+            if directories:
+                steps += plan_split([os.path.join(each, "*") for each in directories], target, "data_tfrecord")
+            else:
+                write_empty(target, "data_tfrecord")
         copy = tf.data.Dataset.as_numpy_iterator
         with scratch_in(artifact.uri) as scratch:
             make_files(self._make_beam_pipeline(), steps, copy, deflate=False, scratch=scratch)
 
 
 class ImportExampleGen(BaseBeamComponent):
-    """The examples of a span."""
+    """The examples of a span, or of parts of several."""
 
     SPEC_CLASS = ImportExampleGenSpec
     EXECUTOR_SPEC = BeamExecutorSpec(Executor)
 
-    def __init__(self, span_dir: str, digest: str) -> None:
+    def __init__(self, source: str, set_aside: str) -> None:
         """Wires the node.
 
         Args:
-          span_dir: directory of a span.
-          digest: of what is in the span, and of this code; it is here so that a cache notices a change.
+          source: a `Source` as JSON.
+          set_aside: directory for the record of a span that cannot be imported.
         """
         examples = types.Channel(type=standard_artifacts.Examples)
-        super().__init__(ImportExampleGenSpec(span_dir=span_dir, digest=digest, examples=examples))
+        super().__init__(ImportExampleGenSpec(source=source, set_aside=set_aside, examples=examples))

@@ -78,7 +78,8 @@ class Record(Section):
     @property
     def time(self) -> str:
         """When it was first heard of."""
-        return min((each.time for each in self.decisions), default=self.started[0] if self.started else "")
+        times = [each.time for each in (*self.decisions, *self.failures)]
+        return min((*times, *self.started), default="")
 
 
 def timestamp(moment: datetime) -> str:
@@ -121,6 +122,17 @@ def write_record(directory: epath.Path, record: Record) -> None:
     write_atomically(directory / f"{record.candidate}.json", record.model_dump_json(indent=2) + "\n")
 
 
+def _new_record(data: str, facts: Facts) -> Record:
+    return Record(
+        candidate=facts.candidate,
+        data=data,
+        span=facts.span,
+        window=facts.window,
+        champion=facts.champion,
+        new_clips=facts.new_clips,
+    )
+
+
 def note_decision(
     directory: epath.Path, data: str, facts: Facts, drift: DriftReport | None, decision: Decision, now: datetime
 ) -> Record:
@@ -129,14 +141,7 @@ def note_decision(
     Returns:
       The record as it is from now on.
     """
-    record = read_record(directory, facts.candidate) or Record(
-        candidate=facts.candidate,
-        data=data,
-        span=facts.span,
-        window=facts.window,
-        champion=facts.champion,
-        new_clips=facts.new_clips,
-    )
+    record = read_record(directory, facts.candidate) or _new_record(data, facts)
     changes: dict[str, object] = {}
     last = record.decisions[-1].decision if record.decisions else None
     if last is None or (last.action, last.reasons) != (decision.action, decision.reasons):
@@ -152,10 +157,10 @@ def note_decision(
     return record
 
 
-def note_failure(directory: epath.Path, candidate: str, reason: str, now: datetime) -> None:
-    """Records that a run for the candidate failed, if there is an account of it that has not ended."""
-    record = read_record(directory, candidate)
-    if record is not None and record.outcome is None:
+def note_failure(directory: epath.Path, data: str, facts: Facts, reason: str, now: datetime) -> None:
+    """Records that a run for the candidate failed, unless its account has ended."""
+    record = read_record(directory, facts.candidate) or _new_record(data, facts)
+    if record.outcome is None:
         failure = Failure(time=timestamp(now), reason=reason)
         write_record(directory, record.model_copy(update={"failures": (*record.failures, failure)}))
 

@@ -49,6 +49,19 @@ class Manifest(Section):
     rejects: dict[str, int]
 
 
+class Source(Section):
+    """What of a library a run imports."""
+
+    span: int | None
+    """The newest of what is imported; null where nothing is."""
+    splits: dict[str, tuple[str, ...]]
+    """By split of the imported examples, directories of shards; there may be none."""
+    digest: str
+    """Of what is in them, and of the code that imports it, so that a cache notices a change."""
+    manifest: str = ""
+    """Digest of the whole span, where this is the whole of one."""
+
+
 def span_dir(root: epath.Path, span: int) -> epath.Path:
     """Directory of span `span` under the library `root`."""
     return root / f"span-{span}"

@@ -15,7 +15,6 @@ from tfx.types.experimental import simple_artifacts
 from tfx.utils import io_utils
 
 from components.config import FeatureConfig
-from components.data_gate import anomalies_in_words
 from components.evaluation import VERDICT, Verdict, read_predictions
 from components.evaluator import PREDICTIONS, SPLIT, serving_path
 from components.library import read_manifest, span_dir
@@ -55,12 +54,12 @@ def sample_spectrograms(files: list[str], features: FeatureConfig) -> Iterator[t
 @component
 def Reporter(  # noqa: N802 (the name of a node)
     examples: InputArtifact[standard_artifacts.Examples],
-    anomalies: InputArtifact[standard_artifacts.ExampleAnomalies],
     model: InputArtifact[standard_artifacts.Model],
     model_run: InputArtifact[standard_artifacts.ModelRun],
     evaluation: InputArtifact[standard_artifacts.ModelEvaluation],
     pushed_model: InputArtifact[standard_artifacts.PushedModel],
     report: OutputArtifact[simple_artifacts.File],
+    anomalies: Parameter[str],
     lineage: Parameter[str],
     config: Parameter[str],
     source: Parameter[str],
@@ -69,12 +68,12 @@ def Reporter(  # noqa: N802 (the name of a node)
 
     Args:
       examples: raw examples; a clip per genre is drawn from their test split.
-      anomalies: of the data.
       model: the candidate.
       model_run: holds `history.json`.
       evaluation: holds the verdict and the predictions.
       pushed_model: says whether, and as which version, the candidate was pushed.
       report: the page.
+      anomalies: of the data, see `DataGate`.
       lineage: where the candidate comes from, a `Lineage` as JSON; names the library and its span.
       config: the whole configuration, JSON.
       source: digest of this code, for TFX's cache.
@@ -100,7 +99,7 @@ def Reporter(  # noqa: N802 (the name of a node)
         ),
         history=json.loads((epath.Path(model_run.uri) / HISTORY).read_text()),
         verdict=Verdict.model_validate_json((epath.Path(evaluation.uri) / VERDICT).read_text()),
-        anomalies=anomalies_in_words(anomalies),
+        anomalies=json.loads(anomalies),
         model=card.model_dump(exclude={"features"}),
         config=settings,
         pushed=(

@@ -96,7 +96,7 @@ class Executor(tfx_executor.Executor):
         for source, target in zip(sources, targets, strict=True):
             for split in splits:
                 pattern = io_utils.all_files_pattern(artifact_utils.get_split_uri([source], split))
-                steps += plan_split(pattern, artifact_utils.get_split_uri([target], split), "transformed_examples")
+                steps += plan_split([pattern], artifact_utils.get_split_uri([target], split), "transformed_examples")
         graph = artifact_utils.get_single_uri(output_dict[standard_component_specs.TRANSFORM_GRAPH_KEY])
         settings = json_utils.loads(exec_properties[standard_component_specs.CUSTOM_CONFIG_KEY])
         deflate = deflates(FeatureConfig.model_validate_json(settings["features"]))

@@ -14,6 +14,7 @@ from pipeline.commands.doctor import doctor
 from pipeline.commands.ingest import ingest
 from pipeline.commands.models import models, rollback, why
 from pipeline.commands.predict import predict
+from pipeline.commands.retrain import retrain
 from pipeline.commands.run import run
 from pipeline.commands.schedule import schedule
 from pipeline.commands.status import status
@@ -35,6 +36,7 @@ cli.add_command(doctor)
 cli.add_command(ingest)
 cli.add_command(models)
 cli.add_command(predict)
+cli.add_command(retrain)
 cli.add_command(rollback)
 cli.add_command(run)
 cli.add_command(schedule)

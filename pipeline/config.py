@@ -1,10 +1,11 @@
 """The whole configuration of a pipeline, and how it is read: defaults, then a YAML file, then `--set a.b=value`."""
 
+import hashlib
 import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import Field, ValidationError, model_validator
@@ -13,9 +14,11 @@ from components.config import (
     AudioConfig,
     BeamConfig,
     DeployConfig,
+    DriftConfig,
     GateConfig,
     IngestConfig,
     MelConfig,
+    RetrainConfig,
     Section,
     ValidationConfig,
     problems,
@@ -23,6 +26,10 @@ from components.config import (
 from components.errors import UserError
 from models.config import ModelConfig, TrainConfig, TuneConfig
 from pipeline.targets import KubeflowConfig, VertexConfig
+
+SpanNumber = Annotated[int, Field(ge=0)]
+Span = SpanNumber | Literal["first", "last"]
+"""A span by its number, or the first or the last that is complete when a run begins."""
 
 
 class ComparedModel(Section):
@@ -37,7 +44,10 @@ class PipelineConfig(Section):
 
     name: str = Field("genre", pattern=r"^[a-z][a-z0-9-]{0,62}$", description="pipeline name, as MLMD and KFP show it")
     data: str = Field("workspace/data", description="root of the ingested library")
-    span: int | None = Field(None, ge=0, description="span to run on; null: the newest complete one")
+    span: Span = Field("last", description="newest span to train on: a number, first or last (of the complete ones)")
+    window: int = Field(1, ge=1, description="number of spans to train on: `span` and those before it")
+    exclude: tuple[SpanNumber, ...] = Field((), description="spans that are not trained on")
+    golden: Span | None = Field("first", description="span whose test split judges every model; null: none")
     workspace: str = Field("workspace", description="artifacts, metadata, runs and pushed models")
     audio: AudioConfig = AudioConfig()
     ingest: IngestConfig = IngestConfig()
@@ -46,6 +56,8 @@ class PipelineConfig(Section):
     model: ModelConfig = ModelConfig()
     train: TrainConfig = TrainConfig()
     tune: TuneConfig = TuneConfig()
+    drift: DriftConfig = DriftConfig()
+    retrain: RetrainConfig = RetrainConfig()
     gate: GateConfig = GateConfig()
     deploy: DeployConfig = DeployConfig()
     beam: BeamConfig = BeamConfig()
@@ -147,3 +159,8 @@ def _overlaid(values: dict[str, Any], overrides: Sequence[str], source: str) -> 
     except ValidationError as error:
         listed = "\n".join(f"  {problem}" for problem in problems(error))
         raise UserError(f"configuration ({source}) is not valid:\n{listed}") from error
+
+
+def config_digest(config: PipelineConfig) -> str:
+    """16 hexadecimal digits that change with any setting."""
+    return hashlib.sha256(config.model_dump_json().encode()).hexdigest()[:16]

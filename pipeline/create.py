@@ -1,9 +1,12 @@
 """The one DAG, for every target."""
 
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
+from components.distribution_validator import DistributionValidator
+from components.drift_detector import DriftDetector
+from components.reference_profile import ReferenceProfile
 from ml_metadata.proto import metadata_store_pb2
-from tfx.components import ExampleValidator, StatisticsGen, Trainer, Tuner
+from tfx.components import ExampleValidator, StatisticsGen
 from tfx.dsl.components.base.base_component import BaseComponent
 from tfx.orchestration.pipeline import Pipeline
 from tfx.proto import trainer_pb2, transform_pb2
@@ -16,54 +19,63 @@ from components.evaluator import GateEvaluator
 from components.example_gen import ImportExampleGen
 from components.import_schema import ImportSchemaGen
 from components.pusher import StorePusher
+from components.recorder import Recorder
 from components.reporter import Reporter
+from components.retrain_policy import RetrainPolicy
 from components.transform import Transform
+from components.window import Trainer, Tuner, with_window
 from pipeline.config import PipelineConfig
-from pipeline.plan import Plan
+from pipeline.plan import Plan, Value
 from pipeline.targets import VertexConfig, vertex_api
 from pipeline.workspace import Workspace
 
-if TYPE_CHECKING:
-    from pipeline.plan import Value
+POLICY = RetrainPolicy.__name__
+"""The node whose decision the rest of the run waits for; see `waiting_nodes`."""
 
 
-def _configured(node: BaseComponent, custom_config: "Value") -> BaseComponent:
+def _configured(node: BaseComponent, custom_config: Value) -> BaseComponent:
     """`node` with its custom configuration: TFX's constructors take none that is not known yet."""
     node.exec_properties["custom_config"] = custom_config
     return node
 
 
-def create_pipeline(
-    config: PipelineConfig,
-    plan: Plan,
-    workspace: Workspace,
-    *,
-    first: tuple[BaseComponent, ...] = (),
-    artifacts: str | None = None,
-    metadata: metadata_store_pb2.ConnectionConfig | None = None,
-    vertex: VertexConfig | None = None,
-) -> Pipeline:
-    """ImportExampleGen to Reporter. One per process: TFX registers a node once.
+class _Slot(NamedTuple):
+    """The nodes of one span of the window."""
+
+    examples: BaseComponent
+    statistics: BaseComponent
+    validator: BaseComponent
+    data_gate: BaseComponent
+    transform: BaseComponent
+
+
+def _said(node: BaseComponent, name: str) -> Value:
+    """What a node says in its output `name`, for a parameter of another."""
+    return node.outputs[name].future()[0].value
+
+
+def _slot(suffix: str, source: Value, earlier: Value, schema: BaseComponent, plan: Plan, workspace: Workspace) -> _Slot:
+    """Nodes for what is imported by `source`; `suffix` tells them from those of the other slots.
 
     Args:
-      config: its name, its Beam options and whether there is a Tuner; the rest of it is in the plan.
-      plan: the parameters of the nodes.
-      workspace: where models go.
-      first: nodes that come before, such as the one that makes the plan.
-      artifacts: where artifacts go; None: where the target puts them.
-      metadata: where ML Metadata is; None: where the target keeps it.
-      vertex: what Vertex AI is told, if it is the target: with an endpoint in it, that serves what is pushed.
-
-    Returns:
-      A pipeline that any TFX runner takes.
+      earlier: the anomalies that the slots before this let pass.
     """
-    examples = ImportExampleGen(span_dir=plan.span_dir, digest=plan.span_digest)
-    schema = ImportSchemaGen(schema_file=plan.schema_file, digest=plan.schema_digest)
+    set_aside = str(workspace.set_aside)
+    examples = ImportExampleGen(source=source, set_aside=set_aside).with_id(f"ImportExampleGen{suffix}")
     # With the schema, because it declares `audio` an image: nobody needs the most frequent of megabyte values.
-    statistics = StatisticsGen(examples=examples.outputs["examples"], schema=schema.outputs["schema"])
-    validator = ExampleValidator(statistics=statistics.outputs["statistics"], schema=schema.outputs["schema"])
-    data_gate = DataGate(anomalies=validator.outputs["anomalies"], on_anomaly=plan.on_anomaly)
-
+    statistics = StatisticsGen(examples=examples.outputs["examples"], schema=schema.outputs["schema"]).with_id(
+        f"StatisticsGen{suffix}"
+    )
+    validator = ExampleValidator(statistics=statistics.outputs["statistics"], schema=schema.outputs["schema"]).with_id(
+        f"ExampleValidator{suffix}"
+    )
+    data_gate = DataGate(
+        anomalies=validator.outputs["anomalies"],
+        on_anomaly=plan.on_anomaly,
+        earlier=earlier,
+        source=source,
+        set_aside=set_aside,
+    ).with_id(f"DataGate{suffix}")
     transform = _configured(
         Transform(
             examples=examples.outputs["examples"],
@@ -76,11 +88,74 @@ def create_pipeline(
             disable_analyzer_cache=True,
         ),
         plan.transform,
-    )
-    transform.add_upstream_node(data_gate)
+    ).with_id(f"Transform{suffix}")
+    return _Slot(examples, statistics, validator, data_gate, transform)
 
+
+def create_pipeline(
+    config: PipelineConfig,
+    plan: Plan,
+    workspace: Workspace,
+    *,
+    first: tuple[BaseComponent, ...] = (),
+    artifacts: str | None = None,
+    metadata: metadata_store_pb2.ConnectionConfig | None = None,
+    vertex: VertexConfig | None = None,
+    keep_account: bool = True,
+) -> Pipeline:
+    """The window to the report. One per process: TFX registers a node once.
+
+    Args:
+      config: its name, its Beam options and whether there is a Tuner; the rest of it is in the plan.
+      plan: the parameters of the nodes.
+      workspace: where models go.
+      first: nodes that come before, such as the one that makes the plan.
+      artifacts: where artifacts go; None: where the target puts them.
+      metadata: where ML Metadata is; None: where the target keeps it.
+      vertex: what Vertex AI is told, if it is the target: with an endpoint in it, that serves what is pushed.
+      keep_account: whether the decision to retrain goes into the history.
+
+    Returns:
+      A pipeline that any TFX runner takes.
+    """
+    schema = ImportSchemaGen(schema_file=plan.schema_file, digest=plan.schema_digest)
+    slots: list[_Slot] = []
+    for number, source in enumerate(plan.slots):
+        suffix = f"_{number}" if len(plan.slots) > 1 else ""
+        earlier = _said(slots[-1].data_gate, "words") if slots else ""
+        slots.append(_slot(suffix, source, earlier, schema, plan, workspace))
+    held_out = ImportExampleGen(source=plan.held_out, set_aside=str(workspace.set_aside)).with_id("HeldOutExampleGen")
+    champion = Champion(store=str(workspace.models), version=plan.champion)
+    drift = DriftDetector(
+        held_out=held_out.outputs["examples"],
+        champion=champion.outputs["champion"],
+        settings=plan.drift,
+        source=plan.drift_source,
+    )
+    distribution = DistributionValidator(
+        statistics=drift.outputs["statistics"],
+        baseline_statistics=drift.outputs["baseline_statistics"],
+        thresholds=drift.outputs["thresholds"],
+    )
+    policy = RetrainPolicy(
+        drift=drift.outputs["drift"],
+        anomalies=distribution.outputs["anomalies"],
+        facts=plan.facts,
+        retrain=plan.retrain,
+        lineage=plan.lineage,
+        history=str(workspace.history) if keep_account else "",
+        now=plan.now,
+        source=plan.policy_source,
+    )
+    policy.add_upstream_node(slots[-1].data_gate)
+    for slot in slots:
+        slot.transform.add_upstream_node(policy)
+
+    transform, *more = [slot.transform for slot in slots]
+    more = [each.outputs["transformed_examples"] for each in more]
     inputs = {
         "examples": transform.outputs["transformed_examples"],
+        # Without analyzers, it is the same for every span.
         "transform_graph": transform.outputs["transform_graph"],
         "schema": schema.outputs["schema"],
         "train_args": trainer_pb2.TrainArgs(splits=["train"]),
@@ -88,24 +163,35 @@ def create_pipeline(
     }
     tuners = []
     if config.tune.enabled:
-        tuners = [_configured(Tuner(tuner_fn="models.tuning.tuner_fn", **inputs), plan.tuner)]
-        inputs["hyperparameters"] = tuners[0].outputs["best_hyperparameters"]
-    trainer = _configured(Trainer(run_fn="models.training.run_fn", **inputs), plan.trainer)
+        tuner = Tuner(tuner_fn="models.tuning.tuner_fn", **inputs)
+        tuners = [with_window(_configured(tuner, plan.tuner), more)]
+        inputs["hyperparameters"] = tuner.outputs["best_hyperparameters"]
+    if config.train.warm_start:
+        inputs["base_model"] = champion.outputs["champion"]
+    trainer = with_window(_configured(Trainer(run_fn="models.training.run_fn", **inputs), plan.trainer), more)
 
-    champion = Champion(store=str(workspace.models), version=plan.champion)
-    champion.add_upstream_node(trainer)  # fetched when it is needed, not before hours of training
     evaluator = GateEvaluator(
-        examples=examples.outputs["examples"],
+        held_out=held_out.outputs["examples"],
         model=trainer.outputs["model"],
         champion=champion.outputs["champion"],
         genres=plan.genres,
+        span=plan.span,
+        golden_span=plan.golden,
+        best=plan.best,
         gate=plan.gate,
         source=plan.evaluator_source,
+    )
+    reference = ReferenceProfile(
+        model=trainer.outputs["model"],
+        held_out=held_out.outputs["examples"],
+        settings=plan.drift,
+        source=plan.reference_source,
     )
     pusher = StorePusher(
         model=trainer.outputs["model"],
         model_blessing=evaluator.outputs["blessing"],
         evaluation=evaluator.outputs["evaluation"],
+        reference=reference.outputs["reference"],
         store=str(workspace.models),
         lineage=plan.lineage,
         keep=plan.keep_versions,
@@ -123,37 +209,60 @@ def create_pipeline(
                 source=plan.endpoint_source,
             )
         ]
-    reporter = Reporter(
-        examples=examples.outputs["examples"],
-        anomalies=validator.outputs["anomalies"],
-        model=trainer.outputs["model"],
+    recorder = Recorder(
         model_run=trainer.outputs["model_run"],
         evaluation=evaluator.outputs["evaluation"],
         pushed_model=pusher.outputs["pushed_model"],
         lineage=plan.lineage,
+        history=str(workspace.history),
+        now=plan.now,
+    )
+    reporter = Reporter(
+        examples=held_out.outputs["examples"],
+        model=trainer.outputs["model"],
+        model_run=trainer.outputs["model_run"],
+        evaluation=evaluator.outputs["evaluation"],
+        pushed_model=pusher.outputs["pushed_model"],
+        anomalies=_said(slots[-1].data_gate, "words"),
+        lineage=plan.lineage,
         config=plan.config,
         source=plan.reporter_source,
     )
+    reporter.add_upstream_node(recorder)  # it tells of this run, too
     return Pipeline(
         pipeline_name=config.name,
         pipeline_root=artifacts,
         components=[
             *first,
-            examples,
-            statistics,
             schema,
-            validator,
-            data_gate,
-            transform,
+            *(node for slot in slots for node in slot),
+            held_out,
+            champion,
+            drift,
+            distribution,
+            policy,
             *tuners,
             trainer,
-            champion,
             evaluator,
+            reference,
             pusher,
             *endpoint_pushers,
+            recorder,
             reporter,
         ],
         enable_cache=True,
         metadata_connection_config=metadata,
         beam_pipeline_args=beam_args(config.beam, tfx_workers=True),
     )
+
+
+def waiting_nodes(pipeline: Pipeline) -> list[str]:
+    """Ids of the nodes that run only if the decision is to retrain: all that it does not rest on."""
+    rests_on: set[str] = set()
+    unseen = [node for node in pipeline.components if node.id == POLICY]
+    while unseen:
+        node = unseen.pop()
+        if node.id not in rests_on:
+            rests_on.add(node.id)
+            unseen += node.upstream_nodes
+    return [node.id for node in pipeline.components if node.id not in rests_on]

@@ -4,6 +4,7 @@ import copy
 import time
 from collections.abc import Callable
 
+from etils import epath
 from ml_metadata.proto import metadata_store_pb2
 from tfx.dsl.compiler import compiler, constants
 from tfx.orchestration import metadata
@@ -14,30 +15,31 @@ from tfx.orchestration.portable import runtime_parameter_utils
 from tfx.orchestration.portable.mlmd import execution_lib
 from tfx.proto.orchestration import pipeline_pb2
 
-from pipeline.config import PipelineConfig
-from pipeline.create import create_pipeline
+from components.retrain_policy import RETRAIN
+from pipeline.create import POLICY, create_pipeline
 from pipeline.node_state import NodeState
-from pipeline.plan import make_plan
-from pipeline.preflight import Preflight
+from pipeline.retrain import Prospect
 
 Observer = Callable[[NodeState], None]
 Artifacts = dict[str, dict[str, metadata_store_pb2.Artifact]]
 """By node and by name of the output."""
 
 
-def create_local(config: PipelineConfig, inputs: Preflight) -> Pipeline:
+def create_local(prospect: Prospect, *, keep_account: bool = True) -> Pipeline:
     """The DAG for a run on this machine, with ML Metadata in a sqlite file of the workspace.
 
-    Raises:
-      UserError: the model store cannot be read.
+    Args:
+      prospect: what the run is to do.
+      keep_account: whether the decision to retrain goes into the history.
     """
-    workspace = inputs.workspace
+    workspace = prospect.inputs.workspace
     return create_pipeline(
-        config,
-        make_plan(config, inputs),
+        prospect.config,
+        prospect.plan,
         workspace,
         artifacts=str(workspace.artifacts),
         metadata=sqlite_metadata_connection_config(str(workspace.metadata)),
+        keep_account=keep_account,
     )
 
 
@@ -53,13 +55,16 @@ def node_ids(ir: pipeline_pb2.Pipeline) -> list[str]:
     return [node.pipeline_node.node_info.id for node in ir.nodes]
 
 
-def run_local(pipeline: Pipeline, ir: pipeline_pb2.Pipeline, observe: Observer) -> Artifacts:
-    """Runs every node in turn; the first that fails ends the run.
+def run_local(
+    pipeline: Pipeline, ir: pipeline_pb2.Pipeline, observe: Observer, *, decide_only: bool = False
+) -> Artifacts:
+    """Runs every node in turn; the first that fails ends the run, and so does a decision not to retrain.
 
     Args:
       pipeline: what `ir` was compiled from.
       ir: see `compile_pipeline`.
       observe: told of each change of a node's state.
+      decide_only: end with the decision, whatever it is.
 
     Returns:
       The artifacts that the run made, or took from an earlier one.
@@ -68,8 +73,12 @@ def run_local(pipeline: Pipeline, ir: pipeline_pb2.Pipeline, observe: Observer) 
       Exception: whatever the failing node raised, after `observe` was told.
     """
     artifacts: Artifacts = {}
+    ended = False
     for node in ir.nodes:
         name = node.pipeline_node.node_info.id
+        if ended:
+            observe(NodeState(name, "skipped"))
+            continue
         single = copy.deepcopy(ir)
         del single.nodes[:]
         single.nodes.append(node)
@@ -83,7 +92,14 @@ def run_local(pipeline: Pipeline, ir: pipeline_pb2.Pipeline, observe: Observer) 
         cached, outputs = _outcome(pipeline, ir, name)
         observe(NodeState(name, "cached" if cached else "done", time.monotonic() - start))
         artifacts[name] = outputs
+        if name == POLICY:
+            ended = decide_only or said(outputs["decision"]) != RETRAIN
     return artifacts
+
+
+def said(value: metadata_store_pb2.Artifact) -> str:
+    """Text that a node has for an output."""
+    return epath.Path(value.uri).read_text()
 
 
 def _outcome(

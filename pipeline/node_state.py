@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-State = Literal["waiting", "running", "cached", "done", "failed", "canceled"]
+State = Literal["waiting", "running", "cached", "done", "failed", "canceled", "skipped"]
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,25 @@
 """What can be found wrong with a run before TensorFlow is loaded."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from etils import epath
 
 from components.errors import UserError
 from components.evaluation import require_known_genres
-from components.library import SCHEMA_FILE, SPLITS, Library, Manifest, complete_spans, read_library, read_manifest
+from components.library import (
+    SCHEMA_FILE,
+    SPLITS,
+    Library,
+    Manifest,
+    complete_spans,
+    read_library,
+    read_manifest,
+    window_spans,
+)
+from components.set_aside import set_aside_spans
 from models import registry
-from pipeline.config import PipelineConfig
+from pipeline.config import PipelineConfig, Span
 from pipeline.workspace import Workspace, root_path
 
 
@@ -17,9 +28,17 @@ class Preflight:
     """The inputs of a run, checked."""
 
     library: Library
-    manifest: Manifest
+    window: tuple[Manifest, ...]
+    """Of the spans to train on, ascending."""
+    golden: Manifest | None
+    """Of the span with the golden test set."""
     data: epath.Path
     workspace: Workspace
+
+    @property
+    def manifest(self) -> Manifest:
+        """Of the newest span."""
+        return self.window[-1]
 
 
 def check_model(config: PipelineConfig) -> None:
@@ -51,7 +70,13 @@ def check(config: PipelineConfig) -> Preflight:
     spans = complete_spans(data)
     if not spans:
         raise UserError(f"{data}: no complete span. Ingest a library into it: `genre ingest folder DIR --data {data}`.")
-    manifest = read_manifest(data, spans[-1] if config.span is None else config.span)
+    workspace = Workspace(root_path(config.workspace))
+    exclude = set(config.exclude)
+    if config.retrain.when == "policy":
+        exclude |= set(set_aside_spans(workspace.set_aside, data))
+    window = tuple(read_manifest(data, span) for span in _window(config, data, spans, exclude))
+    manifest = window[-1]
+    golden = None if config.golden is None else read_manifest(data, _number(config.golden, spans))
     for key, ours in config.audio:
         theirs = getattr(library.audio, key)
         if ours != theirs:
@@ -68,4 +93,18 @@ def check(config: PipelineConfig) -> Preflight:
                 "artists, or give the split yourself with `genre ingest csv --split-column`."
             )
     require_known_genres(config.gate, library.genres)
-    return Preflight(library, manifest, data, Workspace(root_path(config.workspace)))
+    return Preflight(library, window, golden, data, workspace)
+
+
+def _number(span: Span, spans: Sequence[int]) -> int:
+    return {"first": spans[0], "last": spans[-1]}.get(span, span)
+
+
+def _window(config: PipelineConfig, data: epath.Path, spans: Sequence[int], exclude: set[int]) -> tuple[int, ...]:
+    usable = [span for span in spans if span not in exclude]
+    if not usable:
+        raise UserError(f"{data}: every complete span is excluded or set aside: {', '.join(map(str, spans))}.")
+    end = _number(config.span, usable)
+    if end not in exclude:
+        read_manifest(data, end)
+    return window_spans(spans, end, config.window, exclude)

@@ -14,10 +14,11 @@ from tfx.orchestration.kubeflow.v2.kubeflow_v2_dag_runner import KubeflowV2DagRu
 from tfx.orchestration.pipeline import Pipeline
 
 from components.beam import with_defaults
+from components.errors import UserError
+from components.retrain_policy import RETRAIN
 from pipeline.config import PipelineConfig
-from pipeline.create import create_pipeline
-from pipeline.plan import NEWEST, Plan
-from pipeline.planner import Planner
+from pipeline.create import POLICY, create_pipeline, waiting_nodes
+from pipeline.planner import MAX_WINDOW, Planner, plan_of
 from pipeline.targets import (
     TRAINER,
     CustomJobConfig,
@@ -37,13 +38,14 @@ STEP = ("python", "-m", "pipeline.step")
 CUSTOM_JOB = ("python", "-m", "pipeline.custom_job")
 _RUN = "{{$.pipeline_job_uuid}}"
 """The backend puts the run's own name here."""
+_DECISION = "decision"
 EXECUTOR = "{}_executor"
 """What TFX's compiler calls the executor of a node."""
 
 
 def run_parameters(config: PipelineConfig) -> dict[str, Any]:
     """Parameters that can be set when a run is submitted, with their defaults; see `pipeline.planner.Planner`."""
-    return {"data": config.data, "span": NEWEST if config.span is None else config.span, "settings": ""}
+    return {"data": config.data, "span": str(config.span), "settings": ""}
 
 
 def compile_remote(config: PipelineConfig, target: Target) -> str:
@@ -53,6 +55,8 @@ def compile_remote(config: PipelineConfig, target: Target) -> str:
       UserError: the configuration does not fit the target.
     """
     settings = check_target(config, target)
+    if config.window > MAX_WINDOW:
+        raise UserError(f"window: {config.window} spans are too many for a compiled pipeline; at most {MAX_WINDOW}")
     pipeline = _create(config, settings)
     nodes = [node.id for node in pipeline.components]
     check_nodes(settings.resources, nodes, target)
@@ -67,6 +71,7 @@ def compile_remote(config: PipelineConfig, target: Target) -> str:
     parameters = run_parameters(config)
     job = runner.run(pipeline, parameter_values=parameters, write_out=False)
     _amend(job["pipelineSpec"], parameters)
+    _wait_for_policy(job["pipelineSpec"], waiting_nodes(pipeline))
     if isinstance(settings, VertexConfig):
         job["labels"] = {**job.get("labels", {}), **settings.labels}
         if settings.training is not None:
@@ -83,13 +88,13 @@ def compile_remote(config: PipelineConfig, target: Target) -> str:
 
 
 def _create(config: PipelineConfig, settings: KubeflowConfig | VertexConfig) -> Pipeline:
-    types = {"data": str, "span": int, "settings": str}
     planner = Planner(
         compiled=config.model_dump_json(),
         run=_RUN,
-        **{name: RuntimeParameter(name=name, ptype=ptype) for name, ptype in types.items()},
+        **{name: RuntimeParameter(name=name, ptype=str) for name in run_parameters(config)},
     )
-    plan = Plan(**{name: channel.future()[0].value for name, channel in planner.outputs.items()})
+    outputs = {name: channel.future()[0].value for name, channel in planner.outputs.items()}
+    plan = plan_of(outputs, config.window)
     workspace = Workspace(root_path(config.workspace))
     artifacts = settings.pipeline_root
     if artifacts is None and isinstance(settings, VertexConfig):
@@ -153,6 +158,25 @@ def _amend(spec: dict[str, Any], defaults: dict[str, Any]) -> None:
     parameters = spec["root"]["inputDefinitions"]["parameters"]
     for name, value in defaults.items():
         parameters[name] |= {"defaultValue": value, "isOptional": True}
+
+
+def _wait_for_policy(spec: dict[str, Any], nodes: list[str]) -> None:
+    """Has the tasks of `nodes` run only if the decision is to retrain.
+
+    TFX's own conditions look at artifacts, which open-source Kubeflow Pipelines does not; both backends know
+    conditions on parameters.
+    """
+    tasks = spec["root"]["dag"]["tasks"]
+    source = {"taskOutputParameter": {"producerTask": POLICY, "outputParameterKey": _DECISION}}
+    output = spec["components"][tasks[POLICY]["componentRef"]["name"]]["outputDefinitions"]
+    output.setdefault("parameters", {})[_DECISION] = {"parameterType": "STRING"}
+    for node in nodes:
+        task = tasks[node]
+        declared = spec["components"][task["componentRef"]["name"]].setdefault("inputDefinitions", {})
+        declared.setdefault("parameters", {})[_DECISION] = {"parameterType": "STRING"}
+        task.setdefault("inputs", {}).setdefault("parameters", {})[_DECISION] = source
+        task["triggerPolicy"] = {"condition": f"inputs.parameter_values['{_DECISION}'] == '{RETRAIN}'"}
+        task["dependentTasks"] = sorted({*task.get("dependentTasks", ()), POLICY})
 
 
 def _kubernetes(settings: KubeflowConfig, nodes: list[str]) -> dict[str, Any]:

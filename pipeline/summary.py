@@ -1,16 +1,17 @@
 """What a run came to, as a file for programs: `summary.json`."""
 
-import hashlib
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from etils import epath
 
 from components.config import Section
+from components.drift import DriftReport
 from components.evaluation import VERDICT, Metrics, Verdict
 from components.library import Manifest
 from components.model_store import WITHDRAWN_PROPERTY, current_version, version_dir, withdrawal_of
-from pipeline.config import PipelineConfig
+from components.policy import Decision
 from pipeline.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -44,6 +45,12 @@ class Summary(Section):
     config_digest: str
     data: str
     dataset: Manifest
+    """Of the newest span."""
+    window: tuple[int, ...]
+    """Spans that were trained on."""
+    decision: Decision | None
+    """Whether to retrain, and why; null if the run did not come so far."""
+    drift: DriftReport | None
     seconds: float
     nodes: dict[str, NodeSummary]
     accuracy: float | None
@@ -63,17 +70,23 @@ class Summary(Section):
     log: str
 
 
-def config_digest(config: PipelineConfig) -> str:
-    """16 hexadecimal digits that change with any setting."""
-    return hashlib.sha256(config.model_dump_json().encode()).hexdigest()[:16]
-
-
 def read_verdict(artifacts: "Artifacts") -> Verdict | None:
     """The gate's verdict, if the run came that far."""
     if "GateEvaluator" not in artifacts:
         return None
     uri = artifacts["GateEvaluator"]["evaluation"].uri
     return Verdict.model_validate_json((epath.Path(uri) / VERDICT).read_text())
+
+
+def account(artifacts: "Artifacts") -> tuple[Decision | None, DriftReport | None]:
+    """The decision to retrain and what was found of drift, if the run came that far."""
+    if "RetrainPolicy" not in artifacts:
+        return None, None
+    told = json.loads(epath.Path(artifacts["RetrainPolicy"]["account"].uri).read_text())
+    return (
+        Decision.model_validate_json(json.dumps(told["decision"])),
+        DriftReport.model_validate_json(json.dumps(told["drift"])),
+    )
 
 
 def pushed_model(artifacts: "Artifacts", workspace: Workspace) -> tuple[ModelSummary | None, int | None]:

@@ -42,6 +42,11 @@ KUBERNETES_ACCELERATORS = ("nvidia.com/gpu", "amd.com/gpu")
 """Resources of Kubernetes that TensorFlow can use."""
 
 
+def node_kind(node: str) -> str:
+    """A node's id without the number of its slot, which `resources` does not know."""
+    return re.sub(r"_\d+$", "", node)
+
+
 class Resources(Section):
     """What a step is given; null: what the target gives by itself."""
 
@@ -88,7 +93,7 @@ class RemoteConfig(Section):
 
     def resources_of(self, node: str) -> Resources:
         """What a node is given."""
-        return self.resources.get(node, self.resources.get(DEFAULT, Resources()))
+        return self.resources.get(node_kind(node), self.resources.get(DEFAULT, Resources()))
 
 
 class KubeflowConfig(RemoteConfig):
@@ -305,8 +310,9 @@ def check_nodes(resources: dict[str, Resources], nodes: list[str], target: Targe
     Raises:
       UserError: they are not.
     """
-    if unknown := sorted(set(resources) - {DEFAULT, *nodes}):
+    kinds = list(dict.fromkeys(map(node_kind, nodes)))
+    if unknown := sorted(set(resources) - {DEFAULT, *kinds}):
         raise UserError(
-            f"{target}.resources: the pipeline has no node {', '.join(unknown)}; it has {', '.join(nodes)}, and "
+            f"{target}.resources: the pipeline has no node {', '.join(unknown)}; it has {', '.join(kinds)}, and "
             f"`{DEFAULT}` stands for all the others"
         )

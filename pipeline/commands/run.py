@@ -3,6 +3,7 @@
 import time
 import traceback
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,11 +15,11 @@ from pipeline.commands import options
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from pipeline.config import PipelineConfig
     from pipeline.console import NodeTable
     from pipeline.local import NodeState
-    from pipeline.preflight import Preflight
+    from pipeline.retrain import Prospect
     from pipeline.summary import Summary
+    from pipeline.workspace import Workspace
 
 _LOADING = "TensorFlow, TFX"
 
@@ -27,9 +28,7 @@ _LOADING = "TensorFlow, TFX"
 @options.configuration
 @options.data
 @options.workspace
-@click.option(
-    "--summary", type=click.Path(dir_okay=False, path_type=Path), help="Write the run's summary here, as JSON."
-)
+@options.summary
 def run(
     config_file: Path | None,
     overrides: tuple[str, ...],
@@ -43,39 +42,54 @@ def run(
     """
     from components.beam import check_local
     from pipeline.config import load_config
-    from pipeline.preflight import check
+    from pipeline.retrain import asked_for, prospect
 
     config = load_config(config_file, options.with_paths(overrides, data=data, workspace=workspace))
     check_local(config.beam)
-    inputs = check(config)
+    wanted = asked_for(config)
+    inputs = prospect(wanted).inputs
     with inputs.workspace.locked():
-        result = _run(config, inputs)
+        finish(execute(prospect(wanted)), inputs.workspace, summary)
+
+
+def finish(result: "Summary", workspace: "Workspace", file: Path | None) -> None:
+    """Writes the summary of a run, to `file`, too, if there is one; a run that failed ends in its words.
+
+    Raises:
+      UserError: the run failed, or the summary cannot be written.
+    """
     text = result.model_dump_json(indent=2)
-    run_dir = inputs.workspace.run(result.run_id)
-    (run_dir / "summary.json").write_text(text, encoding="utf-8")
-    if summary:
+    (workspace.run(result.run_id) / "summary.json").write_text(text, encoding="utf-8")
+    if file:
         try:
-            summary.parent.mkdir(parents=True, exist_ok=True)
-            summary.write_text(text, encoding="utf-8")
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text, encoding="utf-8")
         except OSError as error:
-            raise UserError(f"{summary}: the summary cannot be written there: {error.strerror}") from error
+            raise UserError(f"{file}: the summary cannot be written there: {error.strerror}") from error
     if result.error:
         raise UserError(f"{result.error}\nThe whole log: {result.log}")
 
 
-def _run(config: "PipelineConfig", inputs: "Preflight") -> "Summary":
-    """Runs, shows, and sums up; a failure is part of the summary."""
+def execute(prospect: "Prospect", *, dry_run: bool = False) -> "Summary":
+    """Runs the DAG, shows it, and sums up; a failure is part of the summary, and of the history.
+
+    Args:
+      dry_run: end with the decision whether to retrain, and keep no account of it.
+    """
+    from components.history import note_failure
+    from pipeline.config import config_digest
     from pipeline.console import NodeTable, output_to
     from pipeline.summary import (
         NodeSummary,
         Summary,
-        config_digest,
+        account,
         pushed_model,
         read_verdict,
         report_path,
         served_model,
     )
 
+    inputs = prospect.inputs
     run_id = time.strftime("%Y%m%d-%H%M%S")
     run_dir = inputs.workspace.run(run_id)
     log = run_dir / "run.log"
@@ -90,23 +104,29 @@ def _run(config: "PipelineConfig", inputs: "Preflight") -> "Summary":
                 table.show(state)
 
             try:
-                artifacts = _execute(config, inputs, run_id, table, observe)
+                artifacts = _nodes(prospect, run_id, table, observe, dry_run=dry_run)
             except UserError as problem:
                 error = str(problem)
             except Exception as problem:  # noqa: BLE001 (told in words; the traceback is in the log)
                 traceback.print_exc()
                 failed = next((name for name, state in states.items() if state.state == "failed"), _LOADING)
                 error = f"{failed} failed: {type(problem).__name__}: {str(problem).strip().splitlines()[0][:300]}"
+        if error and not dry_run:
+            note_failure(inputs.workspace.history, str(inputs.data), prospect.facts, error, datetime.now(UTC))
         verdict = read_verdict(artifacts)
         pushed, rolled_back = pushed_model(artifacts, inputs.workspace)
         page = report_path(artifacts)
+        decision, drift = account(artifacts)
         summary = Summary(
             status="failed" if error else "succeeded",
             error=error,
             run_id=run_id,
-            config_digest=config_digest(config),
+            config_digest=config_digest(prospect.config),
             data=str(inputs.data),
             dataset=inputs.manifest,
+            window=prospect.facts.window,
+            decision=decision,
+            drift=drift,
             seconds=round(time.monotonic() - start, 1),
             nodes={
                 name: NodeSummary(state=state.state, cached=state.state == "cached", seconds=round(state.seconds, 2))
@@ -124,17 +144,20 @@ def _run(config: "PipelineConfig", inputs: "Preflight") -> "Summary":
             report=page and str(page),
             log=str(log),
         )
-        if not error:
+        if verdict:
             _show(console, summary)
+        elif decision:
+            _show_decision(console, summary, dry_run=dry_run)
     return summary
 
 
-def _execute(
-    config: "PipelineConfig",
-    inputs: "Preflight",
+def _nodes(
+    prospect: "Prospect",
     run_id: str,
     table: "NodeTable",
     observe: "Callable[[NodeState], None]",
+    *,
+    dry_run: bool,
 ) -> dict:
     from pipeline.imports import large_imports
     from pipeline.node_state import NodeState
@@ -144,11 +167,20 @@ def _execute(
     with large_imports():
         from pipeline.local import compile_pipeline, create_local, node_ids, run_local
 
-    pipeline = create_local(config, inputs)
+    pipeline = create_local(prospect, keep_account=not dry_run)
     ir = compile_pipeline(pipeline, run_id)
     table.expect(node_ids(ir))
     observe(NodeState(_LOADING, "done", time.monotonic() - start))
-    return run_local(pipeline, ir, observe)
+    return run_local(pipeline, ir, observe, decide_only=dry_run)
+
+
+def _show_decision(console: "Console", summary: "Summary", *, dry_run: bool) -> None:
+    """Why nothing was trained."""
+    console.print(f"\n[bold]{summary.decision.action}[/]" + (" (dry run: nothing was trained)" if dry_run else ""))
+    for reason in summary.decision.reasons:
+        console.print(f"  {reason}", markup=False, soft_wrap=True)
+    served = f"version {summary.served.version} stays served" if summary.served else "no model is served yet"
+    console.print(f"{served}\nlog: {summary.log}", soft_wrap=True)
 
 
 def _show(console: "Console", summary: "Summary") -> None:

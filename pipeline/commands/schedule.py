@@ -24,19 +24,18 @@ def schedule() -> None:
 @click.option("--timezone", help="That --cron is meant in, as Europe/Berlin. Default: UTC, or that of the server.")
 @options.started
 def create(
-    name: str, cron: str, timezone: str | None, target: "Target", dry_run: bool, span: int | None, **what: Any
+    name: str, cron: str, timezone: str | None, target: "Target", dry_run: bool, span: str | None, **what: Any
 ) -> None:
     """Start a run whenever --cron says so, on the newest span if no other is given.
 
     One at a time, because two would race for what is served; what was missed is not made up for.
     """
     from pipeline.cron import check_cron, check_timezone
-    from pipeline.plan import NEWEST
     from pipeline.service import connect
 
     cron = check_cron(cron)
     timezone = timezone and check_timezone(timezone)
-    config, start = prepare(target, dry_run, span=NEWEST if span is None else span, **what)
+    config, start = prepare(target, dry_run, span=span or "last", **what)
     service = connect(config, target)
     if dry_run:
         show_request(service.schedule_request(name, cron, timezone, start))

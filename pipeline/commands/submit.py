@@ -47,7 +47,7 @@ def prepare(
     overrides: tuple[str, ...],
     package: Path | None,
     data: str | None,
-    span: int | None,
+    span: str | None,
     run_settings: tuple[str, ...],
 ) -> tuple["PipelineConfig", "Start"]:
     """What is to be run, and the configuration to start it with; see `options.started`.
@@ -61,7 +61,7 @@ def prepare(
     from pipeline.buckets import check_buckets
     from pipeline.config import load_config
     from pipeline.package import read_package
-    from pipeline.plan import run_config
+    from pipeline.plan import parse_span, run_config
     from pipeline.preflight import check_model
     from pipeline.service import Start, new_name
     from pipeline.targets import check_target
@@ -81,7 +81,10 @@ def prepare(
     parameters = {"data": data, "span": span, "settings": "; ".join(run_settings) or None}
     given = {name: value for name, value in parameters.items() if value is not None}
     of_run = run_config(
-        config, given.get("data", config.data), given.get("span", _span(config)), given.get("settings", "")
+        config,
+        given.get("data", config.data),
+        parse_span(given["span"]) if "span" in given else config.span,
+        given.get("settings", ""),
     )
     check_target(of_run, target)
     check_model(of_run)
@@ -89,12 +92,6 @@ def prepare(
         check_buckets(of_run, target)
     read = read or read_package(compiled(config, target), "the compiled pipeline", target)
     return config, Start(new_name(config), read, read.defaults | given)
-
-
-def _span(config: "PipelineConfig") -> int:
-    from pipeline.plan import NEWEST
-
-    return NEWEST if config.span is None else config.span
 
 
 def _text(file: Path) -> str:

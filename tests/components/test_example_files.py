@@ -50,7 +50,7 @@ def make(tmp_path: Path) -> Callable[..., list[Path]]:
     def run(pattern: Path, name: str = "target", deflate: bool = False) -> list[Path]:
         scratch = tmp_path / f"scratch-{name}"
         scratch.mkdir()
-        steps = plan_split(str(pattern), str(tmp_path / name), "data")
+        steps = plan_split([str(pattern)], str(tmp_path / name), "data")
         make_files(pipeline(), steps, copy, deflate=deflate, scratch=str(scratch))
         assert list(scratch.iterdir()) == []
         return sorted((tmp_path / name).iterdir())
@@ -117,7 +117,7 @@ def test_damaged_sources_are_all_named_and_nothing_is_made_of_them(
 
 def test_a_split_without_files_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such files"):
-        plan_split(str(tmp_path / "*"), str(tmp_path / "target"), "data")
+        plan_split([str(tmp_path / "*")], str(tmp_path / "target"), "data")
 
 
 def test_a_failing_worker_fails_the_whole_and_leaves_no_file(sources: Path, tmp_path: Path) -> None:

@@ -1,0 +1,53 @@
+"""What is to be done now, found out before TensorFlow is loaded: for `genre run`, `genre retrain`, `genre watch`."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from components.history import read_record
+from components.policy import Decision, Facts, decide
+from components.set_aside import read_set_aside, set_aside_spans
+from pipeline.config import PipelineConfig
+from pipeline.plan import Plan, make_plan
+from pipeline.preflight import Preflight, check
+
+
+@dataclass(frozen=True)
+class Prospect:
+    """What a run now would be, and whether there is reason for one."""
+
+    config: PipelineConfig
+    inputs: Preflight
+    plan: Plan
+    facts: Facts
+    decision: Decision
+    """As far as it can be told without looking at clips; that of the run itself counts."""
+    notes: tuple[str, ...]
+    """Spans that are left out, and why."""
+
+
+def asked_for(config: PipelineConfig) -> PipelineConfig:
+    """`config`, but the run is wanted now, whatever its policy says."""
+    return config.model_copy(update={"retrain": config.retrain.model_copy(update={"when": "now"})})
+
+
+def prospect(config: PipelineConfig, now: datetime | None = None) -> Prospect:
+    """Looks at the library, the model store and the history, at no clip.
+
+    Args:
+      now: for tests; None: the clock.
+
+    Raises:
+      UserError: see `pipeline.preflight.check`; or the history cannot be read, or has runs in the future.
+    """
+    inputs = check(config)
+    plan = make_plan(config, inputs, now or datetime.now(UTC))
+    facts = Facts.model_validate_json(plan.facts)
+    record = read_record(inputs.workspace.history, facts.candidate)
+    drift = record.drift if record and record.champion == facts.champion else None
+    left_out = set_aside_spans(inputs.workspace.set_aside, inputs.data) if config.retrain.when == "policy" else []
+    notes = tuple(
+        f"span {each.span} is set aside since {each.time}: {each.reason}"
+        for each in read_set_aside(inputs.workspace.set_aside)
+        if each.span in left_out
+    )
+    return Prospect(config, inputs, plan, facts, decide(config.retrain, facts, drift), notes)
