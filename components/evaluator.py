@@ -142,9 +142,10 @@ def latency_ms(answer: Callable[..., dict[str, tf.Tensor]], example: bytes) -> f
     return 1000.0 * statistics.median(times[_WARM_UP:])
 
 
-def megabytes(saved_model: epath.Path) -> float:
+def megabytes(saved_model: str) -> float:
     """Size of a SavedModel's files, in millions of bytes."""
-    return sum(path.stat().length for path in saved_model.rglob("*") if not path.is_dir()) / 1e6
+    files = (f"{directory}/{name}" for directory, _, names in tf.io.gfile.walk(saved_model) for name in names)
+    return sum(tf.io.gfile.stat(file).length for file in files) / 1e6
 
 
 @component(use_beam=True)
@@ -222,7 +223,7 @@ def GateEvaluator(  # noqa: N802 (the name of a node)
         answers[SPLIT],
         answers[SPLIT] if golden_is_test else answers.get(GOLDEN),
         latency_ms=latency_ms(candidate.signatures[SIGNATURE], example),
-        megabytes=megabytes(epath.Path(models["candidate"])),
+        megabytes=megabytes(models["candidate"]),
         best=Predecessor.model_validate_json(best) if best else None,
         note=note,
     )

@@ -58,7 +58,9 @@ def test_figures_on_test_and_golden_stand_side_by_side(workspace: Path) -> None:
     test = Answers(["1", "2", "3", "4"], truth, np.eye(2)[truth], span=4)
     golden = Answers(["5", "6", "7", "8"], truth, np.eye(2)[[0, 1, 0, 0]], split="golden", span=1)
     verdict = judge(GateConfig(), GENRES, test, golden, latency_ms=12.5, megabytes=3.25)
-    publish(store, workspace.parent / "source", Lineage(candidate="c", parent=2, data="/data", span=4), verdict)
+    publish(
+        store, epath.Path(workspace.parent / "source"), Lineage(candidate="c", parent=2, data="/data", span=4), verdict
+    )
     header, newest, *_, oldest = genre(workspace, "models").output.splitlines()
     assert header.split() == ["version", "kind", "data", "accuracy", "clips", "golden", "clips", "parent"]
     assert newest.split() == ["3", "served", "mel_cnn", "span", "4", "100.0%", "4", "75.0%", "4", "2"]
