@@ -21,6 +21,7 @@ from components.library import SCHEMA_FILE, SPLITS, Manifest, Source, slots, spa
 from components.model_card import find_card
 from components.model_store import (
     Lineage,
+    best_on_golden,
     champion_of,
     current_version,
     read_lineage,
@@ -252,6 +253,7 @@ def make_plan(config: PipelineConfig, inputs: "Preflight", now: datetime) -> Pla
         code=_digest(transform["source"], trainer["source"]),
         config=config_digest(config),
     )
+    best = best_on_golden(inputs.workspace.models, parent)
     schema = inputs.data / SCHEMA_FILE
     importing = source_digest("components.example_gen")
     return Plan(
@@ -276,7 +278,7 @@ def make_plan(config: PipelineConfig, inputs: "Preflight", now: datetime) -> Pla
         span=str(span),
         golden="" if golden is None else str(golden),
         gate=config.gate.model_dump_json(),
-        best="",
+        best=best.model_dump_json() if best else "",
         evaluator_source=source_digest("components.evaluator"),
         reference_source=source_digest("components.reference_profile"),
         lineage=lineage.model_dump_json(),
