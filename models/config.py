@@ -47,6 +47,9 @@ class TrainConfig(Section):
     patience: int = Field(12, ge=1, description="epochs without a better validation loss before stopping")
     label_smoothing: float = Field(0.0, ge=0.0, lt=1.0, description="share of each label spread over all genres")
     class_weights: bool = Field(True, description="a clip of a rare genre counts more, so that genres count alike")
+    warm_start: bool = Field(
+        False, description="start from the champion's weights where they fit; with other genres or layers always fresh"
+    )
     seed: int = Field(1, ge=0, description="the same data, settings and seed give the same model on a CPU")
     precision: Literal["auto", "float32"] = Field("auto", description="auto: bfloat16 where the device has it")
     augment: AugmentConfig = AugmentConfig()

@@ -22,6 +22,7 @@ from models.devices import synchronise_batch_norm, training_devices
 from models.progress import Progress
 from models.serving import GenreModel, export
 from models.transfer import assemble, embed, embedding_batches
+from models.warm_start import FRESH, Start, begin, warm_start, write_weights
 from models.windows import window_shape
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class _Work:
     config: TrainConfig
     logs: str
     checkpoints: str
+    start: Start
 
     def stage(self, name: str) -> tuple[str, str]:
         """Directories for logs and checkpoints of one of several trainings."""
@@ -66,6 +68,7 @@ def fit(
     config: TrainConfig,
     logs: str,
     checkpoints: str,
+    start_from: Start = FRESH,
 ) -> tuple[keras.Model, dict[str, Any]]:
     """Builds, fits and calibrates what `model` names.
 
@@ -74,18 +77,19 @@ def fit(
       validation: clips to stop early and to calibrate on.
       logs: directory for TensorBoard.
       checkpoints: directory where a killed training is taken up again, and which is empty otherwise.
+      start_from: weights to start from.
 
     Returns:
-      A model from a window to calibrated logits; and its history: kind, parameters, strategy, seconds, best_epoch, the
-      figures of each epoch (none of a model that is fitted in one go), what was chosen, the temperature, and the
-      accuracy on whole, unaugmented clips of both splits.
+      A model from a window to calibrated logits; and its history: kind, what it started from, parameters, strategy,
+      seconds, best_epoch, the figures of each epoch (none of a model that is fitted in one go), what was chosen, the
+      temperature, and the accuracy on whole, unaugmented clips of both splits.
     """
     keras.utils.set_random_seed(config.seed)
     start = time.monotonic()
     kind = registry.kind_of(model)
     fit_family = {"network": _fit_network, "transfer": _fit_transfer, "classical": _fit_classical}[kind.family]
     with training_devices(config.precision) as where:
-        fitted = fit_family(_Work(train, validation, model, features, config, logs, checkpoints))
+        fitted = fit_family(_Work(train, validation, model, features, config, logs, checkpoints, start_from))
     temperature = fit_temperature(fitted.validation_logits, validation.labels)
     history = {
         "kind": model.kind,
@@ -94,6 +98,7 @@ def fit(
         "best_epoch": None,
         "epochs": [],
         "chosen": {},
+        "started_from": start_from.words,
         **fitted.told,
         "temperature": temperature,
         "train_accuracy": _clip_accuracy(fitted.train_logits / temperature, train.labels),
@@ -174,7 +179,9 @@ def _fit_windows(network: keras.Model, work: _Work, config: TrainConfig, logs: s
 def _fit_network(work: _Work) -> _Fitted:
     module, options = registry.load(work.model)
     network = module.build(options, window_shape(work.model, work.features), len(work.features.genres))
-    return _fitted(work, network, _fit_windows(network, work, work.config, work.logs, work.checkpoints))
+    begun = begin(network, work.start)
+    told = _fit_windows(network, work, work.config, work.logs, work.checkpoints)
+    return _fitted(work, network, {**told, "started_from": begun})
 
 
 def _fit_transfer(work: _Work) -> _Fitted:
@@ -183,15 +190,17 @@ def _fit_transfer(work: _Work) -> _Fitted:
     shape = window_shape(work.model, work.features)
     classes = len(work.features.genres)
     base = module.build_base(options, shape)
+    head = module.build_head(options, base.output_shape[-1], classes)
+    network = assemble(base, head)
+    begun = begin(network, work.start)
     embedded = [
         embed(base, clips.dataset, work.features, shape[0], work.config.batch_size)[0]
         for clips in (work.train, work.validation)
     ]
     batches = embedding_batches(embedded[0], work.train.labels, classes, work.config, shuffle=True)
     checks = embedding_batches(embedded[1], work.validation.labels, classes, work.config, shuffle=False)
-    head = _compile(module.build_head(options, embedded[0].shape[-1], classes), work.config, int(batches.cardinality()))
-    told = _train(head, batches, checks, work.config, *work.stage("head"))
-    network = assemble(base, head)
+    head = _compile(head, work.config, int(batches.cardinality()))
+    told = _train(head, batches, checks, work.config, *work.stage("head")) | {"started_from": begun}
     if not options.fine_tune_blocks:
         return _Fitted(network, told, *(_head_logits(head, values) for values in embedded))
     gentle = work.config.model_copy(
@@ -201,7 +210,7 @@ def _fit_transfer(work: _Work) -> _Fitted:
     tuned = _fit_windows(network, work, gentle, *work.stage("fine-tune"))
     before = len(told["epochs"])  # both stages are counted through
     epochs = [*told["epochs"], *({**entry, "epoch": before + entry["epoch"]} for entry in tuned["epochs"])]
-    return _fitted(work, network, {"epochs": epochs, "best_epoch": before + tuned["best_epoch"]})
+    return _fitted(work, network, {**told, "epochs": epochs, "best_epoch": before + tuned["best_epoch"]})
 
 
 def _head_logits(head: keras.Model, embeddings: np.ndarray) -> np.ndarray:
@@ -240,12 +249,20 @@ def run_fn(fn_args: "FnArgs") -> None:
         read_clips(tf.io.gfile.glob(patterns), features) for patterns in (fn_args.train_files, fn_args.eval_files)
     )
     same_work = json.dumps(
-        [fn_args.custom_config, fn_args.hyperparameters, fn_args.train_files, fn_args.eval_files], sort_keys=True
+        [
+            fn_args.custom_config,
+            fn_args.hyperparameters,
+            fn_args.train_files,
+            fn_args.eval_files,
+            config.warm_start and fn_args.base_model,
+        ],
+        sort_keys=True,
     )
     name = hashlib.sha256(same_work.encode()).hexdigest()[:16]
     checkpoints = posixpath.join(fn_args.custom_config["checkpoints"], name)
+    start = warm_start(fn_args.base_model, model, features) if config.warm_start else FRESH
     logs = posixpath.join(fn_args.model_run_dir, "logs")
-    network, history = fit(train, validation, model, features, config, logs, checkpoints)
+    network, history = fit(train, validation, model, features, config, logs, checkpoints, start)
     network.save_weights(posixpath.join(fn_args.model_run_dir, "best.weights.h5"))
     with tf.io.gfile.GFile(posixpath.join(fn_args.model_run_dir, HISTORY), "w") as file:
         file.write(json.dumps(history, indent=2))
@@ -257,5 +274,7 @@ def run_fn(fn_args: "FnArgs") -> None:
         features=features,
     )
     export(GenreModel(network, transform, features), card, fn_args.serving_model_dir)
+    if config.warm_start:
+        write_weights(network, fn_args.serving_model_dir)
     if tf.io.gfile.exists(checkpoints):
         tf.io.gfile.rmtree(checkpoints)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, PlainValidator, ValidationError, model_validator
 
 from components.config import (
     AudioConfig,
@@ -28,7 +28,15 @@ from models.config import ModelConfig, TrainConfig, TuneConfig
 from pipeline.targets import KubeflowConfig, VertexConfig
 
 SpanNumber = Annotated[int, Field(ge=0)]
-Span = SpanNumber | Literal["first", "last"]
+
+
+def _span(value: Any) -> Any:
+    if value in ("first", "last") or (type(value) is int and value >= 0):
+        return value
+    raise ValueError(f"not a span: {value!r}; give its number, first or last")
+
+
+Span = Annotated[int | Literal["first", "last"], PlainValidator(_span)]
 """A span by its number, or the first or the last that is complete when a run begins."""
 
 

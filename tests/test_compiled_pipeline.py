@@ -343,7 +343,7 @@ def test_kubeflow_pipelines_own_loader_takes_it(cluster: Cluster) -> None:
     inputs = loaded.component_spec.inputs
     assert {name: (what.type, what.default) for name, what in inputs.items()} == {
         "data": ("String", str(cluster.volume / "data")),
-        "span": ("Integer", -1),
+        "span": ("String", "last"),
         "settings": ("String", ""),
     }
     strict = json_format.ParseDict(cluster.spec, pipeline_spec_pb2.PipelineSpec())
@@ -377,7 +377,7 @@ def test_vertex_ai_is_given_the_same_nodes(cluster: Cluster, tmp_path: Path) -> 
     text = (tmp_path / "pipeline.json").read_text()
     job = json_format.Parse(text, pipeline_spec_pb2.PipelineJob())
     assert job.runtime_config.gcs_output_directory == "gs://my-bucket/genre/artifacts"
-    assert dict(job.runtime_config.parameter_values.items())["span"].number_value == -1
+    assert dict(job.runtime_config.parameter_values.items())["span"].string_value == "last"
     spec = json.loads(text)["pipelineSpec"]
     json_format.ParseDict(spec, pipeline_spec_pb2.PipelineSpec())
     tasks = spec["root"]["dag"]["tasks"]
@@ -475,7 +475,7 @@ def test_the_pushed_model_names_genres(cluster: Cluster, story: dict[str, dict[s
 
 def test_a_wrong_run_parameter_ends_the_run_in_words(cluster: Cluster) -> None:
     with pytest.raises(StepError) as failure:
-        cluster.backend.run(cluster.spec, "wrong", {"span": 7})
+        cluster.backend.run(cluster.spec, "wrong", {"span": "7"})
     assert "genre: " in str(failure.value)
     assert "no complete span 7 (complete spans: 1" in str(failure.value)
     assert "Traceback" not in str(failure.value)

@@ -195,7 +195,7 @@ def test_a_step_runs_in_it_without_pip_network_or_checkout(
     values = {name: source["runtimeValue"]["constant"] for name, source in given.items() if "runtimeValue" in source}
     outputs = pipeline["components"]["Planner"]["outputDefinitions"]
     task = {
-        "inputs": {"parameterValues": values | {"data": str(volume / "data"), "span": -1, "settings": ""}},
+        "inputs": {"parameterValues": values | {"data": str(volume / "data"), "span": "last", "settings": ""}},
         "outputs": {
             "artifacts": {
                 name: {"artifacts": [{"name": name, "uri": str(tmp_path / name), "type": what["artifactType"]}]}

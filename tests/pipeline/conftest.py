@@ -42,7 +42,7 @@ def package_text() -> Callable[[PipelineConfig, str], str]:
                 "inputDefinitions": {
                     "parameters": {
                         "data": {"parameterType": "STRING", "defaultValue": config.data},
-                        "span": {"parameterType": "NUMBER_INTEGER", "defaultValue": -1},
+                        "span": {"parameterType": "STRING", "defaultValue": "last"},
                         "settings": {"parameterType": "STRING", "defaultValue": ""},
                     }
                 },
@@ -55,7 +55,7 @@ def package_text() -> Callable[[PipelineConfig, str], str]:
             },
         }
         if target == "vertex":
-            runtime = {"gcsOutputDirectory": "gs://b/artifacts", "parameterValues": {"data": config.data, "span": -1}}
+            runtime = {"gcsOutputDirectory": "gs://b/artifacts", "parameterValues": {"data": config.data, "span": "last"}}
             job = {"displayName": config.name, "labels": {"tfx": "1"}, "pipelineSpec": spec, "runtimeConfig": runtime}
             return json.dumps(job)
         platform = {"platforms": {"kubernetes": {"deploymentSpec": {"executors": {"Trainer_executor": {}}}}}}

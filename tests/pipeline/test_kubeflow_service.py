@@ -47,7 +47,7 @@ def kubeflow(
 @pytest.fixture
 def start(remote_config: Callable[..., PipelineConfig], package_text: Callable[[PipelineConfig, str], str]) -> Start:
     text = package_text(remote_config("kubeflow"), "kubeflow")
-    parameters = {"data": "gs://b/data", "span": 3, "settings": "train.epochs=2"}
+    parameters = {"data": "gs://b/data", "span": "3", "settings": "train.epochs=2"}
     return Start("genre-1", read_package(text, "p", "kubeflow"), parameters)
 
 
@@ -75,7 +75,7 @@ def test_what_starts_a_run(
         "display_name": "genre-1",
         "experiment_id": "e1",
         "service_account": "pipeline-runner",
-        "runtime_config": {"parameters": {"data": "gs://b/data", "span": 3, "settings": "train.epochs=2"}},
+        "runtime_config": {"parameters": {"data": "gs://b/data", "span": "3", "settings": "train.epochs=2"}},
         "pipeline_spec": {"pipeline_spec": spec, "platform_spec": platform},
     }
     assert asked.headers["authorization"] == "Bearer secret"

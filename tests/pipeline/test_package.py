@@ -18,7 +18,7 @@ def test_what_compile_wrote(target: str, remote_config: Config, package_text: Te
     package = read_package(package_text(remote_config(target), target), "p", target)
     assert package.config == remote_config(target)
     assert package.spec["pipelineInfo"] == {"name": "genre"}
-    assert package.defaults == {"data": "gs://b/data", "span": -1, "settings": ""}
+    assert package.defaults == {"data": "gs://b/data", "span": "last", "settings": ""}
     assert len(package.documents) == (2 if target == "kubeflow" else 1)
 
 

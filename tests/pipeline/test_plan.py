@@ -4,7 +4,7 @@ import pytest
 
 from components.errors import UserError
 from pipeline.config import PipelineConfig
-from pipeline.plan import NEWEST, parse_settings, run_config
+from pipeline.plan import parse_settings, run_config
 
 COMPILED = PipelineConfig(data="gs://b/data", workspace="gs://b", span=3)
 
@@ -20,7 +20,7 @@ def test_a_run_has_its_own_data_span_and_settings() -> None:
     assert (config.data, config.span, config.model.kind, config.gate.min_accuracy) == ("gs://c/data", 4, "knn", 0.6)
     assert config.train == COMPILED.train
     assert run_config(COMPILED, COMPILED.data, 3, "") == COMPILED
-    assert run_config(COMPILED, COMPILED.data, NEWEST, "").span is None
+    assert run_config(COMPILED, COMPILED.data, "last", "").span == "last"
 
 
 @pytest.mark.parametrize(

@@ -83,7 +83,7 @@ def test_a_package_is_submitted(target: str, answering: Any, package_file: Packa
     assert done.stdout.splitlines()[0] == "run r1"
     assert done.stdout.splitlines()[1].startswith("http")
     (asked,) = answering.requests(*CREATED[target])
-    assert parameters(asked.body) == {"data": "gs://b/data", "span": -1, "settings": ""}
+    assert parameters(asked.body) == {"data": "gs://b/data", "span": "last", "settings": ""}
     assert answering.unexpected == []
 
 
@@ -104,7 +104,7 @@ def test_run_parameters_need_no_compiling(target: str, answering: Any, package_f
     genre("submit", "--target", target, "--package", file, *what)
     (asked,) = answering.requests(*CREATED[target])
     settings = "model.kind=knn; gate.min_accuracy=0.6"
-    assert parameters(asked.body) == {"data": "gs://b/other", "span": 4, "settings": settings}
+    assert parameters(asked.body) == {"data": "gs://b/other", "span": "4", "settings": settings}
 
 
 @TARGETS
@@ -156,7 +156,7 @@ def test_a_dry_run_sends_nothing(
     shown = yaml.safe_load(genre("submit", *what).stdout)
     assert shown["method"] == "POST"
     assert shown["url"].startswith(answering.url)
-    assert parameters(shown["body"])["span"] == 4
+    assert parameters(shown["body"])["span"] == "4"
     scheduled = genre("schedule", "create", "nightly", "--cron", "0 4 * * *", *what).stdout
     assert "genre/nightly" in scheduled
     assert "secret" not in scheduled
@@ -210,7 +210,7 @@ def test_a_schedule_takes_the_newest_span(target: str, answering: Any, tmp_path:
     assert done.stdout.startswith("schedule nightly: ")
     (asked,) = answering.requests(*SCHEDULED[target])
     body = asked.body if target == "kubeflow" else asked.body["createPipelineJobRequest"]["pipelineJob"]
-    assert parameters(body)["span"] == -1
+    assert parameters(body)["span"] == "last"
     done = genre("schedule", "create", "nightly", "--cron", "@daily", "--target", target, "--package", file)
     assert "short forms" in str(done.exception)
 

@@ -51,7 +51,7 @@ def vertex(service: Any, remote_config: Callable[..., PipelineConfig]) -> Callab
 @pytest.fixture
 def start(remote_config: Callable[..., PipelineConfig], package_text: Callable[[PipelineConfig, str], str]) -> Start:
     text = package_text(remote_config("vertex"), "vertex")
-    parameters = {"data": "gs://b/data", "span": 3, "settings": "train.epochs=2"}
+    parameters = {"data": "gs://b/data", "span": "3", "settings": "train.epochs=2"}
     return Start("genre-1", read_package(text, "p", "vertex"), parameters)
 
 
@@ -79,7 +79,7 @@ def test_what_starts_a_run(service: Any, vertex: Callable[..., VertexService], s
         "pipelineSpec": compiled["pipelineSpec"],
         "runtimeConfig": {
             "gcsOutputDirectory": "gs://b/artifacts",
-            "parameterValues": {"data": "gs://b/data", "span": 3.0, "settings": "train.epochs=2"},
+            "parameterValues": {"data": "gs://b/data", "span": "3", "settings": "train.epochs=2"},
         },
         "labels": {"tfx": "1", "team": "music"},
         "serviceAccount": "steps@p.iam.gserviceaccount.com",
