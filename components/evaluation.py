@@ -85,6 +85,12 @@ class Verdict(Section):
     candidate: Metrics
     champion: ChampionMetrics | None
     paired: PairedOutcomes | None
+    span: int | None = None
+
+    @property
+    def on_golden(self) -> "Verdict | None":
+        """What is of the golden set; None where there is none."""
+        return self
 
 
 class Prediction(Section):
