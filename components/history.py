@@ -323,9 +323,9 @@ def in_words(record: Record) -> str:
     spans = spans_in_words(record.window)
     if record.outcome is not None:
         return f"trained on {spans}: {outcome_in_words(record.outcome)}"
+    if record.begun:
+        return f"training on {spans} began at {record.begun}, and has not ended"
     if record.failures:
         return f"training on {spans} failed: {record.failures[-1].reason}"
-    if record.started:
-        return f"training on {spans} began at {record.started[-1]}, and has not ended"
     reasons = "; ".join(record.decisions[-1].decision.reasons) if record.decisions else "nothing was decided"
     return f"not trained on {spans}: {reasons}"
