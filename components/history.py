@@ -8,10 +8,9 @@ killed and started again writes into the same record, and the same work is not a
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Annotated
 
 from etils import epath
-from pydantic import AfterValidator, ValidationError
+from pydantic import ValidationError
 
 from components.atomic_files import write_atomically
 from components.config import Section, problems
@@ -19,18 +18,9 @@ from components.drift import DriftReport
 from components.errors import UserError
 from components.evaluation import Verdict
 from components.policy import Decision, Facts, spans_in_words
+from components.times import Time, timestamp
 
 _CLOCK_TOLERANCE = timedelta(minutes=5)
-
-
-def _moment(text: str) -> str:
-    if datetime.fromisoformat(text).tzinfo is None:
-        raise ValueError("a time without its zone")
-    return text
-
-
-Time = Annotated[str, AfterValidator(_moment)]
-"""ISO 8601, UTC; see `timestamp`."""
 
 
 class Decided(Section):
@@ -111,11 +101,6 @@ class Record(Section):
         """When it was first heard of."""
         times = (*(each.time for each in self.decisions), *self.started, *(each.time for each in self.outcomes))
         return min(times, default="")
-
-
-def timestamp(moment: datetime) -> str:
-    """ISO 8601 in UTC, to the second."""
-    return moment.astimezone(UTC).isoformat(timespec="seconds")
 
 
 def read_record(directory: epath.Path, candidate: str) -> Record | None:

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from etils import epath
 
-from components import history
 from components.config import GateConfig, RetrainConfig
 from components.drift import DriftReport
 from components.errors import UserError
@@ -25,9 +24,9 @@ from components.history import (
     outcome_of,
     read_history,
     read_record,
-    timestamp,
 )
 from components.policy import Decision, Facts, decide
+from components.times import timestamp
 
 NOON = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 RETRAIN = Decision(action="retrain", reasons=("300 new clips",))
@@ -288,4 +287,4 @@ def test_times_are_whole_seconds_of_utc() -> None:
     from zoneinfo import ZoneInfo
 
     moment = datetime(2026, 3, 1, 13, 0, 0, 999_999, tzinfo=ZoneInfo("Europe/Berlin"))
-    assert history.timestamp(moment) == "2026-03-01T12:00:00+00:00"
+    assert timestamp(moment) == "2026-03-01T12:00:00+00:00"
