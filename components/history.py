@@ -18,6 +18,7 @@ from components.drift import DriftReport
 from components.errors import UserError
 from components.evaluation import Verdict
 from components.policy import Decision, Facts, spans_in_words
+from components.times import Time, timestamp
 
 _CLOCK_TOLERANCE = timedelta(minutes=5)
 
@@ -25,34 +26,38 @@ _CLOCK_TOLERANCE = timedelta(minutes=5)
 class Decided(Section):
     """A decision and when it was first taken."""
 
-    time: str
-    """ISO 8601, UTC, like all times here."""
+    time: Time
     decision: Decision
 
 
 class Failure(Section):
     """A run that did not end well."""
 
-    time: str
+    time: Time
     reason: str
 
 
 class Outcome(Section):
     """What the gate said of the candidate, and what became of it."""
 
-    time: str
+    time: Time
     blessed: bool
     reasons: tuple[str, ...]
     version: int | None
     """That it was pushed as."""
     rolled_back: int | None = None
-    """The version that it had been rolled back from, when it was judged again."""
+    """The version that it was when it was rolled back: it is not pushed again."""
+    champion: int | None = None
+    """The version that it was judged against."""
     accuracy: float
     """On the test split of the newest span."""
-    golden_accuracy: float
-    golden_interval: tuple[float, float]
+    golden_accuracy: float | None = None
+    """On the golden set; None where there is none."""
+    golden_interval: tuple[float, float] | None = None
     """95 %, Wilson."""
-    golden_clips: int
+    golden_clips: int = 0
+    golden_span: int | None = None
+    """That the golden set is of: accuracies are comparable on the same one."""
     started_from: str = ""
     """What training started from, in words."""
 
@@ -65,26 +70,37 @@ class Record(Section):
     span: int
     window: tuple[int, ...]
     champion: int | None
-    """That drift was measured with, and that the candidate is judged against."""
+    """The version that was served when drift was measured, or else when a decision was last taken."""
     new_clips: int
+    """Training clips of the window that this version was not trained on."""
     drift: DriftReport | None = None
+    measured: Time | None = None
+    """When drift was."""
     decisions: tuple[Decided, ...] = ()
     """Each unlike the one before it."""
-    started: tuple[str, ...] = ()
-    """When runs began."""
+    started: tuple[Time, ...] = ()
+    """When runs began. One that was killed and taken up again began once."""
+    ended: Time | None = None
+    """When the last of them did, well or not; None as long as it has not."""
     failures: tuple[Failure, ...] = ()
-    outcome: Outcome | None = None
+    outcomes: tuple[Outcome, ...] = ()
+    """Each unlike the one before it: a candidate is judged anew when the gate or the champion is another."""
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """The last, if it was ever judged."""
+        return self.outcomes[-1] if self.outcomes else None
+
+    @property
+    def begun(self) -> str:
+        """When the run began that has not ended; empty if there is none."""
+        return self.started[-1] if self.started and self.ended is None else ""
 
     @property
     def time(self) -> str:
         """When it was first heard of."""
-        times = [each.time for each in (*self.decisions, *self.failures)]
-        return min((*times, *self.started), default="")
-
-
-def timestamp(moment: datetime) -> str:
-    """ISO 8601 in UTC, to the second."""
-    return moment.astimezone(UTC).isoformat(timespec="seconds")
+        noted = (*self.decisions, *self.failures, *self.outcomes)
+        return min((*(each.time for each in noted), *self.started), default="")
 
 
 def read_record(directory: epath.Path, candidate: str) -> Record | None:
@@ -136,46 +152,75 @@ def _new_record(data: str, facts: Facts) -> Record:
 def note_decision(
     directory: epath.Path, data: str, facts: Facts, drift: DriftReport | None, decision: Decision, now: datetime
 ) -> Record:
-    """Records what was decided and, if that is to retrain, that a run begins; a finished account stays as it is.
+    """Records what was decided and, if that is to retrain, that a run begins.
+
+    Of a candidate that was judged, only another run is worth a note.
+
+    Args:
+      directory: of the records.
+      data: root of the library.
+      facts: that were decided on.
+      drift: that was decided on; None if it was not measured.
+      decision: what is to be done.
+      now: the time, with its zone.
 
     Returns:
       The record as it is from now on.
     """
     record = read_record(directory, facts.candidate) or _new_record(data, facts)
+    runs = decision.action == "retrain"
+    if record.outcome is not None and not runs:
+        return record
+    time = timestamp(now)
     changes: dict[str, object] = {}
     last = record.decisions[-1].decision if record.decisions else None
     if last is None or (last.action, last.reasons) != (decision.action, decision.reasons):
-        changes["decisions"] = (*record.decisions, Decided(time=timestamp(now), decision=decision))
-    if drift is not None:
-        changes |= {"drift": drift, "champion": facts.champion}
-    if decision.action == "retrain":
-        changes["started"] = (*record.started, timestamp(now))
-    if record.outcome is not None or not changes:
-        return record
-    record = record.model_copy(update=changes)
-    write_record(directory, record)
-    return record
+        changes["decisions"] = (*record.decisions, Decided(time=time, decision=decision))
+    if drift is not None and (drift, facts.champion) != (record.drift, record.champion):
+        changes |= {"drift": drift, "measured": time}
+    if drift is not None or record.drift is None:
+        changes |= {"champion": facts.champion, "new_clips": facts.new_clips}
+    if runs and not record.begun:
+        changes |= {"started": (*record.started, time), "ended": None}
+    changed = record.model_copy(update=changes)
+    if changed != record:
+        write_record(directory, changed)
+    return changed
 
 
 def note_failure(directory: epath.Path, data: str, facts: Facts, reason: str, now: datetime) -> None:
-    """Records that a run for the candidate failed, unless its account has ended."""
+    """Records that a run for the candidate failed, before or after the decision, unless its account has ended."""
     record = read_record(directory, facts.candidate) or _new_record(data, facts)
-    if record.outcome is None:
+    if record.begun or record.outcome is None:
         failure = Failure(time=timestamp(now), reason=reason)
-        write_record(directory, record.model_copy(update={"failures": (*record.failures, failure)}))
+        changes = {"failures": (*record.failures, failure), "ended": failure.time}
+        write_record(directory, record.model_copy(update=changes))
 
 
 def note_outcome(directory: epath.Path, candidate: str, outcome: Outcome) -> None:
-    """Records how it ended, once: what is there stays."""
+    """Records how a run for the candidate ended, if there is an account of it; the same outcome again is none."""
     record = read_record(directory, candidate)
-    if record is not None and record.outcome is None:
-        write_record(directory, record.model_copy(update={"outcome": outcome}))
+    if record is None:
+        return
+    changes: dict[str, object] = {"ended": outcome.time} if record.begun else {}
+    if record.outcome is None or record.outcome.model_copy(update={"time": outcome.time}) != outcome:
+        changes["outcomes"] = (*record.outcomes, outcome)
+    if changes:
+        write_record(directory, record.model_copy(update=changes))
 
 
 def outcome_of(
     verdict: Verdict, version: int | None, rolled_back: int | None, started_from: str, now: datetime
 ) -> Outcome:
-    """The outcome that a verdict and a push came to."""
+    """The outcome that a verdict and a push came to.
+
+    Args:
+      verdict: the gate's.
+      version: that the candidate was pushed as; None if it was not.
+      rolled_back: the version that it was when it was rolled back; None if it never was.
+      started_from: what training started from, in words.
+      now: the time, with its zone.
+    """
     golden = verdict.on_golden
     return Outcome(
         time=timestamp(now),
@@ -183,10 +228,12 @@ def outcome_of(
         reasons=verdict.reasons,
         version=version,
         rolled_back=rolled_back,
+        champion=int(verdict.champion.version) if verdict.champion else None,
         accuracy=verdict.candidate.accuracy,
-        golden_accuracy=golden.candidate.accuracy,
-        golden_interval=golden.candidate.accuracy_interval,
-        golden_clips=golden.candidate.clips,
+        golden_accuracy=golden and golden.candidate.accuracy,
+        golden_interval=golden and golden.candidate.accuracy_interval,
+        golden_clips=golden.candidate.clips if golden else 0,
+        golden_span=golden and golden.span,
         started_from=started_from,
     )
 
@@ -197,7 +244,7 @@ def outcome_in_words(outcome: Outcome) -> str:
         return f"pushed as version {outcome.version}"
     if outcome.rolled_back is not None:
         return f"not pushed, because it is version {outcome.rolled_back}, which was rolled back"
-    return f"refused: {'; '.join(outcome.reasons)}"
+    return "accepted, but not pushed" if outcome.blessed else f"refused: {'; '.join(outcome.reasons)}"
 
 
 def gather_facts(
@@ -225,33 +272,33 @@ def gather_facts(
     Raises:
       UserError: the history has runs that began in the future: the clock was set back.
     """
-    begun = sorted(datetime.fromisoformat(time) for record in records for time in record.started)
-    if begun and begun[-1] > now + _CLOCK_TOLERANCE:
+    begun = sorted((datetime.fromisoformat(time), record.candidate) for record in records for time in record.started)
+    last, of = begun[-1] if begun else (None, "")
+    if last and last > now + _CLOCK_TOLERANCE:
         raise UserError(
-            f"the last run began at {timestamp(begun[-1])}, which is later than now, {timestamp(now)}: the clock was "
-            "set back. Set it right; or, if it is right, remove the record of that run from the history."
+            f"the last run began at {timestamp(last)}, which is later than now, {timestamp(now)}: the clock was set "
+            f"back. Set it right; or, if it is right, remove that run's record from the history, {of}.json."
         )
     mine = next((record for record in records if record.candidate == candidate), None)
     outcome = mine.outcome if mine else None
-    pushed = next(
-        (record.outcome.time for record in records if record.outcome and record.outcome.version == champion), None
-    )
+    pushes = [each.time for record in records for each in record.outcomes if each.version == champion]
+    pushed = max(map(datetime.fromisoformat, pushes)) if champion is not None and pushes else None
     midnight = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    judged = f"it is version {withdrawn}, which was rolled back" if withdrawn else ""
+    judged = outcome_in_words(outcome) if outcome else ""
     return Facts(
         candidate=candidate,
         span=max(window),
         window=tuple(sorted(window)),
         champion=champion,
         champion_spans=champion_spans,
-        champion_hours=_hours(datetime.fromisoformat(pushed), now) if champion is not None and pushed else None,
+        champion_hours=_hours(pushed, now) if pushed else None,
         new_clips=sum(clips for span, clips in window.items() if span not in champion_spans),
         new_genres=new_genres,
-        judged=outcome_in_words(outcome) if outcome else judged,
-        begun=mine.started[-1] if mine and mine.started and not outcome else "",
+        judged=f"it is version {withdrawn}, which was rolled back" if withdrawn else judged,
+        begun=mine.begun if mine else "",
         failures=tuple(failure.reason for failure in mine.failures) if mine else (),
-        hours_since_run=_hours(begun[-1], now) if begun else None,
-        runs_today=sum(time >= midnight for time in begun),
+        hours_since_run=_hours(last, now) if last else None,
+        runs_today=sum(time >= midnight for time, _ in begun),
         hours_to_midnight=_hours(now, midnight + timedelta(days=1)),
     )
 
@@ -265,9 +312,9 @@ def in_words(record: Record) -> str:
     spans = spans_in_words(record.window)
     if record.outcome is not None:
         return f"trained on {spans}: {outcome_in_words(record.outcome)}"
+    if record.begun:
+        return f"training on {spans} began at {record.begun}, and has not ended"
     if record.failures:
         return f"training on {spans} failed: {record.failures[-1].reason}"
-    if record.started:
-        return f"training on {spans} began at {record.started[-1]}, and has not ended"
     reasons = "; ".join(record.decisions[-1].decision.reasons) if record.decisions else "nothing was decided"
     return f"not trained on {spans}: {reasons}"

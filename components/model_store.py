@@ -18,6 +18,7 @@ from components.atomic_files import write_atomically
 from components.config import Section, problems
 from components.errors import UserError
 from components.evaluation import Predecessor, Verdict
+from components.times import Time, timestamp
 
 LINEAGE = "assets.extra/lineage.json"
 WITHDRAWN_PROPERTY = "withdrawn_version"
@@ -58,9 +59,10 @@ class Withdrawal(Section):
 
     candidate: str | None
     """See `Lineage`; null for a version that was put there by hand."""
-    time: str
-    """ISO 8601, UTC."""
+    time: Time
     reason: str
+    served: int | None = None
+    """The version that took its place; null in records of an early version of this project."""
 
 
 class Current(Section):
@@ -132,11 +134,16 @@ def withdrawal_of(store: epath.Path, version: int) -> Withdrawal | None:
 
 def withdrawn_version(store: epath.Path, candidate: str) -> int | None:
     """The version that a candidate had when it was rolled back, if it was; that version itself may be gone."""
-    for path in sorted((store / _WITHDRAWN).glob("*.json")):
-        withdrawal = _read(path, Withdrawal)
-        if withdrawal and withdrawal.candidate == candidate:
-            return int(path.stem)
-    return None
+    of = (version for version, withdrawal in withdrawals(store).items() if withdrawal.candidate == candidate)
+    return next(of, None)
+
+
+def withdrawals(store: epath.Path) -> dict[int, Withdrawal]:
+    """What was ever rolled back, ascending by version; the versions themselves may be gone."""
+    if not (store / _WITHDRAWN).exists():
+        return {}
+    found = sorted(int(path.stem) for path in (store / _WITHDRAWN).glob("*.json") if path.stem.isdigit())
+    return {version: withdrawal for version in found if (withdrawal := withdrawal_of(store, version))}
 
 
 def roll_back(store: epath.Path, version: int | None = None, reason: str = "") -> tuple[int, int]:
@@ -171,9 +178,11 @@ def roll_back(store: epath.Path, version: int | None = None, reason: str = "") -
     elif version not in sound:
         known = "was itself rolled back" if version in versions(store) else "is not there"
         raise UserError(f"{store}: version {version} {known}. There are {sound or 'no others'}.")
-    if not withdrawal_of(store, served):  # else an earlier attempt came no further
-        time = datetime.now(UTC).isoformat(timespec="seconds")
+    if not (withdrawal := withdrawal_of(store, served)):  # else an earlier attempt came no further
+        time = timestamp(datetime.now(UTC))
         withdrawal = Withdrawal(candidate=lineage and lineage.candidate, time=time, reason=reason)
+    if withdrawal.served != version:
+        withdrawal = withdrawal.model_copy(update={"served": version})
         write_atomically(store / _WITHDRAWN / f"{served}.json", withdrawal.model_dump_json(indent=2))
     _write_pointer(store, version)
     return served, version

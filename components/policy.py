@@ -65,18 +65,18 @@ def decide(policy: RetrainConfig, facts: Facts, drift: DriftReport | None) -> De
             f"given up after {len(facts.failures)} failures, the last: {facts.failures[-1]}. A new span, other "
             "settings or `genre retrain --now` begin anew"
         )
-    if facts.begun:
+    if facts.begun:  # taken up again whatever the limits say: they let it begin
         return _retrain(f"a run for this began at {facts.begun} and did not end")
-    if facts.champion is None:
-        return _retrain("no model is served yet")
-    fresh = [span for span in facts.window if span not in facts.champion_spans]
-    if not fresh:
+    if facts.champion is not None and not set(facts.window) - set(facts.champion_spans):
         return _wait(f"version {facts.champion} was trained on {spans_in_words(facts.window)}: there is nothing new")
     causes, others = _causes(policy, facts, drift)
     if not causes:
         if policy.on_drift and drift is None:
-            return Decision(action="measure", reasons=tuple(others))
-        return Decision(action="wait", reasons=tuple(others), again_hours=_hours_to_schedule(policy, facts))
+            return Decision(action="measure", reasons=(*others, "drift is not measured yet"))
+        reasons = tuple(others) or ("no rule of retrain is set: on_drift, min_new_clips or every_days",)
+        return Decision(action="wait", reasons=reasons, again_hours=_hours_to_schedule(policy, facts))
+    if facts.failures:
+        causes.append(f"attempt {len(facts.failures) + 1} of {policy.max_attempts}: {facts.failures[-1]}")
     limits = _limits(policy, facts)
     if limits:
         reasons = tuple(words for words, _ in limits)
@@ -94,7 +94,9 @@ def spans_in_words(spans: tuple[int, ...]) -> str:
 
 
 def _causes(policy: RetrainConfig, facts: Facts, drift: DriftReport | None) -> tuple[list[str], list[str]]:
-    """What speaks for it, and what does not."""
+    """What speaks for it, and what does not, in words that stay the same while the clock runs."""
+    if facts.champion is None:
+        return ["no model is served yet"], []
     causes, others = [], []
     if facts.new_genres:
         causes.append(f"version {facts.champion} does not know {', '.join(facts.new_genres)}: a new model line begins")
@@ -108,14 +110,14 @@ def _causes(policy: RetrainConfig, facts: Facts, drift: DriftReport | None) -> t
         if facts.champion_hours is None:
             causes.append(f"the age of version {facts.champion} is not known, and retrain.every_days is set")
         else:
-            days, due = facts.champion_hours / 24.0, facts.champion_hours >= 24.0 * policy.every_days
+            due = facts.champion_hours >= 24.0 * policy.every_days
             (causes if due else others).append(
-                f"version {facts.champion} is {days:.1f} days old, {'at least' if due else 'less than'} "
+                f"version {facts.champion} {'has' if due else 'has not'} reached the age of "
                 f"retrain.every_days {policy.every_days:g}"
             )
     if policy.on_drift and drift is not None:
         if drift.drifted:
-            causes += drift.findings
+            causes += drift.findings or ("drift",)
         else:
             others += drift.notes or ("no drift",)
     return causes, others
@@ -128,7 +130,7 @@ def _limits(policy: RetrainConfig, facts: Facts) -> list[tuple[str, float]]:
     if since is not None and since < policy.cooldown_hours:
         limits.append(
             (
-                f"but the last run began {since:.1f} h ago, and retrain.cooldown_hours is {policy.cooldown_hours:g}",
+                f"but the last run began within retrain.cooldown_hours {policy.cooldown_hours:g}",
                 policy.cooldown_hours - since,
             )
         )

@@ -203,8 +203,9 @@ def test_a_roll_back_that_is_killed_is_finished_by_the_next(
         with pytest.raises(Killed):
             roll_back(store, reason="first")
     assert current_version(store) == 3
-    assert roll_back(store, reason="second") == (3, 2)
-    assert withdrawal_of(store, 3).reason == "first"
+    assert withdrawal_of(store, 3).served == 2
+    assert roll_back(store, 1, reason="second") == (3, 1)
+    assert (withdrawal_of(store, 3).reason, withdrawal_of(store, 3).served) == ("first", 1)
     assert withdrawal_of(store, 2) is None
 
 

@@ -55,7 +55,10 @@ def package_text() -> Callable[[PipelineConfig, str], str]:
             },
         }
         if target == "vertex":
-            runtime = {"gcsOutputDirectory": "gs://b/artifacts", "parameterValues": {"data": config.data, "span": "last"}}
+            runtime = {
+                "gcsOutputDirectory": "gs://b/artifacts",
+                "parameterValues": {"data": config.data, "span": "last"},
+            }
             job = {"displayName": config.name, "labels": {"tfx": "1"}, "pipelineSpec": spec, "runtimeConfig": runtime}
             return json.dumps(job)
         platform = {"platforms": {"kubernetes": {"deploymentSpec": {"executors": {"Trainer_executor": {}}}}}}
