@@ -33,6 +33,7 @@ from components.library import SPLITS, Library, Manifest, complete_spans, read_l
 from components.shards import (
     Fact,
     Shard,
+    digest_file,
     facts_file,
     inputs_digest,
     plan_shards,
@@ -42,8 +43,10 @@ from components.shards import (
     write_shard,
 )
 from components.span_writer import (
+    SpanAccount,
     read_source,
     read_tracks,
+    schema_digest,
     sync_directory,
     write_library,
     write_rejects,
@@ -135,7 +138,8 @@ def ingest(
         _refuse(problem, verdict.rejects, staging)
         if library is None:
             write_library(root, Library(genres=genres, audio=audio))
-        manifest = write_span(staging / "span", made, judge, verdict, number, source, (len(inputs), digest))
+        account = SpanAccount(number, source, len(inputs), digest, genres, schema_digest(root))
+        manifest = write_span(staging / "span", made, judge, verdict, account)
         os.rename(staging / "span", span_dir(root, number))
         sync_directory(root)
         shutil.rmtree(staging)
@@ -224,8 +228,9 @@ def _clear(staging: Path, shards: Sequence[Shard]) -> list[Shard]:
     """Leave in `staging` nothing but those of `shards` that are complete, and return those yet to be made."""
     made = staging / "shards"
     made.mkdir(parents=True, exist_ok=True)
-    complete = {shard.name for shard in shards if facts_file(made, shard).is_file()}
-    keep = {path(made, shard) for shard in shards if shard.name in complete for path in (records_file, facts_file)}
+    parts = (records_file, digest_file, facts_file)
+    complete = {shard.name for shard in shards if all(part(made, shard).is_file() for part in parts)}
+    keep = {part(made, shard) for shard in shards if shard.name in complete for part in parts}
     for path in made.iterdir():
         if path not in keep:
             path.unlink()

@@ -6,27 +6,39 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 
-from components.library import SCHEMA_FILE, Library, Manifest, span_dir
+from components.library import LIBRARY_FILE, MANIFEST_FILE, SCHEMA_FILE, SOURCE_FILE, Library, Manifest, span_dir
 from components.records import read_records, write_record
-from components.shards import Fact, Shard, records_file
+from components.shards import Fact, Shard, digest_file, records_file
 from components.verdict import Judge, Verdict
 
 TRACK_COLUMNS = tuple(item.name for item in fields(Fact) if item.name not in ("reject", "reason"))
 REJECT_COLUMNS = ("track_id", "path", "genre", "kind", "reason")
 
-_SOURCE_FILE = "source.json"
-"""Digest of the inputs as they lay on a disk: the one file of a span that holds more than its content."""
+
+@dataclass(frozen=True)
+class SpanAccount:
+    """What the manifest of a span tells that its shards do not."""
+
+    number: int
+    source: str
+    """What the manifest calls the input."""
+    input_files: int
+    inputs_digest: str
+    """See `components.shards.inputs_digest`."""
+    genres: tuple[str, ...]
+    """Of the library, in order."""
+    schema_digest: str
 
 
 def read_source(root: Path, span: int) -> str:
     """Digest of the inputs that the complete span `span` was made of; empty if it was not recorded."""
-    file = span_dir(root, span) / _SOURCE_FILE
+    file = span_dir(root, span) / SOURCE_FILE
     return json.loads(file.read_text(encoding="utf-8"))["inputs"] if file.is_file() else ""
 
 
@@ -42,42 +54,43 @@ def write_library(root: Path, library: Library) -> None:
     domain = next(domain for domain in schema.string_domain if domain.name == "genre")
     domain.value[:] = library.genres
     texts = {SCHEMA_FILE: text_format.MessageToString(schema, as_utf8=True)}
-    texts["library.json"] = library.model_dump_json(indent=2) + "\n"
+    texts[LIBRARY_FILE] = library.model_dump_json(indent=2) + "\n"
     for name, text in texts.items():
         partial = root / f".{name}.partial"
         _write(partial, text)
         partial.replace(root / name)
 
 
-def write_span(
-    target: Path, made: Path, judge: Judge, verdict: Verdict, number: int, source: str, inputs: tuple[int, str]
-) -> Manifest:
-    """Write span `number` to the new directory `target`, whose last file is its manifest.
+def schema_digest(root: Path) -> str:
+    """The version of the schema that the library at `root` has now, as manifests name it."""
+    return hashlib.sha256((root / SCHEMA_FILE).read_bytes()).hexdigest()[:16]
 
-    Args:
-      made: directory of the shards.
-      source: what the manifest calls the input.
-      inputs: number and digest of the input files.
-    """
+
+def write_span(target: Path, made: Path, judge: Judge, verdict: Verdict, account: SpanAccount) -> Manifest:
+    """Write a span to the new directory `target`; its manifest is the last file. `made`: directory of the shards."""
+    files = {}
     for split, kept in verdict.kept.items():
         (target / split).mkdir(parents=True)
         for i, (shard, records) in enumerate(kept):
-            part = target / split / f"part-{i:05d}-of-{len(kept):05d}.tfrecord"
-            _place(records_file(made, shard), part, records)
+            name = f"{split}/part-{i:05d}-of-{len(kept):05d}.tfrecord"
+            files[name] = _place(made, shard, target / name, records)
         sync_directory(target / split)
     shards = [shard for kept in verdict.kept.values() for shard, _ in kept]
     tracks = write_table(target / "tracks.csv", TRACK_COLUMNS, _track_rows(judge, shards))
     rejects = write_rejects(target / "rejects.csv", verdict.rejects)
     manifest = Manifest(
-        span=number,
-        source=source,
+        span=account.number,
+        source=account.source,
         digest=hashlib.sha256(f"{tracks} {rejects}".encode()).hexdigest(),
-        input_files=inputs[0],
+        input_files=account.input_files,
         splits=verdict.counts(),
         rejects=verdict.reject_counts(),
+        genres=account.genres,
+        schema_digest=account.schema_digest,
+        files=dict(sorted({**files, "tracks.csv": tracks, "rejects.csv": rejects}.items())),
     )
-    _write(target / _SOURCE_FILE, json.dumps({"inputs": inputs[1]}) + "\n")
-    _write(target / "manifest.json", manifest.model_dump_json(indent=2) + "\n")
+    _write(target / SOURCE_FILE, json.dumps({"inputs": account.inputs_digest}) + "\n")
+    _write(target / MANIFEST_FILE, manifest.model_dump_json(indent=2) + "\n")
     sync_directory(target)
     return manifest
 
@@ -117,20 +130,23 @@ def _track_rows(judge: Judge, shards: Iterable[Shard]) -> Iterator[list[object]]
                 yield [getattr(fact, name) for name in TRACK_COLUMNS]
 
 
-def _place(records: Path, part: Path, keep: Sequence[bool]) -> None:
-    """`records` as `part`, without those that are not to be kept."""
+def _place(made: Path, shard: Shard, part: Path, keep: Sequence[bool]) -> str:
+    """The records of `shard` as `part`, without those that are not to be kept; returns the SHA-256 of `part`."""
+    records = records_file(made, shard)
     if all(keep):
         try:
             os.link(records, part)  # staging keeps its own: a kill before the end costs nothing
         except OSError:  # this file system has no links
             shutil.copyfile(records, part)
-        return
+        return digest_file(made, shard).read_text(encoding="ascii")
+    digest = hashlib.sha256()
     with records.open("rb") as old, part.open("wb") as new:
         for data, kept in zip(read_records(old), keep, strict=True):
             if kept:
-                write_record(new, data)
+                digest.update(write_record(new, data))
         new.flush()
         os.fsync(new.fileno())
+    return digest.hexdigest()
 
 
 def _write(file: Path, text: str) -> None:
