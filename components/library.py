@@ -1,6 +1,7 @@
-"""The ingested library on disk or in a bucket: its layout, and how to read it. Written by `components.ingest` alone.
+"""The ingested library on disk or in a bucket: its layout, and how to read it. Written by `components.ingest`.
 
-<root>/library.json            what holds for every span: the genres in order, the audio format
+<root>/library.json            what holds for every span: the genres in order, the audio format; `components.classes`
+                               alone adds genres to a library that has spans
 <root>/schema.pbtxt            the reviewed schema, with this library's genres as the domain of `genre`
 <root>/span-<N>/manifest.json  counts of span N, and the hash of every file; a span without it does not exist
 <root>/span-<N>/tracks.csv     one row per example: its source, group, split, audio health, PCM hash

@@ -4,6 +4,7 @@ import csv
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
@@ -12,6 +13,7 @@ from pathlib import Path
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 
+from components.errors import UserError
 from components.library import LIBRARY_FILE, MANIFEST_FILE, SCHEMA_FILE, SOURCE_FILE, Library, Manifest, span_dir
 from components.records import read_records, write_record
 from components.shards import Fact, Shard, digest_file, records_file
@@ -19,6 +21,7 @@ from components.verdict import Judge, Verdict
 
 TRACK_COLUMNS = tuple(item.name for item in fields(Fact) if item.name not in ("reject", "reason"))
 REJECT_COLUMNS = ("track_id", "path", "genre", "kind", "reason")
+_GENRE_DOMAIN = re.compile(r'(string_domain\s*\{[^{}]*\bname:\s*"genre"[^{}]*)\}')
 
 
 @dataclass(frozen=True)
@@ -44,21 +47,71 @@ def read_source(root: Path, span: int) -> str:
 
 def read_tracks(root: Path, span: int) -> Iterator[dict[str, str]]:
     """The rows of the complete span `span`'s table of examples, by TRACK_COLUMNS."""
-    with (span_dir(root, span) / "tracks.csv").open(encoding="utf-8", newline="") as rows:
+    yield from _read_table(span_dir(root, span) / "tracks.csv")
+
+
+def read_rejects(root: Path, span: int) -> Iterator[dict[str, str]]:
+    """The rows of the complete span `span`'s table of rejects, by REJECT_COLUMNS."""
+    yield from _read_table(span_dir(root, span) / "rejects.csv")
+
+
+def _read_table(file: Path) -> Iterator[dict[str, str]]:
+    with file.open(encoding="utf-8", newline="") as rows:
         yield from csv.DictReader(rows)
 
 
 def write_library(root: Path, library: Library) -> None:
-    """Write what holds for every span, and the schema with the library's genres; each file whole, or as it was."""
-    schema = text_format.Parse(Path(__file__).with_name(SCHEMA_FILE).read_bytes(), schema_pb2.Schema())
-    domain = next(domain for domain in schema.string_domain if domain.name == "genre")
-    domain.value[:] = library.genres
-    texts = {SCHEMA_FILE: text_format.MessageToString(schema, as_utf8=True)}
-    texts[LIBRARY_FILE] = library.model_dump_json(indent=2) + "\n"
-    for name, text in texts.items():
+    """Write what holds for every span, and the schema with the library's genres."""
+    text = _with_genres(Path(__file__).with_name(SCHEMA_FILE), library.genres)
+    schema = text_format.Parse(text, schema_pb2.Schema())  # without our comments, which are about the template
+    _write_library(root, library, text_format.MessageToString(schema, as_utf8=True))
+
+
+def amend_library(root: Path, library: Library, added: Sequence[str]) -> None:
+    """Write `library`, which has the genres `added` more than the one at `root`, and add them to the schema there.
+
+    Raises:
+      UserError: the schema is missing, damaged, or has no domain of genres.
+    """
+    _write_library(root, library, _with_genres(root / SCHEMA_FILE, added))
+
+
+def _write_library(root: Path, library: Library, schema: str) -> None:
+    """Write both files, each whole or as it was.
+
+    The schema goes first: one with genres that the library does not have yet hinders nobody, and library.json, which
+    everybody asks for the genres, settles it.
+    """
+    for name, text in ((SCHEMA_FILE, schema), (LIBRARY_FILE, library.model_dump_json(indent=2) + "\n")):
         partial = root / f".{name}.partial"
         _write(partial, text)
         partial.replace(root / name)
+        sync_directory(root)
+
+
+def _with_genres(file: Path, genres: Sequence[str]) -> str:
+    """The text of the schema in `file` with `genres` in its domain of genres; else as its author left it."""
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (FileNotFoundError, UnicodeDecodeError) as error:
+        raise UserError(f"{file}: missing, or no text. Put it back, or ingest into another data directory.") from error
+    schema = _schema(text)
+    domain = next((domain for domain in schema.string_domain if domain.name == "genre"), None) if schema else None
+    if domain is None:
+        raise UserError(f'{file}: not a schema with a string_domain of the name "genre". Put it back as it was.')
+    new = [genre for genre in genres if genre not in domain.value]
+    domain.value.extend(new)
+    values = text_format.MessageToString(schema_pb2.StringDomain(value=new), as_utf8=True, indent=2)
+    amended = _GENRE_DOMAIN.sub(lambda found: f"{found[1]}{values}}}", text, count=1)
+    # Unless the author's layout is too unlike ours: then the schema counts, and its comments go.
+    return amended if _schema(amended) == schema else text_format.MessageToString(schema, as_utf8=True)
+
+
+def _schema(text: str) -> schema_pb2.Schema | None:
+    try:
+        return text_format.Parse(text, schema_pb2.Schema())
+    except text_format.ParseError:
+        return None
 
 
 def schema_digest(root: Path) -> str:

@@ -133,7 +133,7 @@ def verify(span: int | None, data: Path | None, config_file: Path | None, overri
     if wrong:
         raise UserError(
             f"{root}: not as written: span {', '.join(map(str, wrong))}. Put the files back from a copy; or move the "
-            "span's directory away and ingest the same songs with --span again: the same input gives the same bytes."
+            "span's directory away, and ingest the same songs with --span again."
         )
 
 
@@ -208,11 +208,18 @@ def _pace(done: int, total: int, seconds: float) -> str:
 
 def _show(console: "Console", result: "Ingested") -> None:
     """The account of an ingest, for a person."""
+    from rich.markup import escape
     from rich.table import Table
 
     manifest = result.manifest
     if result.existed:
         console.print(f"already ingested as span {manifest.span}, nothing to do")
+    for genre, count in result.now_known.items():
+        console.print(
+            f"[yellow]warning:[/] {count} files of genre {escape(repr(genre))} were rejected then; it is known now: "
+            "without --span, they become another span",
+            soft_wrap=True,
+        )
     if result.resumed:
         console.print(f"resumed: {result.resumed} of {result.shards} shards were there")
     clips = sum(split.clips for split in manifest.splits.values())
@@ -232,5 +239,5 @@ def _show(console: "Console", result: "Ingested") -> None:
         console.print(rejects)
         console.print(f"each with its reason in {result.directory / 'rejects.csv'}", soft_wrap=True)
     for split, genre in result.gaps():
-        console.print(f"[yellow]warning:[/] no example of genre {genre!r} in split {split}")
+        console.print(f"[yellow]warning:[/] no example of genre {escape(repr(genre))} in split {split}")
     console.print(f"\nwritten to {result.directory}", soft_wrap=True)

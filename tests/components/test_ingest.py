@@ -398,7 +398,9 @@ def test_a_second_span(tmp_path):
     assert result.directory.name == "span-2" and result.genres == ("jazz", "rock")
     assert result.manifest.rejects == {"already ingested": 24, "unknown genre": 1}
     reasons = rejects(result.directory)
-    assert reasons["polka/a.wav"] == "unknown genre: 'polka' is none of this library's"
+    assert reasons["polka/a.wav"] == (
+        "unknown genre: 'polka' is none of this library's; to make it one: genre classes add polka"
+    )
     copy = more[0].path
     assert reasons[copy] == f"already ingested: duplicate of {copy} in span 1"
     assert first.items() <= content(root).items()
