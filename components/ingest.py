@@ -10,10 +10,8 @@ Beam runs the decoding. Audio is streamed; what is held of a file is its name, i
 """
 
 import errno
-import fcntl
 import os
 import shutil
-import socket
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -25,14 +23,17 @@ import apache_beam as beam
 from apache_beam.metrics import Metrics
 from apache_beam.options.pipeline_options import PipelineOptions
 
+from components.classes import rejected_then
 from components.config import AudioConfig, IngestConfig
 from components.datasets.track import Track
 from components.errors import UserError
 from components.inputs import in_order, look_at, with_known_genre, with_splits
 from components.library import SPLITS, Library, Manifest, complete_spans, read_library, read_manifest, span_dir
+from components.lock import locked
 from components.shards import (
     Fact,
     Shard,
+    digest_file,
     facts_file,
     inputs_digest,
     plan_shards,
@@ -42,8 +43,10 @@ from components.shards import (
     write_shard,
 )
 from components.span_writer import (
+    SpanAccount,
     read_source,
     read_tracks,
+    schema_digest,
     sync_directory,
     write_library,
     write_rejects,
@@ -69,6 +72,8 @@ class Ingested:
     """Of those, found from an ingest that did not end."""
     existed: bool = False
     """The span was complete before, and nothing was done."""
+    now_known: Counter[str] = field(default_factory=Counter)
+    """Songs per genre that the span rejected, and another one would take: the library has learnt their genres since."""
 
     def gaps(self) -> list[tuple[str, str]]:
         """Every split and genre without an example."""
@@ -102,15 +107,13 @@ def ingest(
         settings or a span that contradict what is at `root`, another ingest at work there, or too little room.
     """
     ordered = in_order(tracks)
-    with _locked(root):
+    with locked(root):
         spans = complete_spans(root)
         inputs = [look_at(track, audio_root) for track in ordered]
         # Of what was given, before anything at `root` has a say: else the same input would not be known again.
         digest = inputs_digest(inputs, audio, config)
-        for existing in reversed(spans):
-            if span in (None, existing) and read_source(root, existing) == digest:
-                genres = read_library(root).genres
-                return Ingested(span_dir(root, existing), read_manifest(root, existing), genres, existed=True)
+        if known := _made_of(root, spans, span, digest):
+            return known
 
         number = _free_number(root, spans, span)
         library = _library(root, spans, audio)
@@ -135,7 +138,8 @@ def ingest(
         _refuse(problem, verdict.rejects, staging)
         if library is None:
             write_library(root, Library(genres=genres, audio=audio))
-        manifest = write_span(staging / "span", made, judge, verdict, number, source, (len(inputs), digest))
+        account = SpanAccount(number, source, len(inputs), digest, genres, schema_digest(root))
+        manifest = write_span(staging / "span", made, judge, verdict, account)
         os.rename(staging / "span", span_dir(root, number))
         sync_directory(root)
         shutil.rmtree(staging)
@@ -167,21 +171,23 @@ class _Earlier:
     """Split and span of every group."""
 
 
-@contextmanager
-def _locked(root: Path) -> Iterator[None]:
-    """Keep other ingests out of `root`. The system lifts the lock however this process ends."""
-    root.mkdir(parents=True, exist_ok=True)
-    with (root / ".lock").open("a+", encoding="utf-8") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.seek(0)
-            holder = lock.read().strip() or "another process"
-            raise UserError(f"{root}: being written to by {holder}. Wait for it to end, or end it.") from None
-        lock.truncate(0)
-        lock.write(f"process {os.getpid()} on {socket.gethostname()}")
-        lock.flush()
-        yield
+def _made_of(root: Path, spans: Sequence[int], span: int | None, digest: str) -> Ingested | None:
+    """The span, `span` if given, that was made of the inputs of `digest`, if there is nothing left to make of them.
+
+    There is when a song was rejected for its genre and the library has learnt the genre since (`genre classes add`):
+    the same inputs then make another span. One that is asked for by its number stays as it is, and the account says so.
+    """
+    same = [number for number in reversed(spans) if read_source(root, number) == digest]
+    if not same:
+        return None
+    genres = read_library(root).genres
+    now_known = {number: rejected_then(root, number, genres) for number in same}
+    settled = [number for number in same if not now_known[number]]
+    number = span if span in same else settled[0] if settled and span is None else None
+    if number is None:
+        return None
+    left = Counter() if settled else now_known[number]
+    return Ingested(span_dir(root, number), read_manifest(root, number), genres, existed=True, now_known=left)
 
 
 def _free_number(root: Path, spans: Sequence[int], span: int | None) -> int:
@@ -224,8 +230,9 @@ def _clear(staging: Path, shards: Sequence[Shard]) -> list[Shard]:
     """Leave in `staging` nothing but those of `shards` that are complete, and return those yet to be made."""
     made = staging / "shards"
     made.mkdir(parents=True, exist_ok=True)
-    complete = {shard.name for shard in shards if facts_file(made, shard).is_file()}
-    keep = {path(made, shard) for shard in shards if shard.name in complete for path in (records_file, facts_file)}
+    parts = (records_file, digest_file, facts_file)
+    complete = {shard.name for shard in shards if all(part(made, shard).is_file() for part in parts)}
+    keep = {part(made, shard) for shard in shards if shard.name in complete for part in parts}
     for path in made.iterdir():
         if path not in keep:
             path.unlink()

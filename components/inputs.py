@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -61,7 +62,8 @@ def with_known_genre(item: Listed, genres: Sequence[str] | None) -> Listed:
     if not genre:
         return replace(item, track=_with_problem(item.track, f"{UNKNOWN_GENRE}: none given"))
     if genres is not None and genre not in genres:
-        problem = f"{UNKNOWN_GENRE}: {genre!r} is none of this library's"
+        remedy = f"to make it one: genre classes add {shlex.quote(genre)}"
+        problem = f"{UNKNOWN_GENRE}: {genre!r} is none of this library's; {remedy}"
         return replace(item, track=_with_problem(item.track, problem))
     return item
 

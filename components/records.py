@@ -22,10 +22,12 @@ def encode_example(features: Mapping[str, bytes | float | int]) -> bytes:
     return _field(1, b"".join(_field(1, _entry(name, features[name])) for name in sorted(features)))
 
 
-def write_record(file: BinaryIO, data: bytes) -> None:
-    """Append one record to a TFRecord file."""
+def write_record(file: BinaryIO, data: bytes) -> bytes:
+    """Append one record to a TFRecord file; returns what was written: `data` in its frame."""
     length = _LENGTH.pack(len(data))
-    file.write(length + _masked_crc(length) + data + _masked_crc(data))
+    framed = length + _masked_crc(length) + data + _masked_crc(data)
+    file.write(framed)
+    return framed
 
 
 def read_records(file: BinaryIO) -> Iterator[bytes]:

@@ -1,7 +1,8 @@
 """One shard of an ingest: which files go into it, and its making. No Beam, no TensorFlow.
 
-A shard is two files in the staging directory: its records, and a line of facts for every input file, in order. It is
-named after all that decides its bytes, so one that is there, whoever made it, need not be made again.
+A shard is three files in the staging directory: its records, their SHA-256 (taken while they are written, by as many
+workers as there are), and a line of facts for every input file, in order. It is named after all that decides its bytes,
+so one that is there, whoever made it, need not be made again.
 """
 
 import hashlib
@@ -96,6 +97,11 @@ def records_file(directory: Path, shard: Shard) -> Path:
     return directory / f"{shard.name}.tfrecord"
 
 
+def digest_file(directory: Path, shard: Shard) -> Path:
+    """Where the SHA-256 of the file of records of `shard` is, in hexadecimal digits."""
+    return directory / f"{shard.name}.sha256"
+
+
 def facts_file(directory: Path, shard: Shard) -> Path:
     """Where the facts of `shard` are. They are put there last: with them, the shard is complete."""
     return directory / f"{shard.name}.jsonl"
@@ -137,25 +143,31 @@ def write_shard(
     # A name of its own, because a worker may outlive a killed ingest for a moment, and a runner may start a second
     # attempt, on another machine, while the first is still at it.
     suffix = f".{uuid.uuid4().hex}.partial"
-    records, facts = records_file(directory, shard), facts_file(directory, shard)
-    records_partial, facts_partial = records.with_name(records.name + suffix), facts.with_name(facts.name + suffix)
+    files = [place(directory, shard) for place in (records_file, digest_file, facts_file)]
+    partial = [file.with_name(file.name + suffix) for file in files]
+    digest = hashlib.sha256()
     try:
-        with records_partial.open("wb") as records_out, facts_partial.open("w", encoding="utf-8") as facts_out:
+        with (
+            partial[0].open("wb") as records_out,
+            partial[1].open("w", encoding="ascii") as digest_out,
+            partial[2].open("w", encoding="utf-8") as facts_out,
+        ):
             for track in shard.tracks:
                 fact, clip = examine(track, audio_root, audio, config)
                 if clip is not None:
-                    write_record(records_out, encode_record(fact, clip, audio))
+                    digest.update(write_record(records_out, encode_record(fact, clip, audio)))
                 facts_out.write(json.dumps(asdict(fact)) + "\n")
                 facts_out.flush()  # whoever shows the progress counts these lines
                 count(fact.reject or "example")
-            for out in (records_out, facts_out):
+            digest_out.write(digest.hexdigest())
+            for out in (records_out, digest_out, facts_out):
                 out.flush()
                 os.fsync(out.fileno())
-        records_partial.rename(records)
-        facts_partial.rename(facts)
+        for made, file in zip(partial, files, strict=True):
+            made.rename(file)
     finally:
-        records_partial.unlink(missing_ok=True)  # there only if it failed
-        facts_partial.unlink(missing_ok=True)
+        for made in partial:
+            made.unlink(missing_ok=True)  # there only if it failed
 
 
 def examine(track: Track, audio_root: Path, audio: AudioConfig, config: IngestConfig) -> tuple[Fact, Clip | None]:

@@ -6,6 +6,7 @@ import click
 
 from components.errors import UserError
 from pipeline.commands.bench import bench
+from pipeline.commands.classes import classes
 from pipeline.commands.compare import compare
 from pipeline.commands.compile import compile_
 from pipeline.commands.config import config
@@ -28,6 +29,7 @@ def cli() -> None:
 
 
 cli.add_command(bench)
+cli.add_command(classes)
 cli.add_command(compare)
 cli.add_command(compile_)
 cli.add_command(config)

@@ -104,6 +104,39 @@ def fma(audio: Path, metadata: Path, subset: str, **common: Any) -> None:
     _ingest(read_fma(audio, metadata, subset), audio, f"fma {subset}", **common)
 
 
+@ingest.command()
+@click.option("--span", type=click.IntRange(min=0), help="Number of the span; else, all that there are.")
+@options.data
+@options.configuration
+def verify(span: int | None, data: Path | None, config_file: Path | None, overrides: tuple[str, ...]) -> None:
+    """Compare the files of spans with the hashes in their manifests.
+
+    Names every file that is damaged, missing, or in a span without belonging there; the exit code is 1 if there is any.
+    """
+    from components.library import read_library, span_numbers
+    from components.library import verify as verify_span
+    from pipeline.config import load_config
+    from pipeline.workspace import root_path
+
+    root = root_path(load_config(config_file, options.with_paths(overrides, data=data)).data)
+    read_library(root)
+    wrong = []
+    for number in span_numbers(root) if span is None else [span]:
+        try:
+            problems = verify_span(root, number)
+        except UserError as error:
+            if span is not None:
+                raise
+            problems = [str(error)]  # the other spans are to be looked at all the same
+        click.echo("\n".join(problems) or f"span {number}: as it was written")
+        wrong += [number] * bool(problems)
+    if wrong:
+        raise UserError(
+            f"{root}: not as written: span {', '.join(map(str, wrong))}. Put the files back from a copy; or move the "
+            "span's directory away, and ingest the same songs with --span again."
+        )
+
+
 def _ingest(
     tracks: "Sequence[Track]",
     audio_root: Path,
@@ -175,11 +208,18 @@ def _pace(done: int, total: int, seconds: float) -> str:
 
 def _show(console: "Console", result: "Ingested") -> None:
     """The account of an ingest, for a person."""
+    from rich.markup import escape
     from rich.table import Table
 
     manifest = result.manifest
     if result.existed:
         console.print(f"already ingested as span {manifest.span}, nothing to do")
+    for genre, count in result.now_known.items():
+        console.print(
+            f"[yellow]warning:[/] {count} files of genre {escape(repr(genre))} were rejected then; it is known now: "
+            "without --span, they become another span",
+            soft_wrap=True,
+        )
     if result.resumed:
         console.print(f"resumed: {result.resumed} of {result.shards} shards were there")
     clips = sum(split.clips for split in manifest.splits.values())
@@ -199,5 +239,5 @@ def _show(console: "Console", result: "Ingested") -> None:
         console.print(rejects)
         console.print(f"each with its reason in {result.directory / 'rejects.csv'}", soft_wrap=True)
     for split, genre in result.gaps():
-        console.print(f"[yellow]warning:[/] no example of genre {genre!r} in split {split}")
+        console.print(f"[yellow]warning:[/] no example of genre {escape(repr(genre))} in split {split}")
     console.print(f"\nwritten to {result.directory}", soft_wrap=True)

@@ -175,6 +175,25 @@ def test_a_span(tmp_path):
     assert sorted(seen) == sorted(by_id)
 
 
+def test_the_manifest_tells_of_what_and_by_what_the_span_was_made(tmp_path):
+    songs, root = tmp_path / "songs", tmp_path / "data"
+    tracks = library(songs)
+    # One clip twice, so that one shard is written anew without it; the others are taken as the workers left them.
+    (songs / tracks[3].path).write_bytes((songs / tracks[2].path).read_bytes())
+    manifest = ingested(tracks, songs, root).manifest
+    assert manifest.genres == ("jazz", "rock")
+    assert manifest.schema_digest == hashlib.sha256((root / "schema.pbtxt").read_bytes()).hexdigest()[:16]
+    hashes = content(root / "span-1")
+    del hashes["manifest.json"]
+    assert len(hashes) == 9 and manifest.rejects == {"duplicate": 1}
+    assert manifest.files == hashes and list(manifest.files) == sorted(manifest.files)
+
+    (root / "schema.pbtxt").write_text((root / "schema.pbtxt").read_text() + "# reviewed\n")
+    later = ingested(library(songs, songs=48), songs, root).manifest
+    assert later.schema_digest == hashlib.sha256((root / "schema.pbtxt").read_bytes()).hexdigest()[:16]
+    assert later.schema_digest != manifest.schema_digest
+
+
 def test_the_schema_describes_the_examples(tmp_path):
     ingested(library(tmp_path / "songs"), tmp_path / "songs", tmp_path / "data")
     schema = text_format.Parse((tmp_path / "data" / "schema.pbtxt").read_text(), schema_pb2.Schema())
@@ -279,6 +298,22 @@ def test_too_many_rejects(tmp_path):
     assert not (tmp_path / "data" / ".staging").exists()
 
 
+def test_a_staged_shard_without_its_hash_is_made_again(tmp_path):
+    """As one from before there were hashes; the manifest could not tell it."""
+    songs, staging = tmp_path / "songs", tmp_path / "data" / ".staging" / "span-1" / "shards"
+    tracks = library(songs)
+    (songs / tracks[0].path).write_bytes(b"broken")
+    with pytest.raises(UserError, match="1 of 24 files"):
+        ingested(tracks, songs, tmp_path / "data", config=CONFIG.model_copy(update={"max_reject_share": 0.0}))
+    hashes = sorted(staging.glob("*.sha256"))
+    assert [file.read_text() for file in hashes] == [
+        hashlib.sha256(file.with_suffix(".tfrecord").read_bytes()).hexdigest() for file in hashes
+    ]
+    hashes[0].unlink()
+    again = ingested(tracks, songs, tmp_path / "data")
+    assert again.resumed == again.shards - 1 and len(again.manifest.files) == again.shards + 2
+
+
 def test_what_is_not_audio_does_not_count(tmp_path):
     songs = tmp_path / "songs"
     tracks = library(songs)
@@ -363,7 +398,9 @@ def test_a_second_span(tmp_path):
     assert result.directory.name == "span-2" and result.genres == ("jazz", "rock")
     assert result.manifest.rejects == {"already ingested": 24, "unknown genre": 1}
     reasons = rejects(result.directory)
-    assert reasons["polka/a.wav"] == "unknown genre: 'polka' is none of this library's"
+    assert reasons["polka/a.wav"] == (
+        "unknown genre: 'polka' is none of this library's; to make it one: genre classes add polka"
+    )
     copy = more[0].path
     assert reasons[copy] == f"already ingested: duplicate of {copy} in span 1"
     assert first.items() <= content(root).items()
@@ -613,6 +650,49 @@ def test_the_command_accounts_for_all(tmp_path, genre):
     assert "not audio" in output and "span-1/rejects.csv" in output.replace("\n", "")
     assert output.count("warning: no example of genre 'polka' in split") == 2
     assert "already ingested as span 1" in genre("folder", songs, *SMALL, "--data", tmp_path / "data")
+
+
+def test_a_span_is_verified_against_its_manifest(tmp_path, genre, capfd):
+    root = tmp_path / "data"
+    ingested(library(tmp_path / "songs"), tmp_path / "songs", root)
+    ingested(library(tmp_path / "songs", songs=48), tmp_path / "songs", root)
+    assert genre("verify", "--data", root) == "span 1: as it was written\nspan 2: as it was written\n"
+
+    span = root / "span-2"
+    part = min((span / "train").iterdir())
+    part.write_bytes(part.read_bytes()[:-1] + b"?")
+    (span / "rejects.csv").unlink()
+    (span / "eval" / ".part.swp").touch()
+    (root / "span-4").mkdir()
+    with pytest.raises(UserError, match=r"not as written: span 2, 4\. Put the files back"):
+        genre("verify", "--data", root)
+    assert capfd.readouterr().out.splitlines() == [
+        "span 1: as it was written",
+        f"{span}/eval/.part.swp: extra: not in the manifest",
+        f"{span}/rejects.csv: missing",
+        f"{part}: damaged: its SHA-256 is not the manifest's",
+        f"{root}: no complete span 4 (complete spans: 1, 2). Ingest it, or choose another.",
+    ]
+    assert genre("verify", "--data", root, "--span", 1) == "span 1: as it was written\n"
+    with pytest.raises(UserError, match="not as written: span 2"):
+        genre("verify", "--data", root, "--span", 2)
+    with pytest.raises(UserError, match="no complete span 3"):
+        genre("verify", "--data", root, "--span", 3)
+
+
+def test_a_manifest_from_before_there_were_hashes(tmp_path, genre):
+    root = tmp_path / "data"
+    ingested(library(tmp_path / "songs"), tmp_path / "songs", root)
+    file = root / "span-1" / "manifest.json"
+    old = json.loads(file.read_text())
+    for name in ("genres", "schema_digest", "files"):
+        del old[name]
+    file.write_text(json.dumps(old))
+    manifest = read_manifest(root, 1)
+    assert manifest.splits["train"].clips == 12
+    assert (manifest.genres, manifest.schema_digest, manifest.files) == (None, None, None)
+    with pytest.raises(UserError, match=r"manifest\.json: written before manifests held hashes"):
+        genre("verify", "--data", root, "--span", 1)
 
 
 def test_a_root_that_cannot_be_written(tmp_path, genre):

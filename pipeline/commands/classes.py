@@ -1,0 +1,99 @@
+"""`genre classes`: the genres that a library's models tell apart, and new ones among them."""
+
+import json
+import sys
+from pathlib import Path
+
+import click
+
+from components.errors import UserError
+from pipeline.commands import options
+
+_WIDE = 200
+"""Columns where there is no terminal, so that a program finds a genre on a line."""
+
+
+@click.group()
+def classes() -> None:
+    """The genres of an ingested library: the classes of its models, in the order of their outputs."""
+
+
+@classes.command("list")
+@options.data
+@options.configuration
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON list.")
+def list_(data: Path | None, config_file: Path | None, overrides: tuple[str, ...], as_json: bool) -> None:
+    """List the genres in order, with the clips of each in every span and split."""
+    from components.library import SPLITS, complete_spans, read_library, read_manifest
+    from pipeline.config import load_config
+    from pipeline.workspace import root_path
+
+    root = root_path(load_config(config_file, options.with_paths(overrides, data=data)).data)
+    library = read_library(root)
+    manifests = [read_manifest(root, span) for span in complete_spans(root)]
+    accounts = [
+        {
+            "index": index,
+            "genre": genre,
+            "spans": [
+                {"span": each.span, **{split: each.splits[split].genres.get(genre, 0) for split in SPLITS}}
+                for each in manifests
+            ],
+        }
+        for index, genre in enumerate(library.genres)
+    ]
+    if as_json:
+        click.echo(json.dumps(accounts, indent=2))
+        return
+
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    table.add_column("index", justify="right")
+    table.add_column("genre")
+    for column in ("span", *SPLITS):
+        table.add_column(column, justify="right")
+    for account in accounts:
+        for counts in account["spans"] or [{}]:
+            table.add_row(str(account["index"]), escape(account["genre"]), *map(str, counts.values()))
+    Console(highlight=False, width=None if sys.stdout.isatty() else _WIDE).print(table)
+
+
+@classes.command()
+@click.argument("genres", metavar="GENRE...", nargs=-1, required=True)
+@options.data
+@options.configuration
+def add(genres: tuple[str, ...], data: Path | None, config_file: Path | None, overrides: tuple[str, ...]) -> None:
+    """Add each GENRE to the library, after those that it has.
+
+    This starts a new model line: a model of the new class list cannot be compared with the present champion. Songs of a
+    genre that was not added are rejected. Ingest the same songs again afterwards: those that were rejected for these
+    genres become a new span.
+    """
+    from pipeline.config import load_config
+
+    config = load_config(config_file, options.with_paths(overrides, data=data))
+    if "://" in config.data:
+        raise UserError(
+            f"data: {config.data} is no directory of this machine. Add genres where `genre ingest` wrote the library, "
+            "and copy schema.pbtxt and then library.json from there."
+        )
+
+    from components.classes import add_genres
+
+    root = Path(config.data).absolute()
+    try:
+        added = add_genres(root, genres)
+    except OSError as error:
+        raise UserError(f"{error.filename or root}: {error.strerror}") from error
+    known = added.library.genres
+    click.echo(f"{root}: added {', '.join(genres)}; {len(known)} genres now: {', '.join(known)}")
+    click.echo(
+        "A new model line starts: the next run trains fresh, and its model is judged by the floors alone, because the "
+        "champion knows other genres."
+    )
+    for span, counts in added.rejected.items():
+        songs = ", ".join(f"{count} of {genre}" for genre, count in counts.items())
+        click.echo(f"Span {span} rejected songs for their genre: {songs}. Ingest its input again to bring them in.")
