@@ -11,7 +11,7 @@ from etils import epath
 from components.config import GateConfig, RetrainConfig
 from components.drift import DriftReport
 from components.errors import UserError
-from components.evaluation import judge
+from components.evaluation import Answers, Verdict, judge
 from components.history import (
     Outcome,
     Record,
@@ -259,16 +259,21 @@ def test_a_clock_that_was_set_back_is_noticed(directory: epath.Path) -> None:
         gathered(directory, NOON - timedelta(minutes=6))
 
 
+def verdict(candidate: np.ndarray, champion: tuple[str, np.ndarray] | None = None) -> Verdict:
+    answers = Answers(("a", "b", "c", "d"), np.array([0, 1, 0, 1]), candidate, champion, span=1)
+    return judge(GateConfig(), ("folk", "rock"), answers, answers, latency_ms=1.0, megabytes=1.0)
+
+
 def test_an_outcome_tells_what_the_verdict_said() -> None:
     truth = np.array([0, 1, 0, 1])
     right, wrong = np.eye(2)[truth], np.eye(2)[1 - truth]
-    blessed = outcome_of(judge(GateConfig(), ("folk", "rock"), truth, right, ("2", wrong)), 3, None, "version 2", NOON)
+    blessed = outcome_of(verdict(right, ("2", wrong)), 3, None, "version 2", NOON)
     assert (blessed.time, blessed.version, blessed.champion) == ("2026-03-01T12:00:00+00:00", 3, 2)
-    assert (blessed.accuracy, blessed.started_from) == (1.0, "version 2")
+    assert (blessed.accuracy, blessed.golden_accuracy, blessed.started_from) == (1.0, 1.0, "version 2")
     assert outcome_in_words(blessed) == "pushed as version 3"
-    refused = outcome_of(judge(GateConfig(), ("folk", "rock"), truth, wrong), None, None, "", NOON)
-    assert outcome_in_words(refused).startswith("refused: accuracy 0.00 on 4 test clips is below the floor")
-    again = outcome_of(judge(GateConfig(), ("folk", "rock"), truth, right), None, 3, "", NOON)
+    refused = outcome_of(verdict(wrong), None, None, "", NOON)
+    assert outcome_in_words(refused).startswith("refused: accuracy 0.00 on 4 test clips")
+    again = outcome_of(verdict(right), None, 3, "", NOON)
     assert outcome_in_words(again) == "not pushed, because it is version 3, which was rolled back"
     assert outcome_in_words(again.model_copy(update={"rolled_back": None})) == "accepted, but not pushed"
 
