@@ -6,8 +6,15 @@ from etils import epath
 
 
 def write_atomically(path: epath.Path, text: str) -> None:
-    """Writes `text` beside `path`, then moves it there; makes the directory if it is missing."""
+    """Writes `text` beside `path`, then moves it there; makes the directory if it is missing.
+
+    If that fails, what was there is still there, and nothing else.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.parent / f".{path.name}.{uuid.uuid4().hex}"
-    temporary.write_text(text)
-    temporary.replace(path)
+    try:
+        temporary.write_text(text)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise

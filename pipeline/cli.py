@@ -20,6 +20,7 @@ from pipeline.commands.run import run
 from pipeline.commands.schedule import schedule
 from pipeline.commands.status import status
 from pipeline.commands.submit import submit
+from pipeline.commands.watch import watch
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -44,6 +45,7 @@ cli.add_command(run)
 cli.add_command(schedule)
 cli.add_command(status)
 cli.add_command(submit)
+cli.add_command(watch)
 cli.add_command(why)
 
 

@@ -4,14 +4,28 @@ import fcntl
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 from etils import epath
 
 from components.errors import UserError
+
+_RUN_LOCK = ".lock"
+_WATCH_LOCK = "watch.lock"
+
+
+class OccupiedError(UserError):
+    """Another process holds the lock of a workspace."""
+
+    def __init__(self, message: str, holder: str) -> None:
+        """Says so to a person; `holder` is that process."""
+        super().__init__(message)
+        self.holder = holder
 
 
 def root_path(text: str) -> epath.Path:
@@ -34,6 +48,11 @@ class Workspace:
     def checkpoints(self) -> epath.Path:
         """Where a killed training is taken up again."""
         return self.root / "checkpoints"
+
+    @property
+    def history(self) -> epath.Path:
+        """What was decided and done; see `components.history`."""
+        return self.root / "history"
 
     @property
     def metadata(self) -> epath.Path:
@@ -96,26 +115,76 @@ class Workspace:
         """Keeps a second run out for as long as this process lives: the system frees the lock of a killed one.
 
         Raises:
-          UserError: another process works here, or the workspace cannot be written.
+          OccupiedError: another process works here.
+          UserError: the workspace cannot be written.
         """
-        try:
-            self.local.mkdir(parents=True, exist_ok=True)
-            file = (self.local / ".lock").open("a+", encoding="utf-8")
-        except OSError as error:
-            raise UserError(
-                f"{self.root}: cannot be used as workspace: {error.strerror}. Choose another with --workspace."
-            ) from error
-        with file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                file.seek(0)
-                raise UserError(
-                    f"{self.root}: process {file.read().strip() or 'unknown'} is already running in this workspace. "
-                    "Wait for it, or choose another with --workspace."
-                ) from None
-            file.seek(0)
-            file.truncate()
-            file.write(str(os.getpid()))
-            file.flush()
+        with self._held(_RUN_LOCK, str(os.getpid()), "is already running in"):
             yield
+
+    @contextmanager
+    def watched(self, watcher: str) -> Iterator[None]:
+        """Keeps a second watcher out, likewise; runs by hand are not kept out.
+
+        Args:
+          watcher: who it is, for the others: a process, as "123 on this-host".
+
+        Raises:
+          OccupiedError: another process watches this workspace.
+          UserError: the workspace cannot be written.
+        """
+        with self._held(_WATCH_LOCK, watcher, "watches"):
+            yield
+
+    def runner(self) -> str | None:
+        """The process that has `locked` it, if one has and lives."""
+        return _holder(self.local / _RUN_LOCK)
+
+    def watcher(self) -> str | None:
+        """The process that has it `watched`, if one has and lives."""
+        return _holder(self.local / _WATCH_LOCK)
+
+    @contextmanager
+    def _held(self, name: str, owner: str, does: str) -> Iterator[None]:
+        """Holds a lock file that says who holds it; its mere being there means nothing."""
+        with ExitStack() as stack:
+            try:
+                self.local.mkdir(parents=True, exist_ok=True)
+                file = stack.enter_context((self.local / name).open("a+", encoding="utf-8"))
+                if not _lock(file, fcntl.LOCK_EX):
+                    holder = _read(file)
+                    raise OccupiedError(
+                        f"{self.root}: process {holder} {does} this workspace. Wait for it, or choose another with "
+                        "--workspace.",
+                        holder,
+                    )
+                file.truncate(0)
+                file.write(owner)
+                file.flush()
+            except OSError as error:
+                raise UserError(
+                    f"{self.root}: cannot be used as workspace: {error.strerror}. Choose another with --workspace."
+                ) from error
+            yield
+
+
+def _holder(path: Path) -> str | None:
+    try:
+        with path.open(encoding="utf-8") as file:
+            return None if _lock(file, fcntl.LOCK_SH) else _read(file)
+    except FileNotFoundError:
+        return None
+
+
+def _lock(file: TextIO, kind: int) -> bool:
+    """Whether the lock could be had; tried again once, because `_holder` may have held it for a moment."""
+    for pause in (0.05, 0.0):
+        with suppress(BlockingIOError):
+            fcntl.flock(file, kind | fcntl.LOCK_NB)
+            return True
+        time.sleep(pause)
+    return False
+
+
+def _read(file: TextIO) -> str:
+    file.seek(0)
+    return file.read().strip() or "unknown"

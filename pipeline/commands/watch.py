@@ -1,0 +1,87 @@
+"""`genre watch`: the service that keeps the served model up with the music that arrives."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from components.errors import UserError
+from pipeline.commands import options
+
+if TYPE_CHECKING:
+    from components.policy import Decision, Facts
+    from pipeline.workspace import Workspace
+
+
+@click.command()
+@options.configuration
+@options.data
+@options.workspace
+@click.option(
+    "--interval", type=click.IntRange(1, 86400), default=60, show_default=True, help="Seconds from poll to poll."
+)
+@click.option("--once", is_flag=True, help="Poll once, retrain if that is the decision, and end.")
+@click.option("--status", "ask", is_flag=True, help="Say what the watcher does; exit with 1 if it needs looking after.")
+@click.option("--json-log", is_flag=True, help="Log one JSON object per line.")
+def watch(
+    config_file: Path | None,
+    overrides: tuple[str, ...],
+    data: Path | None,
+    workspace: Path | None,
+    interval: int,
+    once: bool,
+    ask: bool,
+    json_log: bool,
+) -> None:
+    """Retrain as music arrives, until told to stop (SIGTERM, Ctrl-C).
+
+    Looks every minute whether `genre retrain` has something to do, and starts it if so. Of several watchers of a
+    workspace one works, and the others wait to take over. A failed run is tried again after a while that doubles up to
+    an hour, at once when a new span comes, and `retrain.max_attempts` times at most. A run that is stopped, however, is
+    gone on with by the next watcher. The configuration file is read anew at every poll.
+    """
+    from components.beam import check_local
+    from pipeline.config import load_config
+    from pipeline.preflight import check_model
+    from pipeline.workspace import Workspace, root_path
+
+    config = load_config(config_file, options.with_paths(overrides, data=data, workspace=workspace))
+    watched = Workspace(root_path(config.workspace))
+    if ask:
+        _show_status(watched)
+        return
+    check_local(config.beam)
+    check_model(config)
+
+    from datetime import UTC, datetime
+
+    from pipeline.watch import Log, Watcher
+
+    # What is watched stays, even if the file, which is read anew for every poll and run, later says otherwise.
+    root = watched.local
+    of_run = options.with_paths(overrides, data=data, workspace=root)
+
+    def prospect() -> "tuple[Facts, Decision]":
+        from pipeline.retrain import prospect
+
+        found = prospect(load_config(config_file, of_run), datetime.now(UTC))
+        return found.facts, found.decision
+
+    command = [sys.executable, *(() if "" in sys.path else ("-P",)), "-c", "from pipeline.cli import main; main()"]
+    command += ["retrain", *(["--config", str(config_file)] if config_file else [])]
+    command += [word for override in of_run for word in ("--set", override)]
+    output = sys.stdout.fileno() if sys.stdout else None
+    Watcher(watched, prospect, command, Log(output, json_log), interval).run(once)
+
+
+def _show_status(workspace: "Workspace") -> None:
+    from datetime import UTC, datetime
+
+    from pipeline.watch import read_status, status_in_words, trouble
+
+    status = read_status(workspace)
+    if status:
+        click.echo("\n".join(status_in_words(status)))
+    if wrong := trouble(workspace, status, datetime.now(UTC)):
+        raise UserError(wrong)
