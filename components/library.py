@@ -135,49 +135,6 @@ def slots(window: Sequence[int], size: int) -> tuple[int | None, ...]:
     return tuple(placed.get(slot) for slot in range(size))
 
 
-def window_spans(spans: Sequence[int], end: int, size: int, exclude: Collection[int] = ()) -> tuple[int, ...]:
-    """The last `size` of `spans` up to and with `end`, ascending, without those of `exclude`; fewer if there are fewer.
-
-    Args:
-      spans: the complete spans of a library, in any order.
-      end: the newest span of the window.
-      size: how many spans the window has room for; at least 1.
-      exclude: spans that are not to be trained on; earlier ones take their places.
-
-    Raises:
-      UserError: `end` is none of `spans`, or is excluded.
-    """
-    usable = sorted(set(spans) - set(exclude))
-    have = ", ".join(map(str, usable)) or "none"
-    if end not in spans:
-        raise UserError(f"A window cannot end at span {end}: it is not complete (spans to choose from: {have}).")
-    if end in exclude:
-        raise UserError(f"A window cannot end at span {end}: it is excluded (spans to choose from: {have}).")
-    return tuple(span for span in usable if span <= end)[-size:]
-
-
-def slots(window: Sequence[int], size: int) -> tuple[int | None, ...]:
-    """Which span of `window` sits in which of `size` slots; None: a slot that is empty.
-
-    Span n sits in slot n % size, so consecutive numbers never meet, and a span keeps its slot for as long as it is in
-    the window. Where numbers have gaps, several spans may want one slot: the earliest, which was there first, has it.
-    Each of the others, in ascending order, gets the next slot that nobody wants, counted from its own and round again.
-    It moves to its own when that becomes free: what is known is this window alone, not where a span sat before.
-
-    Args:
-      window: different span numbers, `size` at most, in any order.
-    """
-    if len(window) > size or len(set(window)) < len(window):
-        raise ValueError(f"{window} do not fit into {size} slots")
-    placed: dict[int, int] = {}
-    for span in sorted(window):
-        placed.setdefault(span % size, span)
-    for span in sorted(set(window) - set(placed.values())):
-        free = next(slot for step in range(size) if (slot := (span + step) % size) not in placed)
-        placed[free] = span
-    return tuple(placed.get(slot) for slot in range(size))
-
-
 def _read(path: epath.Path, section: type[Section]) -> Section:
     try:
         return section.model_validate_json(path.read_bytes())
