@@ -8,7 +8,7 @@ from bench.result import Measured
 from bench.setting import Setting
 from bench.timing import Sample, figures, interleave, ratio
 
-_EVALUATION = (*PREPARATION, "Trainer", "Champion", "GateEvaluator")
+_EVALUATION = (*PREPARATION, "HeldOutExampleGen", "Trainer", "Champion", "GateEvaluator")
 
 
 def measure(setting: Setting) -> Measured:

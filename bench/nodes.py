@@ -18,7 +18,7 @@ from pipeline.node_state import NodeState
 if TYPE_CHECKING:
     from tfx import v1 as tfx
 
-PREPARATION = ("ImportExampleGen", "ImportSchemaGen", "StatisticsGen", "ExampleValidator", "DataGate", "Transform")
+PREPARATION = ("ImportSchemaGen", "ImportExampleGen", "StatisticsGen", "ExampleValidator", "DataGate", "Transform")
 """Ours, from wav records to features."""
 FEATURES = "Transform.transformed_examples"
 """Figure that holds the bytes of the features, of our DAG as of the stock one."""

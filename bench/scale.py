@@ -5,7 +5,7 @@ from bench.result import Measured
 from bench.setting import Setting
 from bench.timing import Sample, spread
 
-NODES = (*PREPARATION, "Trainer", "Champion", "GateEvaluator")
+NODES = (*PREPARATION, "HeldOutExampleGen", "Trainer", "Champion", "GateEvaluator")
 STEPS = ("ingest", "ImportExampleGen", "StatisticsGen", "Transform", "Trainer", "GateEvaluator")
 """What grows with the clips; the other nodes look at statistics and files."""
 
