@@ -65,11 +65,6 @@ class Workspace:
         return self.root / "models"
 
     @property
-    def history(self) -> epath.Path:
-        """Records of what was decided and done; see `components.history`."""
-        return self.root / "history"
-
-    @property
     def set_aside(self) -> epath.Path:
         """Records of spans that the loop leaves out; see `components.set_aside`."""
         return self.root / "set-aside"
