@@ -61,11 +61,11 @@ def tree_bytes(directory: Path) -> int:
 def _ours(job: NodesJob) -> "tfx.dsl.Pipeline":
     from pipeline.config import load_config
     from pipeline.local import create_local
-    from pipeline.retrain import asked_for, prospect
+    from pipeline.retrain import prospect
 
     places = (f'data="{job.data}"', f'workspace="{job.workspace}"')
     config = load_config(None, (*places, *job.settings))
-    wanted = prospect(asked_for(config))
+    wanted = prospect(config, asked=True)
     wanted.inputs.workspace.local.mkdir(parents=True, exist_ok=True)
     return create_local(wanted)
 

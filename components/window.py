@@ -30,8 +30,10 @@ def united(inputs: dict[str, list[Artifact]]) -> dict[str, list[Artifact]]:
 
 def with_window(node: _Node, more: Sequence[BaseChannel]) -> _Node:
     """`node`, which was given the examples of one span, with those of the others."""
-    for number, examples in enumerate(more, 1):
-        node.spec.inputs[f"{_EXAMPLES}_{number}"] = examples
+    channels = {f"{_EXAMPLES}_{number}": examples for number, examples in enumerate(more, 1)}
+    # Of this node alone: TFX's class declares one input, and how many spans there are is not known before.
+    node.spec.INPUTS = {**node.spec.INPUTS, **dict.fromkeys(channels, node.spec.INPUTS[_EXAMPLES])}
+    node.spec.inputs.update(channels)
     return node
 
 

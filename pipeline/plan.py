@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from etils import epath
 
-from components.config import FeatureConfig
+from components.config import FeatureConfig, RetrainConfig
 from components.errors import UserError
 from components.history import gather_facts, read_history
 from components.library import SCHEMA_FILE, SPLITS, Manifest, Source, slots, span_dir
@@ -205,8 +205,8 @@ def _facts(inputs: "Preflight", candidate: str, parent: int | None, now: datetim
     )
 
 
-def make_plan(config: PipelineConfig, inputs: "Preflight", now: datetime) -> Plan:
-    """What a run on `inputs` is to do now.
+def make_plan(config: PipelineConfig, policy: RetrainConfig, inputs: "Preflight", now: datetime) -> Plan:
+    """What a run on `inputs` is to do now, if `policy` lets it.
 
     Raises:
       UserError: the model store or the history cannot be read.
@@ -265,7 +265,7 @@ def make_plan(config: PipelineConfig, inputs: "Preflight", now: datetime) -> Pla
         schema_digest=hashlib.sha256(schema.read_bytes()).hexdigest()[:16],
         on_anomaly=config.validation.on_anomaly,
         facts=_facts(inputs, candidate, parent, now).model_dump_json(),
-        retrain=config.retrain.model_dump_json(),
+        retrain=policy.model_dump_json(),
         drift=config.drift.model_dump_json(),
         drift_source=source_digest("components.drift_detector"),
         policy_source=source_digest("components.retrain_policy"),

@@ -45,7 +45,8 @@ def Planner(  # noqa: N802 (the name of a node)
     """
     del run
     config = run_config(PipelineConfig.model_validate_json(compiled), data, parse_span(span), settings)
-    plan = make_plan(config, check(config), datetime.now(UTC))
+    inputs = check(config, leave_out=config.retrain.when == "policy")
+    plan = make_plan(config, config.retrain, inputs, datetime.now(UTC))
     print(f"span {span}: {plan.lineage}", flush=True)
     slots = {_SLOT.format(number): "" for number in range(MAX_WINDOW)}
     slots |= {_SLOT.format(number): source for number, source in enumerate(plan.slots)}

@@ -55,8 +55,12 @@ def check_model(config: PipelineConfig) -> None:
         )
 
 
-def check(config: PipelineConfig) -> Preflight:
+def check(config: PipelineConfig, *, leave_out: bool) -> Preflight:
     """Reads the library and checks that the configuration fits it.
+
+    Args:
+      config: of the run.
+      leave_out: whether spans that were set aside are not trained on; see `components.set_aside`.
 
     Raises:
       UserError: missing or empty data, one genre only, an empty split, other audio settings than the data's, or an
@@ -72,7 +76,7 @@ def check(config: PipelineConfig) -> Preflight:
         raise UserError(f"{data}: no complete span. Ingest a library into it: `genre ingest folder DIR --data {data}`.")
     workspace = Workspace(root_path(config.workspace))
     exclude = set(config.exclude)
-    if config.retrain.when == "policy":
+    if leave_out:
         exclude |= set(set_aside_spans(workspace.set_aside, data))
     window = tuple(read_manifest(data, span) for span in _window(config, data, spans, exclude))
     manifest = window[-1]

@@ -25,29 +25,27 @@ class Prospect:
     """Spans that are left out, and why."""
 
 
-def asked_for(config: PipelineConfig) -> PipelineConfig:
-    """`config`, but the run is wanted now, whatever its policy says."""
-    return config.model_copy(update={"retrain": config.retrain.model_copy(update={"when": "now"})})
-
-
-def prospect(config: PipelineConfig, now: datetime | None = None) -> Prospect:
+def prospect(config: PipelineConfig, now: datetime | None = None, *, asked: bool = False) -> Prospect:
     """Looks at the library, the model store and the history, at no clip.
 
     Args:
+      config: of the run.
       now: for tests; None: the clock.
+      asked: the run is wanted now, whatever `config.retrain` says, and no span is left out.
 
     Raises:
       UserError: see `pipeline.preflight.check`; or the history cannot be read, or has runs in the future.
     """
-    inputs = check(config)
-    plan = make_plan(config, inputs, now or datetime.now(UTC))
+    policy = config.retrain.model_copy(update={"when": "now"}) if asked else config.retrain
+    inputs = check(config, leave_out=policy.when == "policy")
+    plan = make_plan(config, policy, inputs, now or datetime.now(UTC))
     facts = Facts.model_validate_json(plan.facts)
     record = read_record(inputs.workspace.history, facts.candidate)
     drift = record.drift if record and record.champion == facts.champion else None
-    left_out = set_aside_spans(inputs.workspace.set_aside, inputs.data) if config.retrain.when == "policy" else []
+    left_out = set_aside_spans(inputs.workspace.set_aside, inputs.data) if policy.when == "policy" else []
     notes = tuple(
         f"span {each.span} is set aside since {each.time}: {each.reason}"
         for each in read_set_aside(inputs.workspace.set_aside)
         if each.span in left_out
     )
-    return Prospect(config, inputs, plan, facts, decide(config.retrain, facts, drift), notes)
+    return Prospect(config, inputs, plan, facts, decide(policy, facts, drift), notes)

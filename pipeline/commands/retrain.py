@@ -31,14 +31,13 @@ def retrain(
     from components.beam import check_local
     from pipeline.commands.run import execute, finish
     from pipeline.config import load_config
-    from pipeline.retrain import asked_for, prospect
+    from pipeline.retrain import prospect
 
     config = load_config(config_file, options.with_paths(overrides, data=data, workspace=workspace))
     check_local(config.beam)
-    config = asked_for(config) if now else config
-    place = prospect(config).inputs.workspace
+    place = prospect(config, asked=now).inputs.workspace
     with place.locked():
-        found = prospect(config)
+        found = prospect(config, asked=now)
         for note in found.notes:
             click.echo(note)
         click.echo(f"{found.decision.action}: {'; '.join(found.decision.reasons) or 'it depends on drift'}")

@@ -43,14 +43,13 @@ def run(
     """
     from components.beam import check_local
     from pipeline.config import load_config
-    from pipeline.retrain import asked_for, prospect
+    from pipeline.retrain import prospect
 
     config = load_config(config_file, options.with_paths(overrides, data=data, workspace=workspace))
     check_local(config.beam)
-    wanted = asked_for(config)
-    inputs = prospect(wanted).inputs
-    with inputs.workspace.locked():
-        finish(execute(prospect(wanted)), inputs.workspace, summary)
+    place = prospect(config, asked=True).inputs.workspace
+    with place.locked():
+        finish(execute(prospect(config, asked=True)), place, summary)
 
 
 def finish(result: "Summary", workspace: "Workspace", file: Path | None) -> None:
