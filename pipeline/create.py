@@ -18,6 +18,7 @@ from components.endpoint_pusher import EndpointPusher
 from components.evaluator import GateEvaluator
 from components.example_gen import ImportExampleGen
 from components.import_schema import ImportSchemaGen
+from components.library import Source
 from components.pusher import StorePusher
 from components.recorder import Recorder
 from components.reporter import Reporter
@@ -52,6 +53,11 @@ class _Slot(NamedTuple):
 def _said(node: BaseComponent, name: str) -> Value:
     """What a node says in its output `name`, for a parameter of another."""
     return node.outputs[name].future()[0].value
+
+
+def _is_empty(source: Value) -> bool:
+    """Whether it is known already that there is no span for a slot; in a compiled pipeline that shows in each run."""
+    return isinstance(source, str) and Source.model_validate_json(source).span is None
 
 
 def _slot(suffix: str, source: Value, earlier: Value, schema: BaseComponent, plan: Plan, workspace: Workspace) -> _Slot:
@@ -121,6 +127,8 @@ def create_pipeline(
     schema = ImportSchemaGen(schema_file=plan.schema_file, digest=plan.schema_digest)
     slots: list[_Slot] = []
     for number, source in enumerate(plan.slots):
+        if _is_empty(source):
+            continue
         suffix = f"_{number}" if len(plan.slots) > 1 else ""
         earlier = _said(slots[-1].data_gate, "words") if slots else ""
         slots.append(_slot(suffix, source, earlier, schema, plan, workspace))

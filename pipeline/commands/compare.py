@@ -45,7 +45,7 @@ def compare(
     from pipeline.preflight import check
 
     config = load_config(config_file, options.with_paths(overrides, data=data, workspace=workspace))
-    inputs = check(config)
+    inputs = check(config, leave_out=False)
     models = models_to_compare(config, inputs.library, kinds)
     kept = inputs.workspace.local / "compare"
     directory = output or kept

@@ -20,7 +20,7 @@ def test_a_step_on_vertex_ai_may_have_its_beam_steps_on_dataflow(tmp_path: Path)
         data=str(tmp_path / "data"), workspace=str(tmp_path), beam=BeamConfig.model_validate(DATAFLOW)
     )
     with pytest.raises(UserError, match="data") as refusal:
-        check(config)
+        check(config, leave_out=False)
     assert "beam.runner" not in str(refusal.value)
 
 
