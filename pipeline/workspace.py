@@ -1,6 +1,7 @@
 """Where a pipeline keeps what it makes."""
 
 import fcntl
+import itertools
 import os
 import shutil
 import tempfile
@@ -86,6 +87,12 @@ class Workspace:
     def run(self, run_id: str) -> Path:
         """Log, summary and report of one run."""
         return self.local / "runs" / run_id
+
+    def new_run_id(self) -> str:
+        """The time, and a number where another run began in the same second: TFX runs no node of a run twice."""
+        now = time.strftime("%Y%m%d-%H%M%S")
+        candidates = itertools.chain([now], (f"{now}-{number}" for number in itertools.count(2)))
+        return next(each for each in candidates if not self.run(each).exists())
 
     @contextmanager
     def temporary_files(self, run_id: str) -> Iterator[None]:

@@ -90,7 +90,7 @@ def execute(prospect: "Prospect", *, dry_run: bool = False) -> "Summary":
     )
 
     inputs = prospect.inputs
-    run_id = time.strftime("%Y%m%d-%H%M%S")
+    run_id = inputs.workspace.new_run_id()
     run_dir = inputs.workspace.run(run_id)
     log = run_dir / "run.log"
     states: dict[str, NodeState] = {}
