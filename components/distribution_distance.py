@@ -112,7 +112,7 @@ def _relative_entropy(p: NDArray, q: NDArray) -> NDArray[np.float64]:
     return np.sum(np.where(both, p * np.log2(np.where(both, p, 1.0) / np.where(both, q, 1.0)), 0.0), axis=1)
 
 
-def thresholds(distances: Mapping[str, NDArray[np.float64]], rate: float) -> dict[str, float]:
+def calibrate(distances: Mapping[str, NDArray[np.float64]], rate: float) -> dict[str, float]:
     """Thresholds of all features, such that a share `rate` of the permutations at most exceeds any of them.
 
     Each distance counts by its deviations from its mean over the permutations, and the threshold is the same for all in

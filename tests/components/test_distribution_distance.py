@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy.stats import binom
 from tensorflow_data_validation import generate_statistics_from_dataframe, infer_schema, validate_statistics
 
-from components.distribution_distance import jensen_shannon, l_infinity, thresholds
+from components.distribution_distance import calibrate, jensen_shannon, l_infinity
 from components.drift import Blocks, deal
 
 
@@ -75,7 +75,7 @@ def test_thresholds_are_exceeded_as_often_as_stated() -> None:
             "genre": l_infinity(genre, blocks),
             "source_rate": jensen_shannon(np.full(level.size, 44100.0), blocks),
         }
-        limits = thresholds(found, rate)
+        limits = calibrate(found, rate)
         assert {"rms_dbfs", "genre"} <= set(limits) <= set(found) - {"source_rate"}  # what never varies has none
         alarms += any(found[name][0] > limit for name, limit in limits.items())
     least, most = binom.interval(0.999, runs, rate)
@@ -86,8 +86,8 @@ def test_a_share_of_the_permutations_exceeds_a_threshold() -> None:
     generator = np.random.default_rng(2)
     found = {"a": generator.exponential(size=1000), "b": generator.normal(size=1000)}
     found["c"] = 2.0 * found["a"] + 1.0  # tells nothing new
-    limits = thresholds(found, 0.05)
+    limits = calibrate(found, 0.05)
     above = np.stack([found[name] > limit for name, limit in limits.items()])
     assert above.any(axis=0).sum() == 50
     assert np.array_equal(above[0], above[2])
-    assert thresholds({"a": np.ones(10)}, 0.05) == {}
+    assert calibrate({"a": np.ones(10)}, 0.05) == {}
