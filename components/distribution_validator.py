@@ -9,6 +9,7 @@ from tfx.components.distribution_validator import executor
 from tfx.dsl.components.base import base_component, executor_spec
 from tfx.types import artifact_utils, component_spec, standard_artifacts
 from tfx.types import standard_component_specs as specs
+from tfx.types.experimental import simple_artifacts
 
 from components.drift import DriftReport
 
@@ -25,9 +26,7 @@ class DistributionValidatorSpec(component_spec.ComponentSpec):
     INPUTS = {  # noqa: RUF012
         specs.STATISTICS_KEY: component_spec.ChannelParameter(type=standard_artifacts.ExampleStatistics),
         specs.BASELINE_STATISTICS_KEY: component_spec.ChannelParameter(type=standard_artifacts.ExampleStatistics),
-        specs.ARTIFACT_DISTRIBUTION_VALIDATOR_CONFIG_KEY: component_spec.ChannelParameter(
-            type=standard_artifacts.Config
-        ),
+        specs.ARTIFACT_DISTRIBUTION_VALIDATOR_CONFIG_KEY: component_spec.ChannelParameter(type=simple_artifacts.File),
     }
     OUTPUTS = {  # noqa: RUF012
         specs.ANOMALIES_KEY: component_spec.ChannelParameter(type=standard_artifacts.ExampleAnomalies),
@@ -64,7 +63,7 @@ class DistributionValidator(base_component.BaseComponent):
         Args:
           statistics: of what is new.
           baseline_statistics: of what it is compared with; without splits, there is nothing to compare.
-          thresholds: a DistributionValidatorConfig in the only file of a Config artifact.
+          thresholds: the only file of the artifact is a DistributionValidatorConfig.
         """
         super().__init__(
             DistributionValidatorSpec(

@@ -46,7 +46,7 @@ def DriftDetector(  # noqa: N802 (the name of a node)
     drift: OutputArtifact[simple_artifacts.File],
     statistics: OutputArtifact[standard_artifacts.ExampleStatistics],
     baseline_statistics: OutputArtifact[standard_artifacts.ExampleStatistics],
-    thresholds: OutputArtifact[standard_artifacts.Config],
+    thresholds: OutputArtifact[simple_artifacts.File],
     settings: Parameter[str],
     source: Parameter[str],
 ) -> None:
@@ -60,7 +60,8 @@ def DriftDetector(  # noqa: N802 (the name of a node)
       drift: `drift.json`, a `DriftReport`.
       statistics: of the clips that were compared, for `DistributionValidator`.
       baseline_statistics: the same of the clips that they were compared with.
-      thresholds: what `DistributionValidator` may find, calibrated on these clips.
+      thresholds: a DistributionValidatorConfig, calibrated on these clips. A file, because TFX does not compile its own
+        Config artifact for Kubeflow Pipelines.
       settings: DriftConfig, JSON.
       source: digest of this code, for TFX's cache.
     """

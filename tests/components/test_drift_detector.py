@@ -251,7 +251,7 @@ def detect(
         "drift": simple_artifacts.File(),
         "statistics": standard_artifacts.ExampleStatistics(),
         "baseline_statistics": standard_artifacts.ExampleStatistics(),
-        "thresholds": standard_artifacts.Config(),
+        "thresholds": simple_artifacts.File(),
     }
     for name, artifact in outputs.items():
         artifact.uri = str(root / name)  # which does not exist yet, as on some backends
