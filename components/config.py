@@ -5,6 +5,7 @@ its cache on it) and validate them again with `Section.model_validate`.
 """
 
 import json
+import math
 import re
 from typing import Annotated, Literal
 
@@ -139,17 +140,6 @@ class GateConfig(FloorsConfig):
     )
 
 
-class DriftConfig(Section):
-    """How a new span is compared with what the champion was trained on."""
-
-    false_alarm_rate: float = Field(0.01, gt=0.0, lt=0.5, description="share of spans without drift that are called so")
-    permutations: int = Field(
-        999, ge=99, description="that calibrate the tests; p-values are no finer than one of them"
-    )
-    max_clips: int = Field(500, ge=20, description="clips of either side at most, whole groups of them")
-    min_groups: int = Field(8, ge=2, description="groups of either side, without which nothing is tested")
-
-
 class RetrainConfig(Section):
     """When `genre retrain` and `genre watch` train."""
 
@@ -164,6 +154,28 @@ class RetrainConfig(Section):
     cooldown_hours: float = Field(0.0, ge=0.0, description="that must pass between the starts of two runs")
     max_runs_per_day: int = Field(24, ge=1, description="runs that may start in a day of UTC")
     max_attempts: int = Field(3, ge=1, description="failures after which the same run is given up")
+
+
+class DriftConfig(Section):
+    """How the newest clips are compared with those that the served model was measured on."""
+
+    false_alarm_rate: float = Field(
+        0.01, gt=0.0, lt=0.5, description="share of spans without any drift in which some is reported all the same"
+    )
+    permutations: int = Field(999, ge=1, le=100000, description="random exchanges of both sides' groups")
+    max_clips: int = Field(500, ge=2, description="clips of either side, in whole groups; the rest is left out")
+    min_groups: int = Field(8, ge=2, description="groups of either side; fewer cannot be tested")
+
+    @model_validator(mode="after")
+    def _check(self) -> "DriftConfig":
+        # Half of the rate is for four families of figures, each of which has one permutation that tops all others.
+        least = math.ceil(round(8.0 / self.false_alarm_rate, 6)) - 1
+        if self.permutations < least:
+            raise ValueError(
+                f"permutations {self.permutations} are too few for a false_alarm_rate of {self.false_alarm_rate:g}: no "
+                f"drift could be so certain. Set permutations to at least {least}"
+            )
+        return self
 
 
 class DeployConfig(Section):

@@ -3,6 +3,7 @@
 <store>/<version>/                             a SavedModel, numbered as TensorFlow Serving expects
 <store>/<version>/assets.extra/lineage.json    where it came from
 <store>/<version>/assets.extra/verdict.json    what the gate said of it
+<store>/<version>/assets.extra/reference.npz   profile of the clips it was measured on; see `components.profile`
 <store>/withdrawn/<version>.json               that it was rolled back, and why; stays when the version is removed
 <store>/current.json                           the version that is served; moved last, atomically
 """
@@ -21,6 +22,7 @@ from components.evaluation import Predecessor, Verdict
 from components.times import Time, timestamp
 
 LINEAGE = "assets.extra/lineage.json"
+REFERENCE = "assets.extra/reference.npz"
 WITHDRAWN_PROPERTY = "withdrawn_version"
 """Of a pushed model's artifact: the version that it had when it was rolled back; not there if it never was."""
 _VERDICT = "assets.extra/verdict.json"
@@ -267,6 +269,7 @@ def publish(
     lineage: Lineage,
     verdict: Verdict | None = None,
     check: Callable[[epath.Path], None] = lambda version: None,
+    reference: epath.Path | None = None,
 ) -> int:
     """Puts a SavedModel into the store under the next number, then points at it.
 
@@ -275,6 +278,7 @@ def publish(
 
     Args:
       check: called with the copy before it becomes a version; what it raises ends the push, and nothing has changed.
+      reference: file with the profile that drift will be measured against.
 
     Returns:
       The version.
@@ -294,6 +298,8 @@ def publish(
         (incoming / LINEAGE).write_text(lineage.model_dump_json(indent=2))
         if verdict:
             (incoming / _VERDICT).write_text(verdict.model_dump_json(indent=2))
+        if reference:
+            reference.copy(incoming / REFERENCE)
         check(incoming)
         incoming.rename(version_dir(store, version))
     _write_pointer(store, version)

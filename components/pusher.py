@@ -7,6 +7,7 @@ from tfx import types
 from tfx.components.pusher import executor as pusher_executor
 from tfx.dsl.components.base import base_component, executor_spec
 from tfx.types import artifact_utils, component_spec, standard_artifacts
+from tfx.types.experimental import simple_artifacts
 
 from components.errors import UserError
 from components.evaluation import VERDICT, Verdict
@@ -19,6 +20,7 @@ from components.model_store import (
     version_dir,
     withdrawn_version,
 )
+from components.profile import PROFILE
 from components.smoke import smoke_test
 
 
@@ -34,6 +36,7 @@ class StorePusherSpec(component_spec.ComponentSpec):
         "model": component_spec.ChannelParameter(type=standard_artifacts.Model),
         "model_blessing": component_spec.ChannelParameter(type=standard_artifacts.ModelBlessing),
         "evaluation": component_spec.ChannelParameter(type=standard_artifacts.ModelEvaluation),
+        "reference": component_spec.ChannelParameter(type=simple_artifacts.File, optional=True),
     }
     OUTPUTS = {  # noqa: RUF012
         "pushed_model": component_spec.ChannelParameter(type=standard_artifacts.PushedModel),
@@ -78,7 +81,15 @@ class Executor(pusher_executor.Executor):
             return
         evaluation = epath.Path(artifact_utils.get_single_uri(input_dict["evaluation"]))
         verdict = Verdict.model_validate_json((evaluation / VERDICT).read_text())
-        version = publish(store, epath.Path(self.GetModelPath(input_dict)), lineage, verdict, check=smoke_test)
+        profiles = input_dict.get("reference")
+        version = publish(
+            store,
+            epath.Path(self.GetModelPath(input_dict)),
+            lineage,
+            verdict,
+            check=smoke_test,
+            reference=epath.Path(artifact_utils.get_single_uri(profiles)) / PROFILE if profiles else None,
+        )
         prune(store, int(exec_properties["keep"]))
         self._MarkPushed(pushed, str(version_dir(store, version)), str(version))
 
@@ -97,6 +108,7 @@ class StorePusher(base_component.BaseComponent):
         store: str,
         lineage: str,
         keep: str,
+        reference: types.BaseChannel | None = None,
     ) -> None:
         """Wires the node.
 
@@ -107,12 +119,14 @@ class StorePusher(base_component.BaseComponent):
           store: root of the model store.
           lineage: where the candidate comes from, a `Lineage` as JSON.
           keep: number of versions that the store keeps. Text, as nodes tell it each other.
+          reference: what `ReferenceProfile` found, which goes with the model.
         """
         super().__init__(
             StorePusherSpec(
                 model=model,
                 model_blessing=model_blessing,
                 evaluation=evaluation,
+                reference=reference,
                 store=store,
                 lineage=lineage,
                 keep=keep,

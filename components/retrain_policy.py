@@ -11,7 +11,8 @@ from tfx.types.experimental import simple_artifacts
 
 from components.config import RetrainConfig
 from components.distribution_validator import add_anomalies
-from components.drift_detector import read_report
+from components.drift import DriftReport
+from components.drift_detector import REPORT
 from components.history import note_decision
 from components.model_store import Lineage
 from components.policy import Facts, decide
@@ -48,7 +49,7 @@ def RetrainPolicy(  # noqa: N802 (the name of a node)
     """
     del source
     known = Facts.model_validate_json(facts)
-    report = add_anomalies(read_report(drift), anomalies)
+    report = add_anomalies(DriftReport.model_validate_json((epath.Path(drift.uri) / REPORT).read_bytes()), anomalies)
     decision = decide(RetrainConfig.model_validate_json(retrain), known, report)
     for line in (*report.findings, *report.notes):
         print(f"drift: {line}", flush=True)

@@ -17,6 +17,7 @@ from pydantic import Field
 
 from components.config import Section
 from components.errors import UserError
+from models.config import EMBEDDING
 
 if TYPE_CHECKING:
     import keras
@@ -146,7 +147,8 @@ def export(front: "Pipeline", scores: Callable[["keras.KerasTensor"], "keras.Ker
     import keras
 
     clip = keras.Input((front.n_features_in_,), name="descriptors")
-    x = keras.layers.Activation("log_softmax", dtype="float64")(scores(_front_layers(front, clip)))
+    seen = keras.layers.Identity(dtype="float64", name=EMBEDDING)(_front_layers(front, clip))
+    x = keras.layers.Activation("log_softmax", dtype="float64")(scores(seen))
     return keras.Model(clip, keras.layers.Activation("linear", dtype="float32", name="logits")(x), name=name)
 
 

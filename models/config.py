@@ -8,6 +8,9 @@ from components.config import Section, Share
 
 Positive = Annotated[float, Field(gt=0.0)]
 
+EMBEDDING = "embedding"
+"""Name of the layer of every network that has the window's embedding; see `models.registry`."""
+
 
 class ModelConfig(Section):
     """Which model, and its own settings."""

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from components.config import Section
+from models.config import EMBEDDING
 
 if TYPE_CHECKING:
     import keras
@@ -45,5 +46,5 @@ def build(options: Options, input_shape: tuple[int, ...], classes: int) -> "kera
     x = keras.layers.AveragePooling2D((1, x.shape[2]))(x)
     x = keras.layers.Reshape((x.shape[1], x.shape[3]))(x)
     pooled = [keras.layers.GlobalAveragePooling1D()(x), keras.layers.GlobalMaxPooling1D()(x)]
-    x = keras.layers.Dropout(options.dropout)(keras.layers.Concatenate()(pooled))
+    x = keras.layers.Dropout(options.dropout, name=EMBEDDING)(keras.layers.Concatenate()(pooled))
     return keras.Model(window, keras.layers.Dense(classes, dtype="float32", name="logits")(x), name="mel_cnn")

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from components.config import Section
+from models.config import EMBEDDING
 
 if TYPE_CHECKING:
     import keras
@@ -41,4 +42,5 @@ def build(options: Options, input_shape: tuple[int, ...], classes: int) -> "kera
     for units in (100, 20):
         x = keras.layers.Dense(units, activation="relu")(x)
         x = keras.layers.Dropout(options.dropout)(x)
+    x = keras.layers.Identity(name=EMBEDDING)(x)
     return keras.Model(window, keras.layers.Dense(classes, dtype="float32", name="logits")(x), name="raw_cnn")

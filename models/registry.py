@@ -9,7 +9,9 @@ A kind's file holds `Options`, the frozen settings that `model.options` may set,
   `chosen` tells the hyper-parameters that the validation clips preferred.
 
 Whatever the family, what comes out is a `keras.Model` from a float32 window [batch, *input_shape] to logits [batch,
-classes], in plain Keras 3. Keras is imported inside these functions, so that a configuration is checked without it.
+classes], in plain Keras 3. Its layer called `models.config.EMBEDDING` gives [batch, E], what the network makes of a
+window before it names genres: what the last layer sees or, of the classical kinds, what comes out of the front. Keras
+is imported inside these functions, so that a configuration is checked without it.
 """
 
 import hashlib

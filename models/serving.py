@@ -5,9 +5,12 @@ import tensorflow as tf
 from etils import epath
 
 from components.config import FeatureConfig
+from components.descriptors import descriptors
 from components.features import from_bytes
 from components.model_card import ModelCard, write_card
 from components.preprocessing import AUDIO, FEATURE
+from components.waveform import decode_clips
+from models.config import EMBEDDING
 from models.data import all_windows
 from models.windows import window_starts
 
@@ -23,9 +26,13 @@ def clip_probabilities(network: keras.Model, stored: tf.Tensor, features: Featur
     """
     window = network.input_shape[1]
     logits = network(all_windows(stored, features, window), training=False)
-    per_window = tf.nn.softmax(tf.cast(logits, tf.float32))
+    return _clip_mean(tf.nn.softmax(tf.cast(logits, tf.float32)), stored, window)
+
+
+def _clip_mean(per_window: tf.Tensor, stored: tf.Tensor, window: int) -> tf.Tensor:
+    """Mean over the windows of each clip: [batch * windows, n] -> [batch, n]."""
     windows = len(window_starts(stored.shape[1], window))
-    return tf.reduce_mean(tf.reshape(per_window, [-1, windows, len(features.genres)]), axis=1)
+    return tf.reduce_mean(tf.reshape(per_window, [-1, windows, per_window.shape[-1]]), axis=1)
 
 
 class GenreModel(tf.Module):
@@ -34,6 +41,7 @@ class GenreModel(tf.Module):
     def __init__(self, network: keras.Model, transform: tf.Module, features: FeatureConfig) -> None:
         super().__init__()
         self._network = network
+        self._with_embedding = keras.Model(network.input, [network.output, network.get_layer(EMBEDDING).output])
         self._transform = transform
         self._features = features
         # Keras 3 variables are not tf.Variables: without this list, saving would not find them.
@@ -42,24 +50,53 @@ class GenreModel(tf.Module):
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="audio")])
     def audio(self, audio: tf.Tensor) -> dict[str, tf.Tensor]:
         """PCM16 WAV files, string [batch] -> `genres` string and `probabilities` float32, both [batch, classes]."""
-        feature = self._transform({AUDIO: audio[:, tf.newaxis]})[FEATURE]
-        stored = from_bytes(tf.reshape(feature, [-1]), self._features)
-        probabilities = clip_probabilities(self._network, stored, self._features)
+        probabilities = clip_probabilities(self._network, self._stored(audio), self._features)
         genres = tf.tile(tf.constant(self._features.genres)[tf.newaxis], [tf.shape(audio)[0], 1])
         return {"genres": genres, "probabilities": probabilities}
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
     def serving_default(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         """Serialized tf.train.Examples with an `audio` feature, string [batch] -> as `audio`."""
-        parsed = tf.io.parse_example(examples, {AUDIO: tf.io.FixedLenFeature([], tf.string)})
-        return self.audio(parsed[AUDIO])
+        return self.audio(_audio_of(examples))
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
+    def embeddings(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
+        """What drift is measured by, all float32.
+
+        Serialized tf.train.Examples as for `serving_default` -> `embedding` [batch, E], the mean over the clip's
+        windows; `probabilities` [batch, classes] as there; and `descriptors` [batch, descriptors], of the audio,
+        whatever the network sees of it.
+        """
+        audio = _audio_of(examples)
+        stored = self._stored(audio)
+        window = self._network.input_shape[1]
+        logits, embedding = self._with_embedding(all_windows(stored, self._features, window), training=False)
+        samples = tf.cast(decode_clips(audio, self._features.audio), tf.float32) / 32768.0
+        return {
+            "embedding": _clip_mean(tf.cast(embedding, tf.float32), stored, window),
+            "probabilities": _clip_mean(tf.nn.softmax(tf.cast(logits, tf.float32)), stored, window),
+            "descriptors": descriptors(samples, self._features.audio, self._features.mel),
+        }
+
+    def _stored(self, audio: tf.Tensor) -> tf.Tensor:
+        """Stored entries [batch, steps, ...] by the Transform graph."""
+        feature = self._transform({AUDIO: audio[:, tf.newaxis]})[FEATURE]
+        return from_bytes(tf.reshape(feature, [-1]), self._features)
+
+
+def _audio_of(examples: tf.Tensor) -> tf.Tensor:
+    return tf.io.parse_example(examples, {AUDIO: tf.io.FixedLenFeature([], tf.string)})[AUDIO]
 
 
 def export(model: GenreModel, card: ModelCard, directory: str) -> None:
-    """Writes a SavedModel with the signatures `serving_default` and `audio`, and its card."""
+    """Writes a SavedModel with the signatures `serving_default`, `audio` and `embeddings`, and its card."""
     tf.saved_model.save(
         model,
         directory,
-        signatures={"serving_default": model.serving_default, "audio": model.audio},
+        signatures={
+            "serving_default": model.serving_default,
+            "audio": model.audio,
+            "embeddings": model.embeddings,
+        },
     )
     write_card(card, epath.Path(directory))

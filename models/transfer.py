@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from components.config import FeatureConfig
 from components.features import feature_shape
-from models.config import TrainConfig
+from models.config import EMBEDDING, TrainConfig
 from models.data import all_windows, class_weights
 from models.windows import window_starts
 
@@ -63,4 +63,5 @@ def assemble(base: keras.Model, head: keras.Model) -> keras.Model:
     Whatever of `base` behaves differently in training (batch norm) stays as in inference.
     """
     window = keras.Input(base.input_shape[1:], name=base.input.name)
-    return keras.Model(window, head(base(window, training=False)), name=base.name)
+    embedding = keras.layers.Identity(name=EMBEDDING)(base(window, training=False))
+    return keras.Model(window, head(embedding), name=base.name)

@@ -2,8 +2,12 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from components.config import FeatureConfig
 
 SaveModel = Callable[..., Path]
 GENRES = ("folk", "rock")
@@ -43,3 +47,34 @@ def save_model() -> SaveModel:
         return directory
 
     return save
+
+
+@pytest.fixture(scope="session")
+def export_model() -> Callable[[Path, "FeatureConfig"], Path]:
+    """Exports, as the Trainer does, a network of two layers with random weights."""
+    import keras
+    import tensorflow as tf
+
+    from components.features import feature_shape, represent, to_bytes
+    from components.model_card import ModelCard
+    from components.preprocessing import AUDIO, FEATURE
+    from components.waveform import decode_clips
+    from models.config import EMBEDDING
+    from models.serving import GenreModel, export
+
+    def write(directory: Path, features: "FeatureConfig") -> Path:
+        class Transform(tf.Module):
+            def __call__(self, inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+                samples = decode_clips(tf.reshape(inputs[AUDIO], [-1]), features.audio)
+                return {FEATURE: to_bytes(represent(samples, features))}
+
+        keras.utils.set_random_seed(0)
+        window = keras.Input(feature_shape(features))
+        embedding = keras.layers.Dense(5, "tanh", name=EMBEDDING)(keras.layers.Flatten()(window))
+        network = keras.Model(window, keras.layers.Dense(len(features.genres))(embedding))
+        seconds = features.audio.clip_seconds
+        card = ModelCard(kind="dense", parameters=network.count_params(), window_seconds=seconds, features=features)
+        export(GenreModel(network, Transform(), features), card, str(directory))
+        return directory
+
+    return write

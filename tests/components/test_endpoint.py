@@ -684,29 +684,15 @@ def run_node(vertex: Vertex, pushed: Path | None) -> Json:
 
 
 @pytest.fixture
-def pushed(tmp_path: Path) -> Path:
+def pushed(tmp_path: Path, export_model: Callable[..., Path]) -> Path:
     """A model as it is exported, pushed to a store."""
-    import keras
-    import tensorflow as tf
     from etils import epath
 
-    from components.features import represent, to_bytes
-    from components.model_card import ModelCard
     from components.model_store import Lineage, publish
-    from components.preprocessing import AUDIO, FEATURE
-    from components.waveform import decode_clips
-    from models.serving import GenreModel, export
 
-    class Transform(tf.Module):
-        def __call__(self, inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-            samples = decode_clips(tf.reshape(inputs[AUDIO], [-1]), FEATURES.audio)
-            return {FEATURE: to_bytes(represent(samples, FEATURES))}
-
-    network = keras.Sequential([keras.Input((FEATURES.audio.clip_samples,)), keras.layers.Dense(len(GENRES))])
-    card = ModelCard(kind="dense", parameters=network.count_params(), window_seconds=0.5, features=FEATURES)
-    export(GenreModel(network, Transform(), FEATURES), card, str(tmp_path / "exported"))
+    exported = export_model(tmp_path / "exported", FEATURES)
     store = epath.Path(tmp_path / "models")
-    publish(store, epath.Path(tmp_path / "exported"), Lineage(candidate="c", parent=None, data="/data", span=1))
+    publish(store, epath.Path(exported), Lineage(candidate="c", parent=None, data="/data", span=1))
     return Path(store / "1")
 
 

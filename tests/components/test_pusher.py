@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 from etils import epath
 from tfx.types import standard_artifacts
+from tfx.types.experimental import simple_artifacts
 
 from components.config import GateConfig
 from components.errors import UserError
 from components.evaluation import VERDICT, Answers, Verdict, judge
 from components.model_store import (
+    REFERENCE,
     Lineage,
     current_version,
     publish,
@@ -20,6 +22,7 @@ from components.model_store import (
     roll_back,
     versions,
 )
+from components.profile import PROFILE
 from components.pusher import Executor
 
 
@@ -45,7 +48,9 @@ def answering(tmp_path: Path, save_model: Callable[..., Path]) -> None:
     save_model(tmp_path / "model" / "Format-Serving")
 
 
-def push(root: Path, store: epath.Path, origin: Lineage, blessed: bool = True) -> standard_artifacts.PushedModel:
+def push(
+    root: Path, store: epath.Path, origin: Lineage, blessed: bool = True, reference: str = ""
+) -> standard_artifacts.PushedModel:
     model, blessing, evaluation, pushed = (
         standard_artifacts.Model(),
         standard_artifacts.ModelBlessing(),
@@ -60,6 +65,12 @@ def push(root: Path, store: epath.Path, origin: Lineage, blessed: bool = True) -
     (Path(evaluation.uri) / VERDICT).write_text(verdict().model_dump_json())
     properties = {"store": str(store), "lineage": origin.model_dump_json(), "keep": "3"}
     inputs = {"model": [model], "model_blessing": [blessing], "evaluation": [evaluation]}
+    if reference:
+        profile = simple_artifacts.File()
+        profile.uri = str(root / "reference")
+        Path(profile.uri).mkdir(exist_ok=True)
+        (Path(profile.uri) / PROFILE).write_text(reference)
+        inputs["reference"] = [profile]
     Executor().Do(inputs, {"pushed_model": [pushed]}, properties)
     return pushed
 
@@ -101,6 +112,14 @@ def test_a_refused_candidate_is_not_pushed_whoever_is_champion(tmp_path: Path, s
 def test_the_verdict_goes_with_the_model(tmp_path: Path, store: epath.Path) -> None:
     push(tmp_path, store, lineage("a", None))
     assert read_verdict(store, 1) == verdict()
+
+
+def test_the_profile_of_its_clips_goes_with_the_model(tmp_path: Path, store: epath.Path) -> None:
+    push(tmp_path, store, lineage("a", None))
+    assert not (store / "1" / REFERENCE).exists()
+    push(tmp_path, store, lineage("b", 1), reference="a profile")
+    assert (store / "2" / REFERENCE).read_text() == "a profile"
+    assert (store / "2" / "assets.extra" / "candidate").read_text() == "b"
 
 
 def test_what_was_rolled_back_is_not_pushed_again(tmp_path: Path, store: epath.Path) -> None:

@@ -18,12 +18,13 @@ from etils import epath
 
 from components.audio import encode_wav
 from components.config import AudioConfig, FeatureConfig, MelConfig, Representation
+from components.descriptors import descriptor_count, descriptors
 from components.features import feature_shape, represent
 from components.model_card import ModelCard, read_card
 from components.preprocessing import FEATURE, LABEL
 from components.records import encode_example
 from components.waveform import decode_clips
-from models.config import AugmentConfig, ModelConfig, TrainConfig
+from models.config import EMBEDDING, AugmentConfig, ModelConfig, TrainConfig
 from models.data import Clips, all_windows, read_clips
 from models.registry import KINDS, kind_of, load
 from models.serving import GenreModel, clip_probabilities, export
@@ -288,6 +289,35 @@ def test_the_served_model_answers_as_in_training(trained: Trained, songs: tuple)
         assert answer["genres"].numpy().tolist() == [[genre.encode() for genre in GENRES]] * len(wavs)
 
 
+def test_the_embeddings_are_what_the_answers_are_made_of(trained: Trained, songs: tuple) -> None:
+    wavs, _ = songs
+    network = trained.network
+    answer = trained.served.signatures["embeddings"](
+        examples=tf.constant([encode_example({"audio": wav, "genre": b"ignored"}) for wav in wavs])
+    )
+    assert set(answer) == {"embedding", "probabilities", "descriptors"}
+    assert {values.dtype for values in answer.values()} == {tf.float32}
+    np.testing.assert_allclose(answer["probabilities"], trained.offline(wavs), atol=1e-5)
+
+    samples = decode_clips(tf.constant(wavs), AUDIO)
+    expected = descriptors(tf.cast(samples, tf.float32) / 32768.0, AUDIO, MEL).numpy()
+    np.testing.assert_allclose(answer["descriptors"], expected, rtol=1e-4, atol=1e-4)
+
+    windows = all_windows(represent(samples, trained.features), trained.features, network.input_shape[1])
+    part = keras.Model(network.input, network.get_layer(EMBEDDING).output)
+    per_window = part(windows, training=False)
+    means = per_window.numpy().reshape(len(wavs), -1, per_window.shape[-1]).mean(axis=1)
+    np.testing.assert_allclose(answer["embedding"], means, rtol=1e-4, atol=1e-4)
+    if trained.family == "classical":
+        assert 1 < answer["embedding"].shape[1] <= descriptor_count(AUDIO)  # less behind a PCA
+        np.testing.assert_allclose(answer["embedding"].numpy().mean(axis=0), 0.0, atol=1e-3)  # standardised
+    else:
+        last = network.get_layer("head" if trained.family == "transfer" else "logits")
+        logits = last(per_window, training=False) if trained.family == "transfer" else last(per_window)
+        expected = network(windows, training=False) * trained.history["temperature"]
+        np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-4)
+
+
 def test_a_clip_is_judged_by_all_its_windows(trained: Trained) -> None:
     """Half a song of one genre and half of another is torn between them, wherever either stands."""
     if trained.features.representation == "descriptors":
@@ -363,4 +393,4 @@ def test_the_card_tells_how_to_call_it(trained: Trained) -> None:
     assert card.kind == trained.kind
     assert card.features == trained.features
     assert card.parameters == trained.network.count_params()
-    assert set(trained.served.signatures) == {"serving_default", "audio"}
+    assert set(trained.served.signatures) == {"serving_default", "audio", "embeddings"}
