@@ -183,7 +183,7 @@ def create_pipeline(
         model=trainer.outputs["model"],
         champion=champion.outputs["champion"],
         genres=plan.genres,
-        span=plan.span,
+        span=plan.newest,
         golden_span=plan.golden,
         best=plan.best,
         gate=plan.gate,

@@ -113,7 +113,7 @@ class Plan:
     """Version to compare with; 0 for none."""
     genres: Value
     """Class list, JSON."""
-    span: Value
+    newest: Value
     """The newest span."""
     golden: Value
     """The golden span; empty for none."""
@@ -275,7 +275,7 @@ def make_plan(config: PipelineConfig, policy: RetrainConfig, inputs: "Preflight"
         trainer=json.dumps(trainer),
         champion=str(parent or 0),
         genres=json.dumps(inputs.library.genres),
-        span=str(span),
+        newest=str(span),
         golden="" if golden is None else str(golden),
         gate=config.gate.model_dump_json(),
         best=best.model_dump_json() if best else "",
