@@ -165,10 +165,10 @@ class Verdict(Judged):
     @property
     def account(self) -> tuple[str, ...]:
         """Every check in words, marked with how it ended, and what else is among the reasons."""
-        texts = {check.text for check in self.checks}
-        marks = [("FAIL" if not check.passed else "--" if check.limit is None else "ok") for check in self.checks]
+        marks = ("FAIL" if not check.passed else "--" if check.limit is None else "ok" for check in self.checks)
         checks = [f"{mark:<4} {check.text}" for mark, check in zip(marks, self.checks, strict=True)]
-        notes = [reason for reason in self.reasons if reason not in texts]
+        # A sentence about several checks ends with one of them.
+        notes = [reason for reason in self.reasons if not reason.endswith(tuple(check.text for check in self.checks))]
         return (*checks, *notes)
 
 
