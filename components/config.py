@@ -120,12 +120,16 @@ class FloorsConfig(Section):
     min_genre_recall: Share = Field(0.0, description="floor of every genre's recall")
 
 
+class GoldenConfig(FloorsConfig):
+    """What a candidate must reach on the golden set, which stays the same from span to span; a floor of 0 is none."""
+
+
 class GateConfig(FloorsConfig):
     """What a candidate must clear to be pushed. The floors are of the newest span's test clips."""
 
     min_accuracy: Share = Field(0.5, description="floor of the test accuracy")
     genre_recall: dict[str, Share] = Field(default_factory=dict, description="floors of single genres' recall")
-    golden: FloorsConfig = FloorsConfig()
+    golden: GoldenConfig = GoldenConfig()
     significance: float = Field(
         0.05, gt=0.0, lt=1.0, description="p-value under which a paired test calls the candidate worse"
     )

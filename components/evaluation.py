@@ -165,10 +165,10 @@ class Verdict(Judged):
     @property
     def account(self) -> tuple[str, ...]:
         """Every check in words, marked with how it ended, and what else is among the reasons."""
-        texts = {check.text for check in self.checks}
-        marks = [("FAIL" if not check.passed else "--" if check.limit is None else "ok") for check in self.checks]
+        marks = ("FAIL" if not check.passed else "--" if check.limit is None else "ok" for check in self.checks)
         checks = [f"{mark:<4} {check.text}" for mark, check in zip(marks, self.checks, strict=True)]
-        notes = [reason for reason in self.reasons if reason not in texts]
+        # A sentence about several checks ends with one of them.
+        notes = [reason for reason in self.reasons if not reason.endswith(tuple(check.text for check in self.checks))]
         return (*checks, *notes)
 
 
@@ -379,6 +379,10 @@ def _clips_of(answers: Answers | Judged, count: int) -> str:
 
 
 def _floor(name: str, what: str, value: float, clips: str, limit: float, key: str) -> Check:
+    """A figure that must reach `limit`; 0: whatever it is, it passes."""
+    if limit == 0.0:
+        text = f"{what} {value:.2f} on {clips}; there is no floor gate.{key}"
+        return Check(name=name, passed=True, value=value, limit=None, text=text)
     passed = value >= limit
     shown_value, shown_limit = _figures(value, limit)
     verb = "meets" if passed else "is below"
@@ -399,7 +403,7 @@ def _ceiling(name: str, what: str, value: float, unit: str, limit: float | None)
 
 
 def _floors(floors: FloorsConfig, judged: Judged, prefix: str = "") -> list[Check]:
-    """Checks of the overall figures: that of the accuracy, and of what else has a floor."""
+    """Checks of the overall figures: the accuracy, which is always told, and what else has a floor."""
     found = judged.candidate
     figures = [("min_accuracy", "accuracy", found.accuracy, floors.min_accuracy)]
     if floors.min_macro_f1 > 0.0:
@@ -478,6 +482,11 @@ def _best_check(best: Predecessor, golden: Judged | None, significance: float) -
     return [_paired_check("golden.best", rival, golden, paired, significance)], ""
 
 
+def _limited(checks: Sequence[Check]) -> list[str]:
+    """What decided, and was not only measured."""
+    return [check.text for check in checks if check.limit is not None]
+
+
 def _recalls_in_words(recalls: Sequence[Check]) -> list[str]:
     """Passed recall floors: many in one sentence."""
     if len(recalls) <= 1:
@@ -540,7 +549,7 @@ def judge(
 ) -> Verdict:
     """Decide whether a candidate may be served.
 
-    It must meet every floor (beside that of the accuracy, a floor of 0 is none) and every limit. Where there is a
+    It must meet every floor (a floor of 0 is none) and every limit. Where there is a
     champion, it must not be worse than it on the test clips nor on the golden set, by the one-sided exact McNemar test
     at `gate.significance`; nor on the golden set worse than the best version before it, or a line of models, each a
     little worse than the one before, could decline without end. A candidate that is right on the same clips as the
@@ -595,12 +604,12 @@ def judge(
     blessed = all(check.passed for check in checks)
     if blessed:
         reasons = [
-            *(check.text for check in overall),
+            *_limited(overall),
             *_recalls_in_words(recalls),
-            *(check.text for check in golden_overall),
+            *_limited(golden_overall),
             *_recalls_in_words(golden_recalls),
             *([check.text for check in against] or ["no champion to compare with: judged by the floors alone"]),
-            *(check.text for check in limits if check.limit is not None),
+            *_limited(limits),
         ]
     else:
         reasons = [check.text for check in checks if not check.passed]

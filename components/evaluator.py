@@ -284,7 +284,9 @@ def why_incomparable(champion: str, candidate: str) -> str:
 
 def _write_tfma(table: pd.DataFrame, models: list[str], output: str) -> None:
     config = tfma_config(models)
-    batch = table_util.CanonicalizeRecordBatch(pa.RecordBatch.from_pandas(table[["genre", "label", *models]]))
+    batch = table_util.CanonicalizeRecordBatch(
+        pa.RecordBatch.from_pandas(table[["genre", "label", *models]], preserve_index=False)
+    )
     options = PipelineOptions(beam_args(BeamConfig(mode="in_memory")))  # a batch of numbers, not of audio
     with beam.Pipeline(options=options) as pipeline:
         _ = (

@@ -368,8 +368,8 @@ def _accuracies(verdict: Verdict, judged: Judged) -> dict[str, Any]:
     models = [("this model", judged.candidate)]
     if judged.champion:
         models.append((f"version {judged.champion.version}", judged.champion.metrics))
-    name = "min_accuracy" if judged is verdict else "golden.min_accuracy"
-    floors = [check.limit for check in verdict.checks if check.name == name]
+    floor = "min_accuracy" if judged is verdict else "golden.min_accuracy"
+    floors = [check.limit for check in verdict.checks if check.name == floor]
     return {
         "models": [
             {
@@ -380,7 +380,7 @@ def _accuracies(verdict: Verdict, judged: Judged) -> dict[str, Any]:
             }
             for name, found in models
         ],
-        "floor": floors[0] or None if floors else None,
+        "floor": floors[0] if floors else None,
         "chance": 1.0 / len(verdict.genres),
     }
 

@@ -449,12 +449,14 @@ def test_what_has_no_limit_is_told_and_never_refuses() -> None:
     verdict = on_test(NO_FLOORS, ALL_FOLK, right_about(0))
     assert verdict.blessed
     assert {check.name: check.value for check in verdict.checks if check.limit is None} == {
+        "min_accuracy": 0.0,
         "max_calibration_error": 1.0,
         "max_latency_ms": 12.5,
         "max_megabytes": 3.25,
     }
     assert (verdict.latency_ms, verdict.megabytes) == (12.5, 3.25)
-    assert not any("there is no limit" in reason for reason in verdict.reasons)
+    assert verdict.reasons == ("no champion to compare with: judged by the floors alone",)
+    assert verdict.account[0] == "--   accuracy 0.00 on 40 test clips; there is no floor gate.min_accuracy"
 
 
 def test_a_verdict_survives_json() -> None:

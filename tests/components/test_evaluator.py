@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 import tensorflow as tf
+import tensorflow_model_analysis as tfma
 from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 from tfx.types import artifact_utils, standard_artifacts
 
@@ -93,7 +94,9 @@ def judged(models: dict[str, standard_artifacts.Model], tmp_path: Path) -> Calla
         verdict = Verdict.model_validate_json((tmp_path / "evaluation" / VERDICT).read_text())
         [outcome] = (tmp_path / "blessing").iterdir()
         left = [path.name for path in (tmp_path / "evaluation").glob("answers*")]
-        return SimpleNamespace(verdict=verdict, outcome=outcome, predictions=predictions, left=left)
+        return SimpleNamespace(
+            verdict=verdict, outcome=outcome, predictions=predictions, left=left, evaluation=evaluation.uri
+        )
 
     return run
 
@@ -121,6 +124,9 @@ def test_better_on_test_but_worse_on_golden_is_refused(
         *(("test", f"test-{index:03d}") for index in range(12)),
     ]
     assert found.left == []
+    standard = tfma.load_eval_result(found.evaluation, model_name="candidate").get_metrics_for_slice()
+    assert standard["example_count"]["doubleValue"] == 12, "TFMA's are of the test clips alone"
+    assert standard["sparse_categorical_accuracy"]["doubleValue"] == pytest.approx(10 / 12)
     files = [path for path in Path(models["model"].uri, "Format-Serving").rglob("*") if path.is_file()]
     assert verdict.megabytes == sum(path.stat().st_size for path in files) / 1e6
 
