@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from components.atomic_files import write_atomically
 from components.config import Section, problems
 from components.errors import UserError
-from components.evaluation import Verdict
+from components.evaluation import Predecessor, Verdict
 from components.times import Time, timestamp
 
 LINEAGE = "assets.extra/lineage.json"
@@ -224,6 +224,41 @@ def champion_of(store: epath.Path, candidate: str) -> int | None:
             return version
         version = lineage.parent
     return None
+
+
+def best_on_golden(store: epath.Path, version: int | None) -> Predecessor | None:
+    """The best on the golden set of all that a version descends from, if that is better than the version itself.
+
+    Only those count that were judged on the same golden clips as the version, and that were not rolled back. A version
+    whose ancestor was removed still knows the best of its line by its own verdict, so that a line cannot forget how
+    good it was.
+
+    Args:
+      version: None: there is none, so that nothing is before it.
+
+    Returns:
+      What the gate takes as `best`; None where the version is the best of its line, or nothing is known.
+    """
+    own, found, each = None, [], version
+    while each is not None and version_dir(store, each).exists():
+        verdict, lineage = read_verdict(store, each), read_lineage(store, each)
+        golden = verdict and verdict.on_golden
+        if golden and golden.outcomes:
+            if each == version:
+                own = golden.outcomes
+            else:
+                found.append(Predecessor(version=each, **golden.outcomes.model_dump()))
+        if verdict and verdict.best:
+            found.append(verdict.best)
+        each = lineage and lineage.parent
+    if own is None:
+        return None
+    better = [
+        one
+        for one in found
+        if one.clips == own.clips and one.accuracy > own.accuracy and not withdrawal_of(store, one.version)
+    ]
+    return max(better, key=lambda one: one.accuracy, default=None)
 
 
 def publish(

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from components.evaluation import Metrics, Prediction, Verdict
+from components.evaluation import Judged, Metrics, Prediction, Verdict
 from components.library import SPLITS, Manifest
 from components.page import (
     Frame,
@@ -71,7 +71,7 @@ class ReportInputs:
       hop_length: samples between spectrogram frames.
       fmin: Hz, lowest mel frequency.
       fmax: Hz, highest mel frequency; None: half the sample rate.
-      predictions: what was said of every test clip, for the list of mistakes.
+      predictions: what was said of every clip; those on the test clips are for the list of mistakes.
       timeline: all that happened so far; None: it is not told.
     """
 
@@ -317,13 +317,13 @@ def _verdict(inputs: ReportInputs) -> dict[str, str]:
     return {"state": "bad", "headline": "Refused"}
 
 
-def _accuracies(inputs: ReportInputs) -> dict[str, Any]:
+def _accuracies(verdict: Verdict, judged: Judged) -> dict[str, Any]:
     """Accuracy with its interval, per model, and the two figures to hold it against: the floor and pure chance."""
-    verdict = inputs.verdict
-    models = [("this model", verdict.candidate)]
-    if verdict.champion:
-        models.append((f"version {verdict.champion.version}", verdict.champion.metrics))
-    floors = [check.limit for check in verdict.checks if check.name == "min_accuracy"]
+    models = [("this model", judged.candidate)]
+    if judged.champion:
+        models.append((f"version {judged.champion.version}", judged.champion.metrics))
+    floor = "min_accuracy" if judged is verdict else "golden.min_accuracy"
+    floors = [check.limit for check in verdict.checks if check.name == floor]
     return {
         "models": [
             {
@@ -339,15 +339,15 @@ def _accuracies(inputs: ReportInputs) -> dict[str, Any]:
     }
 
 
-def _headline_metrics(verdict: Verdict) -> list[dict[str, Any]]:
+def _headline_metrics(judged: Judged) -> list[dict[str, Any]]:
     """The overall figures, the champion's beside them."""
-    champion = verdict.champion.metrics if verdict.champion else None
+    champion = judged.champion.metrics if judged.champion else None
 
     def row(name: str, told: str, show: Callable[[Metrics], str], better: str) -> dict[str, Any]:
         return {
             "name": name,
             "told": told,
-            "value": show(verdict.candidate),
+            "value": show(judged.candidate),
             "champion": show(champion) if champion else "",
             "better": better,
         }
@@ -360,6 +360,23 @@ def _headline_metrics(verdict: Verdict) -> list[dict[str, Any]]:
             "Calibration error", "confidence against accuracy", lambda m: percent(m.expected_calibration_error), "lower"
         ),
     ]
+
+
+def _sets(verdict: Verdict) -> list[dict[str, Any]]:
+    """What is told of each set of clips: the test clips and, where that is another, the golden set."""
+    sets = []
+    for judged in verdict.sets:
+        confusion = _confusion(judged.candidate)
+        sets.append(
+            {
+                "judged": judged,
+                "accuracies": _accuracies(verdict, judged),
+                "metrics": _headline_metrics(judged),
+                "confusion": confusion,
+                "common_mistakes": _common_mistakes(confusion),
+            }
+        )
+    return sets
 
 
 def _confusion(metrics: Metrics) -> list[dict[str, Any]]:
@@ -392,9 +409,10 @@ def _common_mistakes(rows: Sequence[Mapping[str, Any]], most: int = 3) -> list[d
 
 
 def _mistakes(inputs: ReportInputs) -> dict[str, Any]:
-    """The wrong predictions that were made with the most confidence."""
+    """The wrong predictions on the test clips that were made with the most confidence."""
     paths = {str(row.get("track_id")): row.get("path", "") for row in inputs.tracks}
-    wrong = [row for row in inputs.predictions if not row.correct]
+    predictions = [row for row in inputs.predictions if row.split == inputs.verdict.split]
+    wrong = [row for row in predictions if not row.correct]
     wrong.sort(key=lambda row: (-row.probabilities[row.predicted], row.track_id))
     shown = [
         {
@@ -412,7 +430,7 @@ def _mistakes(inputs: ReportInputs) -> dict[str, Any]:
         "shown": shown,
         "paths": any(row["path"] for row in shown),
         "wrong": len(wrong),
-        "clips": len(inputs.predictions),
+        "clips": len(predictions),
     }
 
 
@@ -525,15 +543,11 @@ def render_report(inputs: ReportInputs) -> str:
     """
     templates = environment()
     templates.filters.update(p_value=p_value)
-    confusion = _confusion(inputs.verdict.candidate)
     return templates.get_template("report.html").render(
         inputs=inputs,
         verdict=inputs.verdict,
         banner=_verdict(inputs),
-        accuracies=_accuracies(inputs),
-        metrics=_headline_metrics(inputs.verdict),
-        confusion=confusion,
-        common_mistakes=_common_mistakes(confusion),
+        sets=_sets(inputs.verdict),
         mistakes=_mistakes(inputs),
         training=_training(inputs.history or {}),
         facts=_facts(inputs),

@@ -95,11 +95,14 @@ def create_pipeline(
     champion = Champion(store=str(workspace.models), version=plan.champion)
     champion.add_upstream_node(trainer)  # fetched when it is needed, not before hours of training
     evaluator = GateEvaluator(
-        examples=examples.outputs["examples"],
+        held_out=examples.outputs["examples"],
         model=trainer.outputs["model"],
         champion=champion.outputs["champion"],
         genres=plan.genres,
         gate=plan.gate,
+        span="",
+        golden_span="",
+        best="",
         source=plan.evaluator_source,
     )
     pusher = StorePusher(

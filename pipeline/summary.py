@@ -52,6 +52,8 @@ class Summary(Section):
     macro_f1: float | None
     metrics: Metrics | None
     """Of the candidate on the test split, per genre too."""
+    golden: Metrics | None
+    """The same on the golden set; null where there is none."""
     blessed: bool | None
     verdict: Verdict | None
     pushed: ModelSummary | None

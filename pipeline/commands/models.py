@@ -1,5 +1,6 @@
 """`genre models`, `genre why` and `genre rollback`: what is served, what was, why, and back to it."""
 
+import itertools
 import json
 import sys
 from pathlib import Path
@@ -11,6 +12,8 @@ from pipeline.commands import options
 
 if TYPE_CHECKING:
     from etils import epath
+
+    from components.evaluation import Judged
 
 _WIDE = 200
 """Columns where there is no terminal, so that a program finds a version on a line."""
@@ -34,19 +37,23 @@ def models(config_file: Path | None, overrides: tuple[str, ...], workspace: Path
     from rich.console import Console
     from rich.table import Table
 
+    sets = ["test", "golden"] if any(account["golden"] for account in accounts) else ["test"]
     table = Table("version", "", "kind", "data", box=None, pad_edge=False)
-    for column in ("accuracy", "clips", "parent"):
-        table.add_column(column, justify="right")
+    for name in sets:
+        table.add_column("accuracy" if name == "test" else name, justify="right")
+        table.add_column("clips", justify="right")
+    table.add_column("parent", justify="right")
     table.add_column("")
     for account in accounts:
-        verdict, lineage, withdrawn = account["verdict"], account["lineage"], account["withdrawn"]
+        lineage, withdrawn = account["lineage"], account["withdrawn"]
+        figures = [account[name] for name in sets]
+        shown = [(f"{found['accuracy']:.1%}", str(found["clips"])) if found else ("", "") for found in figures]
         table.add_row(
             str(account["version"]),
             "served" if account["served"] else "rolled back" if withdrawn else "",
             account["kind"] or "",
             f"span {lineage['span']}" if lineage else "unknown",
-            f"{verdict['candidate']['accuracy']:.1%}" if verdict else "",
-            str(verdict["candidate"]["clips"]) if verdict else "",
+            *itertools.chain(*shown),
             str(lineage["parent"] or "") if lineage else "",
             f"{withdrawn['time']} {withdrawn['reason']}".strip() if withdrawn else "",
         )
@@ -88,17 +95,10 @@ def why(version: int | None, config_file: Path | None, overrides: tuple[str, ...
     if not verdict:
         click.echo("the gate's verdict is not in the store")
         return
-    low, high = verdict.candidate.accuracy_interval
-    click.echo(
-        f"accuracy {verdict.candidate.accuracy:.1%} on {verdict.candidate.clips} {verdict.split} clips "
-        f"(95 % interval {low:.1%} to {high:.1%}), macro-F1 {verdict.candidate.macro_f1:.3f}"
-    )
-    for check in verdict.checks:
-        click.echo(f"  {'ok  ' if check.passed else 'FAIL'} {check.text}")
-    told = {check.text for check in verdict.checks}
-    for reason in verdict.reasons:
-        if reason not in told:
-            click.echo(f"  {reason}")
+    for judged in verdict.sets:
+        click.echo(judged.headline)
+    for line in verdict.account:
+        click.echo(f"  {line}")
 
 
 @click.command()
@@ -129,6 +129,14 @@ def _store(config_file: Path | None, overrides: tuple[str, ...], workspace: Path
     return Workspace(root_path(config.workspace)).models
 
 
+def _figures(judged: "Judged | None") -> dict[str, Any] | None:
+    """The overall figures of a version on a set of clips."""
+    if judged is None:
+        return None
+    overall = {"clips", "accuracy", "accuracy_interval", "macro_f1"}
+    return {"span": judged.span, **judged.candidate.model_dump(mode="json", include=overall)}
+
+
 def _accounts(store: "epath.Path") -> list[dict[str, Any]]:
     """Everything that the store knows of each version, the newest first; null where it knows nothing."""
     from components.model_card import find_card
@@ -138,9 +146,10 @@ def _accounts(store: "epath.Path") -> list[dict[str, Any]]:
     accounts = []
     for version in reversed(versions(store)):
         card = find_card(version_dir(store, version))
+        verdict = read_verdict(store, version)
         records = {
             "lineage": read_lineage(store, version),
-            "verdict": read_verdict(store, version),
+            "verdict": verdict,
             "withdrawn": withdrawal_of(store, version),
         }
         accounts.append(
@@ -149,6 +158,8 @@ def _accounts(store: "epath.Path") -> list[dict[str, Any]]:
                 "served": version == served,
                 "path": str(version_dir(store, version)),
                 "kind": card and card.kind,
+                "test": _figures(verdict),
+                "golden": _figures(verdict and verdict.on_golden),
                 **{name: record and record.model_dump(mode="json") for name, record in records.items()},
             }
         )

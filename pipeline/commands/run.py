@@ -1,5 +1,6 @@
 """`genre run`: the whole DAG, on this machine."""
 
+import itertools
 import time
 import traceback
 from collections.abc import Callable
@@ -116,6 +117,7 @@ def _run(config: "PipelineConfig", inputs: "Preflight") -> "Summary":
             accuracy_interval=verdict and verdict.candidate.accuracy_interval,
             macro_f1=verdict and verdict.candidate.macro_f1,
             metrics=verdict and verdict.candidate,
+            golden=verdict.on_golden.candidate if verdict and verdict.on_golden else None,
             blessed=verdict and verdict.blessed,
             verdict=verdict,
             pushed=pushed,
@@ -156,22 +158,23 @@ def _show(console: "Console", summary: "Summary") -> None:
     from rich.table import Table
 
     verdict = summary.verdict
-    low, high = verdict.candidate.accuracy_interval
-    console.print(
-        f"\naccuracy [bold]{verdict.candidate.accuracy:.1%}[/] on {verdict.candidate.clips} {verdict.split} clips "
-        f"(95 % interval {low:.1%} to {high:.1%}), macro-F1 {verdict.candidate.macro_f1:.3f}\n"
-    )
+    console.print()
+    for judged in verdict.sets:
+        console.print(judged.headline, markup=False, soft_wrap=True)
+    console.print()
     table = Table("genre", box=None, pad_edge=False)
-    for column in ("precision", "recall", "F1", "clips"):
-        table.add_column(column, justify="right")
-    for genre, metrics in verdict.candidate.genres.items():
-        table.add_row(
-            genre, f"{metrics.precision:.2f}", f"{metrics.recall:.2f}", f"{metrics.f1:.2f}", str(metrics.support)
-        )
+    for judged in verdict.sets:
+        of_set = f"{judged.split}\n" if len(verdict.sets) > 1 else ""
+        for column in ("precision", "recall", "F1", "clips"):
+            table.add_column(of_set + column, justify="right")
+    for genre in verdict.genres:
+        found = (judged.candidate.genres[genre] for judged in verdict.sets)
+        figures = ((f"{of.precision:.2f}", f"{of.recall:.2f}", f"{of.f1:.2f}", str(of.support)) for of in found)
+        table.add_row(genre, *itertools.chain(*figures))
     console.print(table)
     console.print("\n[bold green]blessed[/]" if verdict.blessed else "\n[bold red]refused[/]")
-    for reason in verdict.reasons:
-        console.print(f"  {reason}", markup=False)
+    for line in verdict.account:
+        console.print(f"  {line}", markup=False)
     if summary.pushed:
         console.print(f"\npushed as version {summary.pushed.version}: {summary.pushed.path}", soft_wrap=True)
     elif summary.rolled_back and summary.served:

@@ -11,7 +11,7 @@ from etils import epath
 from components.config import GateConfig, RetrainConfig
 from components.drift import DriftReport
 from components.errors import UserError
-from components.evaluation import judge
+from components.evaluation import Answers, Verdict, judge, wilson_interval
 from components.history import (
     Outcome,
     Record,
@@ -256,13 +256,22 @@ def test_a_clock_that_was_set_back_is_noticed(directory: epath.Path) -> None:
 def test_an_outcome_tells_what_the_verdict_said() -> None:
     truth = np.array([0, 1, 0, 1])
     right, wrong = np.eye(2)[truth], np.eye(2)[1 - truth]
-    blessed = outcome_of(judge(GateConfig(), ("folk", "rock"), truth, right, ("2", wrong)), 3, None, "version 2", NOON)
+
+    def judged(candidate: np.ndarray, **golden: Answers) -> Verdict:
+        test = Answers(["a", "b", "c", "d"], truth, candidate, ("2", wrong))
+        return judge(GateConfig(), ("folk", "rock"), test, **golden, latency_ms=1.0, megabytes=1.0)
+
+    golden = Answers(["e", "f"], truth[:2], np.eye(2)[[0, 0]], split="golden", span=1)
+    blessed = outcome_of(judged(right, golden=golden), 3, None, "version 2", NOON)
     assert (blessed.time, blessed.version, blessed.champion) == ("2026-03-01T12:00:00+00:00", 3, 2)
     assert (blessed.accuracy, blessed.started_from) == (1.0, "version 2")
+    assert (blessed.golden_accuracy, blessed.golden_clips, blessed.golden_span) == (0.5, 2, 1)
+    assert blessed.golden_interval == wilson_interval(1, 2)
     assert outcome_in_words(blessed) == "pushed as version 3"
-    refused = outcome_of(judge(GateConfig(), ("folk", "rock"), truth, wrong), None, None, "", NOON)
+    refused = outcome_of(judged(wrong), None, None, "", NOON)
     assert outcome_in_words(refused).startswith("refused: accuracy 0.00 on 4 test clips is below the floor")
-    again = outcome_of(judge(GateConfig(), ("folk", "rock"), truth, right), None, 3, "", NOON)
+    assert (refused.golden_accuracy, refused.golden_interval, refused.golden_clips) == (None, None, 0)
+    again = outcome_of(judged(right), None, 3, "", NOON)
     assert outcome_in_words(again) == "not pushed, because it is version 3, which was rolled back"
     assert outcome_in_words(again.model_copy(update={"rolled_back": None})) == "accepted, but not pushed"
 

@@ -2,13 +2,17 @@
 
 import json
 
+import numpy as np
 import pytest
 from etils import epath
 
 from components import model_store
+from components.config import GateConfig
 from components.errors import UserError
+from components.evaluation import Answers, Predecessor, judge
 from components.model_store import (
     Lineage,
+    best_on_golden,
     champion_of,
     current_version,
     prune,
@@ -360,3 +364,89 @@ def test_a_pointer_to_nowhere_is_told_in_words(store: epath.Path, source: epath.
     (store / "current.json").write_text('{"version": 4}')
     with pytest.raises(UserError, match=r"points at version 4, which is not there; there are \[1\]"):
         current_version(store)
+
+
+def push_judged(
+    store: epath.Path,
+    source: epath.Path,
+    right: int | None,
+    clips: str = "",
+    comparable: bool = True,
+    keep: int = 100,
+) -> int:
+    """The next version, right about so many of 40 golden clips; as a run does, with what the plan and the gate do.
+
+    `right` None: judged where there was no golden set. Not `comparable`: judged without its champion's answers.
+    """
+    number = (versions(store) or [0])[-1] + 1
+    parent, truth = champion_of(store, f"{number}"), np.zeros(40, int)
+
+    def about(count: int) -> np.ndarray:
+        return np.eye(2)[[0] * count + [1] * (40 - count)]
+
+    champion = None
+    if parent and comparable and (before := read_verdict(store, parent).on_golden):
+        champion = (str(parent), about(before.outcomes.right.count("1")))
+    ids = [f"{clips}{index:02d}" for index in range(40)]
+    test = Answers(ids, truth, about(40))
+    golden = None if right is None else Answers(ids, truth, about(right), champion, "golden", 1)
+    verdict = judge(
+        GateConfig(), ("a", "b"), test, golden, best=best_on_golden(store, parent), latency_ms=1.0, megabytes=1.0
+    )
+    publish(store, source, lineage(f"{number}", parent), verdict)
+    prune(store, keep)
+    return number
+
+
+def test_the_best_of_a_line_on_the_golden_set(store: epath.Path, source: epath.Path) -> None:
+    assert best_on_golden(store, None) is None
+    found = []
+    for right in (30, 34, 33, 32, 36, 35):
+        best = best_on_golden(store, push_judged(store, source, right))
+        found.append(best and (best.version, best.right.count("1")))
+    # The first has none before it; a version that is the best of its line needs none.
+    assert found == [None, None, (2, 34), (2, 34), None, (5, 36)]
+    assert isinstance(best_on_golden(store, 6), Predecessor)
+
+
+def test_the_best_of_a_line_survives_its_removal(store: epath.Path, source: epath.Path) -> None:
+    for right in (30, 34, 33, 33, 33, 32):
+        push_judged(store, source, right, keep=2)
+    assert versions(store) == [5, 6]
+    assert best_on_golden(store, 6).version == 2
+
+
+def test_a_best_that_was_rolled_back_does_not_count(store: epath.Path, source: epath.Path) -> None:
+    for right in (33, 36, 32):
+        push_judged(store, source, right)
+    assert best_on_golden(store, 3).version == 2
+    roll_back(store)  # to 2
+    roll_back(store)  # to 1
+    assert withdrawal_of(store, 2) and current_version(store) == 1
+    assert best_on_golden(store, 3).version == 1
+
+
+def test_a_best_on_other_golden_clips_does_not_count(store: epath.Path, source: epath.Path) -> None:
+    push_judged(store, source, 39)
+    push_judged(store, source, 33, clips="new-", comparable=False)
+    assert best_on_golden(store, 2) is None
+    push_judged(store, source, 32, clips="new-")
+    assert best_on_golden(store, 3).version == 2
+
+
+def test_on_new_golden_clips_the_champion_counts_with_its_answers_to_those(
+    store: epath.Path, source: epath.Path
+) -> None:
+    for clips, right in (("", 39), ("new-", 33)):
+        push_judged(store, source, right, clips=clips)
+    best = best_on_golden(store, 2)
+    assert (best.version, best.clips) == (1, read_verdict(store, 2).on_golden.outcomes.clips)
+
+
+def test_a_version_that_was_not_judged_on_a_golden_set_has_no_best(store: epath.Path, source: epath.Path) -> None:
+    push_judged(store, source, 30)
+    push_judged(store, source, None)
+    assert best_on_golden(store, 2) is None
+    by_hand = version_dir(store, 7)
+    by_hand.mkdir()
+    assert best_on_golden(store, 7) is None

@@ -10,7 +10,7 @@ from tfx.types import standard_artifacts
 
 from components.config import GateConfig
 from components.errors import UserError
-from components.evaluation import VERDICT, Verdict, judge
+from components.evaluation import VERDICT, Answers, Verdict, judge
 from components.model_store import (
     Lineage,
     current_version,
@@ -30,7 +30,8 @@ def lineage(candidate: str, parent: int | None) -> Lineage:
 def verdict() -> Verdict:
     """Of a model that is right about all of four clips."""
     truth = np.array([0, 1, 0, 1])
-    return judge(GateConfig(), ("a", "b"), truth, np.eye(2)[truth])
+    answers = Answers(["1", "2", "3", "4"], truth, np.eye(2)[truth])
+    return judge(GateConfig(), ("a", "b"), answers, latency_ms=12.5, megabytes=3.25)
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import math
 import re
 import sys
 from dataclasses import replace
+from html import unescape
 from html.parser import HTMLParser
 from subprocess import run
 
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 from components.config import GateConfig
-from components.evaluation import judge, predictions
+from components.evaluation import Answers, judge, predictions
 from components.library import Manifest, SplitCount
 from components.report import ReportInputs, histogram, line_chart, number, p_value, percent, render_report
 
@@ -89,12 +90,18 @@ def epoch(number: int, **values: float) -> dict[str, float]:
 
 
 def make_inputs(
-    genres: tuple[str, ...] = ("Folk", "Pop", "Rock"), champion: bool = True, **changes: object
+    genres: tuple[str, ...] = ("Folk", "Pop", "Rock"),
+    champion: bool = True,
+    golden_set: bool = False,
+    **changes: object,
 ) -> ReportInputs:
     generator = np.random.default_rng(0)
     truth = np.arange(6 * len(genres)) % len(genres)
     said = generator.dirichlet(np.ones(len(genres)), len(truth)) * 0.85 + 0.15 * np.eye(len(genres))[truth]
-    before = generator.dirichlet(np.ones(len(genres)), len(truth)) if champion else None
+    before = ("3", generator.dirichlet(np.ones(len(genres)), len(truth))) if champion else None
+    test = Answers([f"{i:04d}" for i in range(len(truth))], truth, said, before, span=4)
+    golden = Answers([f"golden {i}" for i in range(len(truth))], truth, said[::-1], before, "golden", 1)
+    answers = (test, golden) if golden_set else (test,)
     tracks = [
         track(index, genre, split) for split in ("train", "eval", "test") for index, genre in enumerate(genres * 2)
     ]
@@ -130,9 +137,9 @@ def make_inputs(
         verdict=judge(
             GateConfig(min_accuracy=0.2, min_genre_recall=0.01),
             genres,
-            truth,
-            said,
-            ("3", before) if champion else None,
+            *answers,
+            latency_ms=12.5,
+            megabytes=3.25,
         ),
         anomalies=["artist: 2 values missing"],
         model={"kind": "mel_cnn", "window_seconds": 9.98, "normalised": True},
@@ -140,7 +147,7 @@ def make_inputs(
         pushed={"version": "4", "path": "serving/4"},
         sample_rate=22050,
         hop_length=512,
-        predictions=predictions([f"{i:04d}" for i in range(len(truth))], genres, truth, said, before),
+        predictions=[row for each in answers for row in predictions(genres, each)],
     )
     return replace(inputs, **changes)
 
@@ -148,6 +155,8 @@ def make_inputs(
 RUNS = {
     "whole": make_inputs(),
     "first run": make_inputs(champion=False),
+    "golden set": make_inputs(golden_set=True),
+    "golden set, first run": make_inputs(golden_set=True, champion=False),
     "two genres": make_inputs(("Folk", "Rock")),
     "sixty genres": make_inputs(tuple(f"Genre {index}" for index in range(60))),
     "no epochs": make_inputs(history={"kind": "svm", "seconds": 2.0, "best_epoch": None, "epochs": []}),
@@ -229,8 +238,8 @@ def test_the_banner_says_what_became_of_the_model() -> None:
     assert "Pushed as version 4" in render_report(whole)
     first = RUNS["first run"]
     assert "Accepted, but not pushed" in render_report(replace(first, pushed=None))
-    truth, wrong = np.array([0, 1, 2]), np.eye(3)[[1, 2, 0]]
-    refused = judge(GateConfig(), first.genres, truth, wrong)
+    wrong = Answers(["1", "2", "3"], np.array([0, 1, 2]), np.eye(3)[[1, 2, 0]])
+    refused = judge(GateConfig(), first.genres, wrong, latency_ms=12.5, megabytes=3.25)
     page = Page(render_report(replace(first, verdict=refused, pushed=None)))
     assert "Refused" in page.text
     assert "accuracy 0.00 on 3 test clips is below the floor gate.min_accuracy 0.50" in page.text
@@ -243,11 +252,38 @@ def test_every_check_is_told(rendered) -> None:
     assert all(reason in text for reason in inputs.verdict.reasons)
 
 
-def test_the_confusion_matrix_holds_the_counts() -> None:
-    whole = RUNS["whole"]
-    [matrix] = re.findall(r'<table class="matrix.*?</table>', render_report(whole), re.S)
-    cells = [int(cell) for cell in re.findall(r"<td class=\"[^\"]*\" style[^>]*>(\d+)</td>", matrix)]
-    assert cells == [count for row in whole.verdict.candidate.confusion for count in row]
+@pytest.mark.parametrize("run", ["whole", "golden set"])
+def test_a_confusion_matrix_per_set_holds_its_counts(run: str) -> None:
+    inputs = RUNS[run]
+    matrices = re.findall(r'<table class="matrix.*?</table>', render_report(inputs), re.S)
+    for matrix, judged in zip(matrices, inputs.verdict.sets, strict=True):
+        cells = [int(cell) for cell in re.findall(r"<td class=\"[^\"]*\" style[^>]*>(\d+)</td>", matrix)]
+        assert cells == [count for row in judged.candidate.confusion for count in row]
+
+
+def test_figures_on_test_and_golden_stand_side_by_side() -> None:
+    inputs = RUNS["golden set"]
+    html = render_report(inputs)
+    [accuracy] = re.findall(r'<section id="accuracy">.*?</section>', html, re.S)
+    test, golden = accuracy.split("On 18 golden clips of span 1")
+    assert "On 18 test clips of span 4" in test
+    for part, judged in ((test, inputs.verdict), (golden, inputs.verdict.golden)):
+        assert percent(judged.candidate.accuracy) in part
+        assert percent(judged.champion.metrics.accuracy) in part
+        assert f"p {p_value(judged.paired.p_worse)} that" in unescape(part)
+    [genres] = re.findall(r'<section id="genres">.*?</section>', html, re.S)
+    [row] = re.findall(r'<th scope="row">Folk</th>(.*?)</tr>', genres, re.S)
+    recalls = [judged.candidate.genres["Folk"].recall for judged in inputs.verdict.sets]
+    assert [cell for cell in re.findall(r">([\d.]+)<", row)[2::5]] == [number(recall) for recall in recalls]
+    assert "golden 1" not in Page(html).text, "mistakes are those on the test clips"
+
+
+def test_what_has_no_limit_is_neither_passed_nor_failed() -> None:
+    [section] = re.findall(r'<section id="verdict".*?</section>', render_report(RUNS["first run"]), re.S)
+    rows = dict(re.findall(r"<code>(\w+)</code>(.*?)</tr>", section, re.S))
+    assert "measured" in rows["max_latency_ms"] and "pass" not in rows["max_latency_ms"]
+    assert "12.500" in rows["max_latency_ms"] and "3.250" in rows["max_megabytes"]
+    assert "pass" in rows["min_accuracy"] and "≥ 0.200" in rows["min_accuracy"]
 
 
 def test_mistakes_come_the_most_confident_first() -> None:

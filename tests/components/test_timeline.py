@@ -10,7 +10,7 @@ from etils import epath
 
 from components.config import GateConfig
 from components.drift import DriftReport
-from components.evaluation import Verdict, judge
+from components.evaluation import Answers, Verdict, judge
 from components.history import Outcome, Record, note_decision, note_failure, note_outcome
 from components.model_store import Lineage, Withdrawal, current_version, publish, read_verdict, roll_back
 from components.policy import Decision, Facts
@@ -170,7 +170,8 @@ def test_a_single_run_is_counted_once_however_it_is_known() -> None:
 @pytest.fixture
 def verdict() -> Verdict:
     truth = np.array([0, 1, 0, 1])
-    return judge(GateConfig(), ("folk", "rock"), truth, np.eye(2)[truth])
+    said = Answers(["1", "2", "3", "4"], truth, np.eye(2)[truth])
+    return judge(GateConfig(), ("folk", "rock"), said, latency_ms=1.0, megabytes=1.0)
 
 
 def test_records_store_and_pointer_agree(tmp_path: Path, verdict: Verdict) -> None:

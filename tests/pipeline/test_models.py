@@ -11,7 +11,7 @@ from etils import epath
 
 from components.config import AudioConfig, FeatureConfig, GateConfig, MelConfig
 from components.errors import UserError
-from components.evaluation import judge
+from components.evaluation import Answers, judge
 from components.model_card import ModelCard, write_card
 from components.model_store import Lineage, current_version, publish
 from pipeline.cli import cli
@@ -37,7 +37,8 @@ def workspace(tmp_path: Path) -> Path:
     write_card(ModelCard(kind="mel_cnn", parameters=7, window_seconds=5.0, features=features), source)
     truth = np.array([0, 1, 0, 1])
     for candidate, parent, answers in (("a", None, [0, 1, 0, 0]), ("b", 1, truth)):
-        verdict = judge(GateConfig(), GENRES, truth, np.eye(2)[answers])
+        said = Answers(["1", "2", "3", "4"], truth, np.eye(2)[answers])
+        verdict = judge(GateConfig(), GENRES, said, latency_ms=12.5, megabytes=3.25)
         lineage = Lineage(candidate=candidate, parent=parent, data="/data", span=3)
         publish(epath.Path(tmp_path / "workspace" / "models"), source, lineage, verdict)
     return tmp_path / "workspace"
@@ -48,7 +49,28 @@ def test_versions_are_listed_with_what_is_known_of_them(workspace: Path) -> None
     assert (newest["version"], newest["served"], newest["kind"]) == (2, True, "mel_cnn")
     assert (newest["lineage"]["parent"], newest["lineage"]["span"], newest["withdrawn"]) == (1, 3, None)
     assert (newest["verdict"]["candidate"]["accuracy"], oldest["verdict"]["candidate"]["accuracy"]) == (1.0, 0.75)
+    assert (newest["test"]["accuracy"], oldest["test"]["accuracy"], newest["golden"]) == (1.0, 0.75, None)
     assert (oldest["version"], oldest["served"]) == (1, False)
+
+
+def test_figures_on_test_and_golden_stand_side_by_side(workspace: Path) -> None:
+    store, truth = epath.Path(workspace / "models"), np.array([0, 1, 0, 1])
+    test = Answers(["1", "2", "3", "4"], truth, np.eye(2)[truth], span=4)
+    golden = Answers(["5", "6", "7", "8"], truth, np.eye(2)[[0, 1, 0, 0]], split="golden", span=1)
+    verdict = judge(GateConfig(), GENRES, test, golden, latency_ms=12.5, megabytes=3.25)
+    publish(
+        store, epath.Path(workspace.parent / "source"), Lineage(candidate="c", parent=2, data="/data", span=4), verdict
+    )
+    header, newest, *_, oldest = genre(workspace, "models").output.splitlines()
+    assert header.split() == ["version", "kind", "data", "accuracy", "clips", "golden", "clips", "parent"]
+    assert newest.split() == ["3", "served", "mel_cnn", "span", "4", "100.0%", "4", "75.0%", "4", "2"]
+    assert oldest.split() == ["1", "mel_cnn", "span", "3", "75.0%", "4"]
+    account = json.loads(genre(workspace, "models", "--json").output)[0]
+    assert [(account[name]["span"], account[name]["accuracy"]) for name in ("test", "golden")] == [(4, 1.0), (1, 0.75)]
+    told = genre(workspace, "why").output.splitlines()
+    assert told[2].startswith("accuracy 100.0% on 4 test clips of span 4")
+    assert told[3].startswith("accuracy 75.0% on 4 golden clips of span 1")
+    assert "  --   median time for one clip 12.50 ms; there is no limit gate.max_latency_ms" in told
 
 
 def test_a_roll_back_is_seen_in_the_list(workspace: Path) -> None:
@@ -97,6 +119,8 @@ def test_a_model_that_was_put_there_by_hand_is_listed_too(workspace: Path) -> No
         "served": False,
         "path": str(workspace / "models" / "5"),
         "kind": None,
+        "test": None,
+        "golden": None,
         "lineage": None,
         "verdict": None,
         "withdrawn": None,
