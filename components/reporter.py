@@ -3,7 +3,8 @@
 import csv
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 
 import numpy as np
 import tensorflow as tf
@@ -18,11 +19,13 @@ from components.config import FeatureConfig
 from components.data_gate import anomalies_in_words
 from components.evaluation import VERDICT, Verdict, read_predictions
 from components.evaluator import PREDICTIONS, SPLIT, serving_path
+from components.history import Outcome, Record, outcome_of, read_history, with_outcome
 from components.library import read_manifest, span_dir
 from components.mel import log_mel
 from components.model_card import HISTORY, read_card
-from components.model_store import Lineage
+from components.model_store import WITHDRAWN_PROPERTY, Lineage
 from components.report import ReportInputs, render_report
+from components.timeline import read_store, timeline
 from components.waveform import decode_clips
 
 REPORT = "report.html"
@@ -52,6 +55,26 @@ def sample_spectrograms(files: list[str], features: FeatureConfig) -> Iterator[t
             yield example["track_id"].numpy().decode(), genre, mel, features.audio.clip_seconds
 
 
+def with_this_run(records: Sequence[Record], origin: Lineage, outcome: Outcome) -> list[Record]:
+    """`records` as they are when a run is over: what it came to is not noted before.
+
+    Args:
+      records: the whole history.
+      origin: of the run's candidate.
+      outcome: of the run.
+    """
+    mine = next((record for record in records if record.candidate == origin.candidate), None) or Record(
+        candidate=origin.candidate,
+        data=origin.data,
+        span=origin.span,
+        window=origin.spans,
+        champion=origin.parent,
+        new_clips=0,
+    )
+    others = (record for record in records if record.candidate != origin.candidate)
+    return [*others, with_outcome(mine, outcome)]
+
+
 @component
 def Reporter(  # noqa: N802 (the name of a node)
     examples: InputArtifact[standard_artifacts.Examples],
@@ -62,6 +85,8 @@ def Reporter(  # noqa: N802 (the name of a node)
     pushed_model: InputArtifact[standard_artifacts.PushedModel],
     report: OutputArtifact[simple_artifacts.File],
     lineage: Parameter[str],
+    history: Parameter[str],
+    store: Parameter[str],
     config: Parameter[str],
     source: Parameter[str],
 ) -> None:
@@ -76,6 +101,8 @@ def Reporter(  # noqa: N802 (the name of a node)
       pushed_model: says whether, and as which version, the candidate was pushed.
       report: the page.
       lineage: where the candidate comes from, a `Lineage` as JSON; names the library and its span.
+      history: directory of what was decided and done; empty: the report tells of this run alone.
+      store: root of the model store.
       config: the whole configuration, JSON.
       source: digest of this code, for TFX's cache.
     """
@@ -85,6 +112,12 @@ def Reporter(  # noqa: N802 (the name of a node)
     root = epath.Path(origin.data)
     span = span_dir(root, origin.span)
     settings = json.loads(config)
+    verdict = Verdict.model_validate_json((epath.Path(evaluation.uri) / VERDICT).read_text())
+    version = pushed_model.get_string_custom_property("pushed_version")
+    withdrawn = pushed_model.get_string_custom_property(WITHDRAWN_PROPERTY)
+    outcome = outcome_of(
+        verdict, int(version) if version else None, int(withdrawn) if withdrawn else None, "", datetime.now(UTC)
+    )
     inputs = ReportInputs(
         title=f"Music genres, span {origin.span}",
         pipeline_name=settings["name"],
@@ -99,13 +132,13 @@ def Reporter(  # noqa: N802 (the name of a node)
             )
         ),
         history=json.loads((epath.Path(model_run.uri) / HISTORY).read_text()),
-        verdict=Verdict.model_validate_json((epath.Path(evaluation.uri) / VERDICT).read_text()),
+        verdict=verdict,
         anomalies=anomalies_in_words(anomalies),
         model=card.model_dump(exclude={"features"}),
         config=settings,
         pushed=(
             {
-                "version": pushed_model.get_string_custom_property("pushed_version"),
+                "version": version,
                 "path": pushed_model.get_string_custom_property("pushed_destination"),
             }
             if pushed_model.get_int_custom_property("pushed")
@@ -116,6 +149,11 @@ def Reporter(  # noqa: N802 (the name of a node)
         fmin=card.features.mel.fmin,
         fmax=card.features.mel.fmax,
         predictions=read_predictions(epath.Path(evaluation.uri) / PREDICTIONS),
+        timeline=(
+            timeline(with_this_run(read_history(epath.Path(history)), origin, outcome), read_store(epath.Path(store)))
+            if history
+            else None
+        ),
     )
     directory = epath.Path(report.uri)
     directory.mkdir(parents=True, exist_ok=True)  # not every backend has made it

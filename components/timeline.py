@@ -137,7 +137,7 @@ def _spans(records: Sequence[Record]) -> list[Event]:
     """When each span was first heard of: settings that change make another candidate, but no new span."""
     first: dict[tuple[str, int], Record] = {}
     for record in sorted(records, key=lambda record: record.time):
-        if record.time:
+        if record.decisions:
             first.setdefault((record.data, record.span), record)
     return [
         Event(
@@ -145,7 +145,7 @@ def _spans(records: Sequence[Record]) -> list[Event]:
             kind="span",
             span=record.span,
             candidate=record.candidate,
-            words=f"span {record.span}: {record.new_clips:,} new training clips in {spans_in_words(record.window)}",
+            words=f"{record.new_clips:,} new training clips in {spans_in_words(record.window)}",
         )
         for record in first.values()
     ]

@@ -11,6 +11,7 @@ from pipeline.commands.compile import compile_
 from pipeline.commands.config import config
 from pipeline.commands.demo_library import demo_library
 from pipeline.commands.doctor import doctor
+from pipeline.commands.history import history
 from pipeline.commands.ingest import ingest
 from pipeline.commands.models import models, rollback, why
 from pipeline.commands.predict import predict
@@ -32,6 +33,7 @@ cli.add_command(compile_)
 cli.add_command(config)
 cli.add_command(demo_library)
 cli.add_command(doctor)
+cli.add_command(history)
 cli.add_command(ingest)
 cli.add_command(models)
 cli.add_command(predict)

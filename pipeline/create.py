@@ -134,6 +134,8 @@ def create_pipeline(
         evaluation=evaluator.outputs["evaluation"],
         pushed_model=pusher.outputs["pushed_model"],
         lineage=plan.lineage,
+        history=str(workspace.history),
+        store=str(workspace.models),
         config=plan.config,
         source=plan.reporter_source,
     )

@@ -36,6 +36,11 @@ class Workspace:
         return self.root / "checkpoints"
 
     @property
+    def history(self) -> epath.Path:
+        """What was decided and done about every candidate."""
+        return self.root / "history"
+
+    @property
     def metadata(self) -> epath.Path:
         """ML Metadata's sqlite file."""
         return self.root / "metadata.sqlite"

@@ -71,7 +71,7 @@ def test_the_events_of_a_candidate_in_order() -> None:
         NOTHING,
     )
     assert told(found) == [
-        ("span", "span 5: 90 new training clips in spans 4, 5"),
+        ("span", "90 new training clips in spans 4, 5"),
         ("measure", "few clips"),
         ("drift", "embeddings differ"),
         ("run", "training on spans 4, 5: drift"),
@@ -127,7 +127,6 @@ def test_roll_backs_are_among_the_rest() -> None:
     found = events(records, store)
     assert [(event.kind, event.version, event.served, event.span) for event in found] == [
         ("roll-back", 1, None, None),
-        ("span", None, None, 5),
         ("run", None, None, 5),
         ("promotion", 3, 3, 5),
         ("roll-back", 3, 2, 5),
@@ -135,8 +134,8 @@ def test_roll_backs_are_among_the_rest() -> None:
     ]
     words = [event.words for event in found]
     assert words[0] == "version 1 was rolled back: no reason given"
-    assert words[4] == "version 3 was rolled back: calls jazz rock; version 2 took its place"
-    assert words[5].startswith("not pushed, because it is version 3, which was rolled back (")
+    assert words[3] == "version 3 was rolled back: calls jazz rock; version 2 took its place"
+    assert words[4].startswith("not pushed, because it is version 3, which was rolled back (")
 
 
 def test_a_push_without_an_account_is_told_by_the_store_and_one_with_it_once() -> None:
@@ -150,7 +149,6 @@ def test_a_push_without_an_account_is_told_by_the_store_and_one_with_it_once() -
     assert [(event.kind, event.version, event.time) for event in found] == [
         ("promotion", 1, at(-2)),
         ("promotion", 2, at(-1)),
-        ("span", None, at(2)),
         ("promotion", 3, at(2)),
     ]
     assert found[0].words == "version 1; put into the store by hand"
