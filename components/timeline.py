@@ -121,7 +121,13 @@ def events(records: Sequence[Record], store: Store) -> list[Event]:
         *_unrecorded(records, store.pushes),
         *_roll_backs(records, store),
     ]
-    return sorted(found, key=lambda event: datetime.fromisoformat(event.time))
+    first = ("span", "measure", "drift")
+
+    def order(event: Event) -> tuple[datetime, int]:
+        rank = first.index(event.kind) if event.kind in first else len(first)
+        return datetime.fromisoformat(event.time), rank
+
+    return sorted(found, key=order)
 
 
 def _push(store: epath.Path, version: int) -> Push:

@@ -13,12 +13,13 @@ from pipeline.commands.demo_library import demo_library
 from pipeline.commands.doctor import doctor
 from pipeline.commands.history import history
 from pipeline.commands.ingest import ingest
-from pipeline.commands.models import models, rollback, why
+from pipeline.commands.models import models, rollback
 from pipeline.commands.predict import predict
 from pipeline.commands.run import run
 from pipeline.commands.schedule import schedule
 from pipeline.commands.status import status
 from pipeline.commands.submit import submit
+from pipeline.commands.why import why
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

@@ -17,11 +17,8 @@ def history(
 ) -> None:
     """Tell what happened, the oldest first: spans, drift, decisions, runs, promotions, refusals and roll-backs."""
     from components.timeline import read_timeline
-    from pipeline.config import load_config
-    from pipeline.workspace import Workspace, root_path
 
-    config = load_config(config_file, options.with_paths(overrides, workspace=workspace))
-    place = Workspace(root_path(config.workspace))
+    config, place = options.configured(config_file, overrides, workspace=workspace)
     timeline = read_timeline(place.history, place.models)
     if page:
         from components.timeline_page import render_history
