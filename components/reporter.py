@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import numpy as np
@@ -19,13 +19,13 @@ from components.config import FeatureConfig
 from components.data_gate import anomalies_in_words
 from components.evaluation import VERDICT, Verdict, read_predictions
 from components.evaluator import PREDICTIONS, SPLIT, serving_path
-from components.history import Outcome, Record, outcome_of, read_history, with_outcome
+from components.history import outcome_of, read_history
 from components.library import read_manifest, span_dir
 from components.mel import log_mel
 from components.model_card import HISTORY, read_card
 from components.model_store import WITHDRAWN_PROPERTY, Lineage
 from components.report import ReportInputs, render_report
-from components.timeline import read_store, timeline
+from components.timeline import read_store, timeline, with_run
 from components.waveform import decode_clips
 
 REPORT = "report.html"
@@ -53,26 +53,6 @@ def sample_spectrograms(files: list[str], features: FeatureConfig) -> Iterator[t
             samples = decode_clips(example["audio"][tf.newaxis], features.audio)
             mel = log_mel(tf.cast(samples, tf.float32) / 32768.0, features.audio, features.mel)[0].numpy()
             yield example["track_id"].numpy().decode(), genre, mel, features.audio.clip_seconds
-
-
-def with_this_run(records: Sequence[Record], origin: Lineage, outcome: Outcome) -> list[Record]:
-    """`records` as they are when a run is over: what it came to is not noted before.
-
-    Args:
-      records: the whole history.
-      origin: of the run's candidate.
-      outcome: of the run.
-    """
-    mine = next((record for record in records if record.candidate == origin.candidate), None) or Record(
-        candidate=origin.candidate,
-        data=origin.data,
-        span=origin.span,
-        window=origin.spans,
-        champion=origin.parent,
-        new_clips=0,
-    )
-    others = (record for record in records if record.candidate != origin.candidate)
-    return [*others, with_outcome(mine, outcome)]
 
 
 @component
@@ -150,7 +130,7 @@ def Reporter(  # noqa: N802 (the name of a node)
         fmax=card.features.mel.fmax,
         predictions=read_predictions(epath.Path(evaluation.uri) / PREDICTIONS),
         timeline=(
-            timeline(with_this_run(read_history(epath.Path(history)), origin, outcome), read_store(epath.Path(store)))
+            timeline(with_run(read_history(epath.Path(history)), origin, outcome), read_store(epath.Path(store)))
             if history
             else None
         ),

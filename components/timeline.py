@@ -7,7 +7,7 @@ from typing import Literal
 from etils import epath
 
 from components.config import Section
-from components.history import Outcome, Record, outcome_in_words, outcome_of, read_history
+from components.history import Outcome, Record, outcome_in_words, outcome_of, read_history, with_outcome
 from components.model_store import (
     LINEAGE,
     Lineage,
@@ -108,6 +108,26 @@ def read_timeline(history: epath.Path, store: epath.Path) -> Timeline:
 def timeline(records: Sequence[Record], store: Store) -> Timeline:
     """The timeline that records and a store come to."""
     return Timeline(served=store.served, events=tuple(events(records, store)), records=tuple(records))
+
+
+def with_run(records: Sequence[Record], origin: Lineage, outcome: Outcome) -> list[Record]:
+    """The records as they are when a run is over, for what is told before that is noted.
+
+    Args:
+      records: the whole history.
+      origin: of the run's candidate.
+      outcome: of the run.
+    """
+    mine = next((record for record in records if record.candidate == origin.candidate), None) or Record(
+        candidate=origin.candidate,
+        data=origin.data,
+        span=origin.span,
+        window=origin.spans,
+        champion=origin.parent,
+        new_clips=0,
+    )
+    others = (record for record in records if record.candidate != origin.candidate)
+    return [*others, with_outcome(mine, outcome)]
 
 
 def events(records: Sequence[Record], store: Store) -> list[Event]:

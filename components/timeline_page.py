@@ -117,7 +117,7 @@ def _dates(first: datetime, last: datetime, scale: Callable[[float], float]) -> 
     """Marks at round times, and what their labels leave out because it is common to all."""
     from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, num2date
 
-    locator = AutoDateLocator(tz=UTC, minticks=4, maxticks=8)
+    locator = AutoDateLocator(tz=UTC)
     formatter = ConciseDateFormatter(locator, tz=UTC)
     values = locator.tick_values(first, last)
     labels = formatter.format_ticks(values)

@@ -14,7 +14,7 @@ from components.evaluation import Answers, Verdict, judge
 from components.history import Outcome, Record, note_decision, note_failure, note_outcome
 from components.model_store import Lineage, Withdrawal, current_version, publish, read_verdict, roll_back
 from components.policy import Decision, Facts
-from components.timeline import Event, Push, Store, Timeline, events, read_timeline, timeline
+from components.timeline import Event, Push, Store, Timeline, events, read_timeline, timeline, with_run
 from components.times import timestamp
 
 NOON = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
@@ -163,6 +163,20 @@ def test_a_single_run_is_counted_once_however_it_is_known() -> None:
     assert timeline([failed_once], NOTHING).runs == 2
     unrecorded = {1: Push(time=at(-2), lineage=None, outcome=None)}
     assert timeline([once], Store(served=3, pushes=unrecorded, withdrawals={})).runs == 2
+
+
+def test_a_run_is_told_before_it_is_noted() -> None:
+    lineage = Lineage(candidate="7c3f", parent=2, data="/data", span=5)
+    began = record(started=(at(0),))
+    other = record("aaaa", span=4, started=(at(-5),), outcomes=(outcome(-4, 2),))
+    assert with_run([began, other], lineage, outcome(1, 3)) == [
+        other,
+        record(started=(at(0),), ended=at(1), outcomes=(outcome(1, 3),)),
+    ]
+    [unrecorded] = with_run([], lineage, outcome(1, None, "worse"))
+    assert [(event.kind, event.span) for event in events([unrecorded], NOTHING)] == [("refusal", 5)]
+    noted = with_run([began, other], lineage, outcome(1, 3))
+    assert with_run(noted, lineage, outcome(9, 3)) == noted
 
 
 @pytest.fixture
