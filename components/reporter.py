@@ -92,11 +92,16 @@ def Reporter(  # noqa: N802 (the name of a node)
     root = epath.Path(origin.data)
     span = span_dir(root, origin.span)
     settings = json.loads(config)
+    training = json.loads((epath.Path(model_run.uri) / HISTORY).read_text())
     verdict = Verdict.model_validate_json((epath.Path(evaluation.uri) / VERDICT).read_text())
     version = pushed_model.get_string_custom_property("pushed_version")
     withdrawn = pushed_model.get_string_custom_property(WITHDRAWN_PROPERTY)
     outcome = outcome_of(
-        verdict, int(version) if version else None, int(withdrawn) if withdrawn else None, "", datetime.now(UTC)
+        verdict,
+        int(version) if version else None,
+        int(withdrawn) if withdrawn else None,
+        training.get("started_from", ""),
+        datetime.now(UTC),
     )
     inputs = ReportInputs(
         title=f"Music genres, span {origin.span}",
@@ -111,7 +116,7 @@ def Reporter(  # noqa: N802 (the name of a node)
                 card.features,
             )
         ),
-        history=json.loads((epath.Path(model_run.uri) / HISTORY).read_text()),
+        history=training,
         verdict=verdict,
         anomalies=anomalies_in_words(anomalies),
         model=card.model_dump(exclude={"features"}),
