@@ -99,8 +99,8 @@ class Record(Section):
     @property
     def time(self) -> str:
         """When it was first heard of."""
-        times = (*(each.time for each in self.decisions), *self.started, *(each.time for each in self.outcomes))
-        return min(times, default="")
+        noted = (*self.decisions, *self.failures, *self.outcomes)
+        return min((*(each.time for each in noted), *self.started), default="")
 
 
 def read_record(directory: epath.Path, candidate: str) -> Record | None:
@@ -138,6 +138,17 @@ def write_record(directory: epath.Path, record: Record) -> None:
     write_atomically(directory / f"{record.candidate}.json", record.model_dump_json(indent=2) + "\n")
 
 
+def _new_record(data: str, facts: Facts) -> Record:
+    return Record(
+        candidate=facts.candidate,
+        data=data,
+        span=facts.span,
+        window=facts.window,
+        champion=facts.champion,
+        new_clips=facts.new_clips,
+    )
+
+
 def note_decision(
     directory: epath.Path, data: str, facts: Facts, drift: DriftReport | None, decision: Decision, now: datetime
 ) -> Record:
@@ -156,14 +167,7 @@ def note_decision(
     Returns:
       The record as it is from now on.
     """
-    record = read_record(directory, facts.candidate) or Record(
-        candidate=facts.candidate,
-        data=data,
-        span=facts.span,
-        window=facts.window,
-        champion=facts.champion,
-        new_clips=facts.new_clips,
-    )
+    record = read_record(directory, facts.candidate) or _new_record(data, facts)
     runs = decision.action == "retrain"
     if record.outcome is not None and not runs:
         return record
@@ -184,10 +188,10 @@ def note_decision(
     return changed
 
 
-def note_failure(directory: epath.Path, candidate: str, reason: str, now: datetime) -> None:
-    """Records that a run for the candidate failed, if there is an account of it that has not ended."""
-    record = read_record(directory, candidate)
-    if record is not None and (record.begun or record.outcome is None):
+def note_failure(directory: epath.Path, data: str, facts: Facts, reason: str, now: datetime) -> None:
+    """Records that a run for the candidate failed, before or after the decision, unless its account has ended."""
+    record = read_record(directory, facts.candidate) or _new_record(data, facts)
+    if record.begun or record.outcome is None:
         failure = Failure(time=timestamp(now), reason=reason)
         changes = {"failures": (*record.failures, failure), "ended": failure.time}
         write_record(directory, record.model_copy(update=changes))

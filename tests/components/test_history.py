@@ -79,15 +79,21 @@ def the_only(directory: epath.Path) -> Record:
 def test_there_may_be_no_history(directory: epath.Path) -> None:
     assert read_history(directory) == []
     assert read_record(directory, "7c3f") is None
-    note_failure(directory, "7c3f", "no account of it", NOON)
     note_outcome(directory, "7c3f", outcome(0))
     assert read_history(directory) == []
+
+
+def test_a_run_that_fails_before_the_decision_has_an_account(directory: epath.Path) -> None:
+    note_failure(directory, "/data", facts(), "the data does not agree with the schema", at(0))
+    record = the_only(directory)
+    assert (record.time, record.started, record.begun) == ("2026-03-01T12:00:00+00:00", (), "")
+    assert gathered(directory, NOON).failures == ("the data does not agree with the schema",)
 
 
 def test_the_whole_account_of_a_candidate(directory: epath.Path) -> None:
     note(directory, WAIT, 0)
     note(directory, RETRAIN, 1, DRIFT)
-    note_failure(directory, "7c3f", "disk full", at(2))
+    note_failure(directory, "/data", facts(), "disk full", at(2))
     note(directory, RETRAIN, 3, DRIFT)
     note_outcome(directory, "7c3f", outcome(4))
     record = the_only(directory)
@@ -116,7 +122,7 @@ def test_repeats_leave_no_second_trace(directory: epath.Path) -> None:
     told = (directory / "7c3f.json").read_bytes()
     note_outcome(directory, "7c3f", outcome(11))
     note_decision(directory, "/data", facts(), None, WAIT, at(12))
-    note_failure(directory, "7c3f", "too late", at(13))
+    note_failure(directory, "/data", facts(), "too late", at(13))
     assert (directory / "7c3f.json").read_bytes() == told
 
 
@@ -222,7 +228,7 @@ def test_facts_of_what_happened(directory: epath.Path) -> None:
     note(directory, RETRAIN, -20, candidate="aaaa")  # the day before
     note_outcome(directory, "aaaa", outcome(-19, version=2))
     note(directory, RETRAIN, -3)
-    note_failure(directory, "7c3f", "disk full", at(-2))
+    note_failure(directory, "/data", facts(), "disk full", at(-2))
     known = gathered(directory, NOON)
     assert (known.champion_hours, known.hours_since_run, known.runs_today) == (19.0, 3.0, 1)
     assert (known.begun, known.failures, known.judged) == ("", ("disk full",), "")
@@ -253,27 +259,39 @@ def test_a_clock_that_was_set_back_is_noticed(directory: epath.Path) -> None:
         gathered(directory, NOON - timedelta(minutes=6))
 
 
+def verdict(candidate: np.ndarray, champion: tuple[str, np.ndarray] | None = None) -> Verdict:
+    answers = Answers(("a", "b", "c", "d"), np.array([0, 1, 0, 1]), candidate, champion, span=1)
+    return judge(GateConfig(), ("folk", "rock"), answers, answers, latency_ms=1.0, megabytes=1.0)
+
+
 def test_an_outcome_tells_what_the_verdict_said() -> None:
     truth = np.array([0, 1, 0, 1])
     right, wrong = np.eye(2)[truth], np.eye(2)[1 - truth]
-
-    def judged(candidate: np.ndarray, **golden: Answers) -> Verdict:
-        test = Answers(["a", "b", "c", "d"], truth, candidate, ("2", wrong))
-        return judge(GateConfig(), ("folk", "rock"), test, **golden, latency_ms=1.0, megabytes=1.0)
-
-    golden = Answers(["e", "f"], truth[:2], np.eye(2)[[0, 0]], split="golden", span=1)
-    blessed = outcome_of(judged(right, golden=golden), 3, None, "version 2", NOON)
+    blessed = outcome_of(verdict(right, ("2", wrong)), 3, None, "version 2", NOON)
     assert (blessed.time, blessed.version, blessed.champion) == ("2026-03-01T12:00:00+00:00", 3, 2)
-    assert (blessed.accuracy, blessed.started_from) == (1.0, "version 2")
-    assert (blessed.golden_accuracy, blessed.golden_clips, blessed.golden_span) == (0.5, 2, 1)
-    assert blessed.golden_interval == wilson_interval(1, 2)
+    assert (blessed.accuracy, blessed.golden_accuracy, blessed.started_from) == (1.0, 1.0, "version 2")
     assert outcome_in_words(blessed) == "pushed as version 3"
-    refused = outcome_of(judged(wrong), None, None, "", NOON)
-    assert outcome_in_words(refused).startswith("refused: accuracy 0.00 on 4 test clips is below the floor")
-    assert (refused.golden_accuracy, refused.golden_interval, refused.golden_clips) == (None, None, 0)
-    again = outcome_of(judged(right), None, 3, "", NOON)
+    refused = outcome_of(verdict(wrong), None, None, "", NOON)
+    assert outcome_in_words(refused).startswith("refused: accuracy 0.00 on 4 test clips")
+    again = outcome_of(verdict(right), None, 3, "", NOON)
     assert outcome_in_words(again) == "not pushed, because it is version 3, which was rolled back"
     assert outcome_in_words(again.model_copy(update={"rolled_back": None})) == "accepted, but not pushed"
+
+
+def test_an_outcome_tells_the_accuracy_on_the_golden_set_if_there_is_one() -> None:
+    truth = np.array([0, 1, 0, 1])
+    test = Answers(("a", "b", "c", "d"), truth, np.eye(2)[truth], span=5)
+    golden = Answers(("e", "f"), truth[:2], np.eye(2)[[0, 0]], split="golden", span=1)
+
+    def told(golden: Answers | None) -> Outcome:
+        judged = judge(GateConfig(), ("folk", "rock"), test, golden, latency_ms=1.0, megabytes=1.0)
+        return outcome_of(judged, 3, None, "", NOON)
+
+    outcome = told(golden)
+    assert (outcome.accuracy, outcome.golden_accuracy, outcome.golden_clips, outcome.golden_span) == (1.0, 0.5, 2, 1)
+    assert outcome.golden_interval == wilson_interval(1, 2)
+    assert (told(test).golden_accuracy, told(test).golden_span) == (1.0, 5)
+    assert (told(None).golden_accuracy, told(None).golden_interval, told(None).golden_clips) == (None, None, 0)
 
 
 def test_what_became_of_a_candidate_is_a_sentence(directory: epath.Path) -> None:
@@ -284,7 +302,7 @@ def test_what_became_of_a_candidate_is_a_sentence(directory: epath.Path) -> None
     assert told() == "not trained on spans 3 to 5: too few clips"
     note(directory, RETRAIN, 1)
     assert told() == f"training on spans 3 to 5 began at {timestamp(at(1))}, and has not ended"
-    note_failure(directory, "7c3f", "disk full", at(2))
+    note_failure(directory, "/data", facts(), "disk full", at(2))
     assert told() == "training on spans 3 to 5 failed: disk full"
     note(directory, RETRAIN, 3)
     assert told() == f"training on spans 3 to 5 began at {timestamp(at(3))}, and has not ended"

@@ -182,8 +182,8 @@ def test_a_run_is_told_before_it_is_noted() -> None:
 @pytest.fixture
 def verdict() -> Verdict:
     truth = np.array([0, 1, 0, 1])
-    said = Answers(["1", "2", "3", "4"], truth, np.eye(2)[truth])
-    return judge(GateConfig(), ("folk", "rock"), said, latency_ms=1.0, megabytes=1.0)
+    answers = Answers(("a", "b", "c", "d"), truth, np.eye(2)[truth], span=1)
+    return judge(GateConfig(), ("folk", "rock"), answers, answers, latency_ms=1.0, megabytes=1.0)
 
 
 def test_records_store_and_pointer_agree(tmp_path: Path, verdict: Verdict) -> None:
@@ -198,7 +198,7 @@ def test_records_store_and_pointer_agree(tmp_path: Path, verdict: Verdict) -> No
         start = now + timedelta(hours=span)
         note_decision(history, "/data", facts, None, decision, start)
         if span == 2:
-            note_failure(history, candidate, "disk full", start + timedelta(minutes=1))
+            note_failure(history, "/data", facts, "disk full", start + timedelta(minutes=1))
             note_decision(history, "/data", facts, None, decision, start + timedelta(minutes=2))
         lineage = Lineage(candidate=candidate, parent=facts.champion, data="/data", span=span)
         version = publish(store, source, lineage, verdict)

@@ -49,12 +49,13 @@ def year(tmp_path_factory: pytest.TempPathFactory) -> Path:
     truth = np.array([0, 1, 0, 1])
     right, wrong = np.eye(2)[truth], np.eye(2)[1 - truth]
 
+    def facts(candidate: str, span: int) -> Facts:
+        window = tuple(range(max(1, span - 2), span + 1))
+        return Facts(candidate=candidate, span=span, window=window, champion=1 if span > 1 else None, new_clips=90)
+
     def decide(candidate: str, span: int, action: str, *reasons: str, drift: DriftReport | None = None) -> datetime:
         now = START + timedelta(days=30 * span)
-        window = tuple(range(max(1, span - 2), span + 1))
-        champion = {1: None, 2: 1, 3: 1, 4: 1}[span]
-        facts = Facts(candidate=candidate, span=span, window=window, champion=champion, new_clips=90)
-        note_decision(history, "/data", facts, drift, Decision(action=action, reasons=reasons), now)
+        note_decision(history, "/data", facts(candidate, span), drift, Decision(action=action, reasons=reasons), now)
         return now + timedelta(hours=1)
 
     def end(candidate: str, span: int, said: np.ndarray, now: datetime) -> None:
@@ -63,19 +64,17 @@ def year(tmp_path_factory: pytest.TempPathFactory) -> Path:
         verdict = judge(GateConfig(), GENRES, test, golden, latency_ms=1.0, megabytes=1.0)
         version = None
         if verdict.blessed:
-            window = tuple(range(max(1, span - 2), span + 1))
-            lineage = Lineage(candidate=candidate, parent=None if span == 1 else 1, data="/data", span=span)
-            known = {"window": window, "golden": 1, "code": "c0de", "config": "c0f1"}
-            version = publish(store, source, lineage.model_copy(update=known), verdict)
+            origin = facts(candidate, span).model_dump(include={"candidate", "span", "window"})
+            known = {"parent": None if span == 1 else 1, "golden": 1, "code": "c0de", "config": "c0f1"}
+            version = publish(store, source, Lineage(data="/data", **origin, **known), verdict)
         note_outcome(history, candidate, outcome_of(verdict, version, None, "version 1" if span > 1 else "", now))
 
     end(FIRST, 1, right, decide(FIRST, 1, "retrain", "no model is served yet"))
     end(REFUSED, 2, wrong, decide(REFUSED, 2, "retrain", "300 new clips"))
     decide(WAITING, 3, "wait", "90 new clips are too few")
-    note_failure(history, SECOND, "nothing is known of it yet", START)
     decide(SECOND, 4, "measure", "90 new clips are too few")
     failed = decide(SECOND, 4, "retrain", *DRIFT.findings, drift=DRIFT)
-    note_failure(history, SECOND, "Trainer failed:\nno space", failed)
+    note_failure(history, "/data", facts(SECOND, 4), "Trainer failed:\nno space", failed)
     end(SECOND, 4, right, decide(SECOND, 4, "retrain", *DRIFT.findings, "attempt 2 of 3: no space", drift=DRIFT))
     roll_back(store, reason="calls jazz rock")
     return root
