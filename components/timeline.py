@@ -163,7 +163,7 @@ def _spans(records: Sequence[Record]) -> list[Event]:
     """When each span was first heard of: settings that change make another candidate, but no new span."""
     first: dict[tuple[str, int], Record] = {}
     for record in sorted(records, key=lambda record: record.time):
-        if record.decisions:
+        if record.decisions or record.failures:
             first.setdefault((record.data, record.span), record)
     return [
         Event(

@@ -37,7 +37,7 @@ class Workspace:
 
     @property
     def history(self) -> epath.Path:
-        """What was decided and done about every candidate."""
+        """What was decided and done; see `components.history`."""
         return self.root / "history"
 
     @property

@@ -108,10 +108,11 @@ def test_a_span_comes_once_whatever_settings_it_is_tried_with() -> None:
         record("aaaa", decisions=(decided(1, "wait", "first"),)),
         record("cccc", span=6, decisions=(decided(3, "wait", "next"),)),
         record("dddd", data="/other", decisions=(decided(4, "wait", "another library"),)),
-        record("eeee", span=7),  # of which nothing is known yet
+        record("eeee", span=7, failures=({"time": at(5), "reason": "before it was decided on"},)),
+        record("ffff", span=8, outcomes=(outcome(6, 3),)),  # without an account of what led to it
     ]
     spans = [event for event in events(records, NOTHING) if event.kind == "span"]
-    assert [(event.span, event.candidate) for event in spans] == [(5, "aaaa"), (6, "cccc"), (5, "dddd")]
+    assert [(event.span, event.candidate) for event in spans] == [(5, "aaaa"), (6, "cccc"), (5, "dddd"), (7, "eeee")]
 
 
 def test_roll_backs_are_among_the_rest() -> None:
