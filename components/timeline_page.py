@@ -32,7 +32,7 @@ class TimelineChart:
 
     Attributes:
       words: what is drawn, for those who do not see it.
-      x_label: what the times have in common.
+      x_label: the first and the last day.
       x_ticks: times.
       y_ticks: accuracies.
       version_ticks: versions.
@@ -76,16 +76,13 @@ def timeline_chart(timeline: Timeline) -> TimelineChart | None:
     def marks(kind: str) -> tuple[Tick, ...]:
         return tuple(Tick(to_x(event), _told(event)) for event in timeline.events if event.kind == kind)
 
-    x_ticks, common = _dates(first, last, scale)
+    days = " to ".join(dict.fromkeys(f"{moment:%Y-%m-%d}" for moment in (first, last)))
     y_ticks, points = _accuracies(timeline, to_x)
     version_ticks, served = _served(timeline, to_x)
     return TimelineChart(
-        words=(
-            f"Accuracy on the golden set of {len(points)} candidates, and the version that was served, from "
-            f"{first:%Y-%m-%d} to {last:%Y-%m-%d}"
-        ),
-        x_label=f"time (UTC), {common}" if common else "time (UTC)",
-        x_ticks=x_ticks,
+        words=f"Accuracy on the golden set of {len(points)} candidates, and the version that was served, {days}",
+        x_label=f"time (UTC), {days}",
+        x_ticks=_dates(first, last, scale),
         y_ticks=y_ticks,
         version_ticks=version_ticks,
         points=points,
@@ -113,20 +110,15 @@ def _told(event: Event) -> str:
     return f"{event.time[:10]}, span {event.span}: {event.words}" if event.span else f"{event.time[:10]}: {event.words}"
 
 
-def _dates(first: datetime, last: datetime, scale: Callable[[float], float]) -> tuple[tuple[Tick, ...], str]:
-    """Marks at round times, and what their labels leave out because it is common to all."""
+def _dates(first: datetime, last: datetime, scale: Callable[[float], float]) -> tuple[Tick, ...]:
+    """Marks at round times."""
     from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, num2date
 
     locator = AutoDateLocator(tz=UTC)
-    formatter = ConciseDateFormatter(locator, tz=UTC)
     values = locator.tick_values(first, last)
-    labels = formatter.format_ticks(values)
-    moments = [num2date(value, UTC) for value in values]
-    inside = zip(moments, labels, strict=True)
-    return (
-        tuple(Tick(scale(moment.timestamp()), text) for moment, text in inside if first <= moment <= last),
-        formatter.get_offset(),
-    )
+    labels = ConciseDateFormatter(locator, tz=UTC).format_ticks(values)
+    marks = zip((num2date(value, UTC) for value in values), labels, strict=True)
+    return tuple(Tick(scale(moment.timestamp()), text) for moment, text in marks if first <= moment <= last)
 
 
 def _accuracies(timeline: Timeline, to_x: Callable[[Event], float]) -> tuple[tuple[Tick, ...], tuple[Point, ...]]:

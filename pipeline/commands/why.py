@@ -114,7 +114,7 @@ def _tell(version: int | None, record: "Record | None", store: "Store", place: "
             known = record.model_dump(include={"candidate", "data", "span", "window"})
             _tell_lineage(Lineage(parent=pushed[0].champion, **known))
     if record and record.outcome and record.outcome.started_from:
-        click.echo(f"training started from {record.outcome.started_from}")
+        click.echo(f"start of training: {record.outcome.started_from}")
     verdict = read_verdict(place.models, version) if push else None
     for event in events([record] if record else [], Store(served=None, pushes={}, withdrawals={})):
         if not (verdict and event.version == version and event.kind == "promotion"):  # told in full below

@@ -67,7 +67,9 @@ def year(tmp_path_factory: pytest.TempPathFactory) -> Path:
             origin = facts(candidate, span).model_dump(include={"candidate", "span", "window"})
             known = {"parent": None if span == 1 else 1, "golden": 1, "code": "c0de", "config": "c0f1"}
             version = publish(store, source, Lineage(data="/data", **origin, **known), verdict)
-        note_outcome(history, candidate, outcome_of(verdict, version, None, "version 1" if span > 1 else "", now))
+        note_outcome(
+            history, candidate, outcome_of(verdict, version, None, "the champion's weights" if span > 1 else "", now)
+        )
 
     end(FIRST, 1, right, decide(FIRST, 1, "retrain", "no model is served yet"))
     end(REFUSED, 2, wrong, decide(REFUSED, 2, "retrain", "300 new clips"))
@@ -143,7 +145,7 @@ def test_why_a_version_tells_all_that_led_to_it(year: Path) -> None:
     assert lines[0].startswith("version 2 was rolled back at ")
     assert lines[1] == f"trained on spans 2 to 4 of /data; judged against version 1; candidate {SECOND}"
     assert lines[2] == "code c0de, configuration c0f1, golden set of span 1"
-    assert lines[3] == "training started from version 1"
+    assert lines[3] == "start of training: the champion's weights"
     assert [line.split()[1] for line in lines[4:10]] == ["span", "measure", "drift", "run", "run", "failure"]
     assert lines[6].endswith("embeddings differ (p = 0.001)")
     assert lines[10].startswith("accuracy 100.0% on 4 test clips of span 4")
