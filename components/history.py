@@ -198,15 +198,18 @@ def note_failure(directory: epath.Path, data: str, facts: Facts, reason: str, no
 
 
 def note_outcome(directory: epath.Path, candidate: str, outcome: Outcome) -> None:
-    """Records how a run for the candidate ended, if there is an account of it; the same outcome again is none."""
+    """Records how a run for the candidate ended, if there is an account of it; see `with_outcome`."""
     record = read_record(directory, candidate)
-    if record is None:
-        return
+    if record is not None and (changed := with_outcome(record, outcome)) != record:
+        write_record(directory, changed)
+
+
+def with_outcome(record: Record, outcome: Outcome) -> Record:
+    """The record of a run that came to an outcome; the same again, at another time, is none."""
     changes: dict[str, object] = {"ended": outcome.time} if record.begun else {}
     if record.outcome is None or record.outcome.model_copy(update={"time": outcome.time}) != outcome:
         changes["outcomes"] = (*record.outcomes, outcome)
-    if changes:
-        write_record(directory, record.model_copy(update=changes))
+    return record.model_copy(update=changes)
 
 
 def outcome_of(

@@ -1,7 +1,7 @@
-"""One run on one page: a self-contained HTML file that needs no network, no script and no font of its own.
+"""One run on one page.
 
-Charts are inline SVG drawn by the template, so that they follow the reader's light or dark theme; this module computes
-what is in them. Colours are Okabe and Ito's, which colour-blind readers can tell apart, and never the only sign.
+Charts are inline SVG drawn by the template, so that they follow the reader's theme; this module computes what is in
+them. See `components.page` for what holds of every page.
 """
 
 import base64
@@ -17,6 +17,20 @@ import numpy as np
 
 from components.evaluation import Judged, Metrics, Prediction, Verdict
 from components.library import SPLITS, Manifest
+from components.page import (
+    Frame,
+    Tick,
+    environment,
+    linear,
+    number,
+    percent,
+    plain,
+    tick_values,
+    ticks,
+    to_float,
+)
+from components.timeline import Timeline
+from components.timeline_page import timeline_chart
 
 MISTAKES_SHOWN = 25
 REJECTS_SHOWN = 500
@@ -58,6 +72,7 @@ class ReportInputs:
       fmin: Hz, lowest mel frequency.
       fmax: Hz, highest mel frequency; None: half the sample rate.
       predictions: what was said of every clip; those on the test clips are for the list of mistakes.
+      timeline: all that happened so far; None: it is not told.
     """
 
     title: str
@@ -78,31 +93,12 @@ class ReportInputs:
     fmin: float = 0.0
     fmax: float | None = None
     predictions: Sequence[Prediction] = ()
-
-
-@dataclass(frozen=True)
-class Frame:
-    """Size of a drawing, and where in it the axes are."""
-
-    width: int
-    height: int
-    left: int
-    right: int
-    top: int
-    bottom: int
+    timeline: Timeline | None = None
 
 
 CURVES = Frame(width=460, height=250, left=58, right=440, top=14, bottom=204)
 BARS = Frame(width=340, height=200, left=50, right=322, top=10, bottom=156)
 PICTURE = Frame(width=340, height=200, left=44, right=326, top=8, bottom=164)
-
-
-@dataclass(frozen=True)
-class Tick:
-    """A mark on an axis, `at` in the units of the drawing."""
-
-    at: float
-    label: str
 
 
 @dataclass(frozen=True)
@@ -154,57 +150,15 @@ class Spectrogram:
     y_ticks: tuple[Tick, ...]
 
 
-def number(value: Any, digits: int = 2) -> str:
-    """`value` with `digits` decimals, grouped thousands and a real minus sign; a dash for None, NaN and infinity."""
-    known = _to_float(value)
-    return f"{round(known, digits) + 0.0:,.{digits}f}".replace("-", "−") if math.isfinite(known) else "–"
-
-
-def percent(value: Any, digits: int = 1) -> str:
-    """A share as a percentage; a dash for None, NaN and infinity."""
-    known = _to_float(value)
-    return f"{number(100 * known, digits)} %" if math.isfinite(known) else "–"
-
-
 def p_value(value: float) -> str:
     """A p-value with its relation, such as "= 0.0117" or "< 0.0001"."""
     return "< 0.0001" if value < 0.0001 else f"= {number(value, 4)}"
 
 
-def _to_float(value: Any) -> float:
-    """`value` as a number, NaN where it is none."""
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        return math.nan
-
-
 def _column(rows: Iterable[Mapping[str, Any]], name: str) -> np.ndarray:
     """Finite numbers of a column, float64 [n]."""
-    values = np.array([_to_float(row.get(name)) for row in rows], np.float64)
+    values = np.array([to_float(row.get(name)) for row in rows], np.float64)
     return values[np.isfinite(values)]
-
-
-def _tick_values(low: float, high: float, count: int = 5, integer: bool = False) -> list[float]:
-    from matplotlib.ticker import MaxNLocator
-
-    locator = MaxNLocator(count, steps=[1, 2, 2.5, 5, 10], integer=integer)
-    return [float(value) for value in locator.tick_values(low, high)]
-
-
-def _label(value: float) -> str:
-    return f"{value + 0.0:,.10g}".replace("-", "−")
-
-
-def _scale(low: float, high: float, start: float, stop: float) -> Callable[[float], float]:
-    """Linear map of [low, high] to [start, stop], to a tenth of a unit."""
-    span = high - low or 1.0
-    return lambda value: round(start + (value - low) / span * (stop - start), 1)
-
-
-def _ticks(values: Iterable[float], low: float, high: float, scale: Callable[[float], float]) -> tuple[Tick, ...]:
-    slack = 1e-9 * max(abs(low), abs(high), 1e-9)
-    return tuple(Tick(scale(value), _label(value)) for value in values if low - slack <= value <= high + slack)
 
 
 def _line(name: str, xs: Sequence[float], ys: Sequence[float], to_x: Callable, to_y: Callable) -> Line:
@@ -214,7 +168,7 @@ def _line(name: str, xs: Sequence[float], ys: Sequence[float], to_x: Callable, t
             pen_down = False
             continue
         path.append(f"{'L' if pen_down else 'M'}{to_x(x)} {to_y(y)}")
-        dots.append((to_x(x), to_y(y), f"{name}, epoch {_label(x)}: {number(y, 3)}"))
+        dots.append((to_x(x), to_y(y), f"{name}, epoch {plain(x)}: {number(y, 3)}"))
         pen_down = True
     return Line(name, " ".join(path), tuple(dots))
 
@@ -235,19 +189,19 @@ def line_chart(
     finite = [value for values in series.values() for value in values if math.isfinite(value)]
     if not finite:
         return None
-    y_values = [0.0, 0.2, 0.4, 0.6, 0.8, 1.0] if share else _tick_values(min(finite), max(finite))
-    to_y = _scale(y_values[0], y_values[-1], CURVES.bottom, CURVES.top)
+    y_values = [0.0, 0.2, 0.4, 0.6, 0.8, 1.0] if share else tick_values(min(finite), max(finite))
+    to_y = linear(y_values[0], y_values[-1], CURVES.bottom, CURVES.top)
     low, high = min(epochs), max(epochs)
-    to_x = _scale(low, high, CURVES.left, CURVES.right)
+    to_x = linear(low, high, CURVES.left, CURVES.right)
     return Chart(
         frame=CURVES,
         title=title,
         x_label="epoch",
         y_label=y_label,
-        x_ticks=_ticks(_tick_values(low, high, 8, integer=True), low, high, to_x),
-        y_ticks=_ticks(y_values, y_values[0], y_values[-1], to_y),
+        x_ticks=ticks(tick_values(low, high, 8, integer=True), low, high, to_x),
+        y_ticks=ticks(y_values, y_values[0], y_values[-1], to_y),
         lines=tuple(_line(name, epochs, values, to_x, to_y) for name, values in series.items()),
-        mark=Tick(to_x(best), f"best epoch {_label(best)}") if math.isfinite(best) else None,
+        mark=Tick(to_x(best), f"best epoch {plain(best)}") if math.isfinite(best) else None,
     )
 
 
@@ -256,12 +210,12 @@ def histogram(title: str, unit: str, values: np.ndarray, from_zero: bool) -> Cha
     if not len(values):
         return None
     low, high = (0.0 if from_zero else float(values.min())), float(values.max())
-    ends = _tick_values(low, high if high > low else low + 1.0, 4)
+    ends = tick_values(low, high if high > low else low + 1.0, 4)
     low, high = ends[0], ends[-1]
     counts, edges = np.histogram(values, bins=24, range=(low, high))
-    to_x = _scale(low, high, BARS.left, BARS.right)
-    y_values = [value for value in _tick_values(0, counts.max(), 4, integer=True) if value >= 0]
-    to_y = _scale(0, y_values[-1], BARS.bottom, BARS.top)
+    to_x = linear(low, high, BARS.left, BARS.right)
+    y_values = [value for value in tick_values(0, counts.max(), 4, integer=True) if value >= 0]
+    to_y = linear(0, y_values[-1], BARS.bottom, BARS.top)
     bars = tuple(
         Bar(
             x=to_x(start),
@@ -279,8 +233,8 @@ def histogram(title: str, unit: str, values: np.ndarray, from_zero: bool) -> Cha
         title=title,
         x_label=unit,
         y_label="clips",
-        x_ticks=_ticks(ends, low, high, to_x),
-        y_ticks=_ticks(y_values, 0, y_values[-1], to_y),
+        x_ticks=ticks(ends, low, high, to_x),
+        y_ticks=ticks(y_values, 0, y_values[-1], to_y),
         bars=bars,
         words=f"Median {p50}; nine clips in ten lie between {p5} and {p95}.",
     )
@@ -288,7 +242,7 @@ def histogram(title: str, unit: str, values: np.ndarray, from_zero: bool) -> Cha
 
 def _short(value: float) -> str:
     """Three significant digits, never in powers of ten."""
-    return _label(float(f"{value:.3g}"))
+    return plain(float(f"{value:.3g}"))
 
 
 def _magma() -> np.ndarray:
@@ -333,8 +287,8 @@ def _spectrograms(inputs: ReportInputs) -> list[Spectrogram]:
     for genre, track_id, log_mel, seconds in shown:
         frames, mels = log_mel.shape
         extent = frames * inputs.hop_length / inputs.sample_rate
-        to_x = _scale(0.0, extent, PICTURE.left, PICTURE.right)
-        to_y = _scale(0.0, mels - 1.0, PICTURE.bottom, PICTURE.top)
+        to_x = linear(0.0, extent, PICTURE.left, PICTURE.right)
+        to_y = linear(0.0, mels - 1.0, PICTURE.bottom, PICTURE.top)
         bands = mel_frequencies(n_mels=mels, fmin=inputs.fmin, fmax=top_hertz) / 1000  # kHz [mels]
         pictures.append(
             Spectrogram(
@@ -343,9 +297,9 @@ def _spectrograms(inputs: ReportInputs) -> list[Spectrogram]:
                 genre=genre,
                 seconds=seconds,
                 image=_picture(log_mel, columns, rows),
-                x_ticks=_ticks(_tick_values(0.0, extent), 0.0, extent, to_x),
+                x_ticks=ticks(tick_values(0.0, extent), 0.0, extent, to_x),
                 y_ticks=tuple(
-                    Tick(to_y(float(np.interp(value, bands, np.arange(mels)))), _label(value))
+                    Tick(to_y(float(np.interp(value, bands, np.arange(mels)))), plain(value))
                     for value in _KILOHERTZ_TICKS
                     if bands[0] <= value <= bands[-1]
                 ),
@@ -498,18 +452,18 @@ def _gap(train: float, validation: float) -> str:
 def _training(history: Mapping[str, Any]) -> dict[str, Any]:
     """Curves, facts and words about the training."""
     epochs = history.get("epochs") or []
-    numbers = [_to_float(row.get("epoch", index)) for index, row in enumerate(epochs, 1)]
-    best = _to_float(history.get("best_epoch"))
+    numbers = [to_float(row.get("epoch", index)) for index, row in enumerate(epochs, 1)]
+    best = to_float(history.get("best_epoch"))
 
     def series(key: str) -> dict[str, list[float]]:
         both = {"training": key, "validation": f"val_{key}"}
-        return {name: [_to_float(row.get(column)) for row in epochs] for name, column in both.items()}
+        return {name: [to_float(row.get(column)) for row in epochs] for name, column in both.items()}
 
     charts = [
         line_chart("Loss", "cross-entropy (nats)", numbers, series("loss"), best, share=False),
         line_chart("Accuracy", "share of clips named right", numbers, series("accuracy"), best, share=True),
     ]
-    train, validation = (_to_float(history.get(f"{split}_accuracy")) for split in ("train", "validation"))
+    train, validation = (to_float(history.get(f"{split}_accuracy")) for split in ("train", "validation"))
     words = f"The model got {_gap(train, validation)}" if math.isfinite(train) and math.isfinite(validation) else ""
     chosen = ", ".join(
         f"{name} {value}" for name, value in (history.get("chosen") or {}).items() if not isinstance(value, list | dict)
@@ -536,7 +490,7 @@ def _fact(value: Any) -> str:
         case bool():
             return "yes" if value else "no"
         case int():
-            return _label(value)
+            return plain(value)
         case float() if math.isfinite(value):
             return _short(value)
         case Mapping():
@@ -557,7 +511,7 @@ def _data(inputs: ReportInputs) -> dict[str, Any]:
     splits = [name for name in SPLITS if name in inputs.manifest.splits]
     splits += [name for name in inputs.manifest.splits if name not in SPLITS]
     counts = {name: inputs.manifest.splits[name] for name in splits}
-    rates = [(f"{_label(_to_float(rate))} Hz", clips) for rate, clips in _tally(inputs.tracks, "source_rate")]
+    rates = [(f"{plain(to_float(rate))} Hz", clips) for rate, clips in _tally(inputs.tracks, "source_rate")]
     charts = (
         histogram(title, unit, factor * _column(inputs.tracks, column), from_zero)
         for column, title, unit, factor, from_zero in _HEALTH
@@ -587,17 +541,9 @@ def render_report(inputs: ReportInputs) -> str:
     Returns:
       A complete HTML document that refers to nothing outside itself.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("components", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(number=number, percent=percent, p_value=p_value)
-    return environment.get_template("report.html").render(
+    templates = environment()
+    templates.filters.update(p_value=p_value)
+    return templates.get_template("report.html").render(
         inputs=inputs,
         verdict=inputs.verdict,
         banner=_verdict(inputs),
@@ -608,5 +554,6 @@ def render_report(inputs: ReportInputs) -> str:
         data=_data(inputs),
         spectrograms=_spectrograms(inputs),
         magma=[f"rgb({red} {green} {blue})" for red, green, blue in _magma()[::-6][::-1].tolist()],
+        timeline=inputs.timeline and timeline_chart(inputs.timeline),
         config=json.dumps(inputs.config, indent=2, ensure_ascii=False, default=str),
     )

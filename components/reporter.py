@@ -4,6 +4,7 @@ import csv
 import io
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import numpy as np
 import tensorflow as tf
@@ -17,11 +18,13 @@ from tfx.utils import io_utils
 from components.config import FeatureConfig
 from components.evaluation import VERDICT, Verdict, read_predictions
 from components.evaluator import PREDICTIONS, SPLIT, serving_path
+from components.history import outcome_of, read_history
 from components.library import read_manifest, span_dir
 from components.mel import log_mel
 from components.model_card import HISTORY, read_card
-from components.model_store import Lineage
+from components.model_store import WITHDRAWN_PROPERTY, Lineage
 from components.report import ReportInputs, render_report
+from components.timeline import read_store, timeline, with_run
 from components.waveform import decode_clips
 
 REPORT = "report.html"
@@ -61,6 +64,8 @@ def Reporter(  # noqa: N802 (the name of a node)
     report: OutputArtifact[simple_artifacts.File],
     anomalies: Parameter[str],
     lineage: Parameter[str],
+    history: Parameter[str],
+    store: Parameter[str],
     config: Parameter[str],
     source: Parameter[str],
 ) -> None:
@@ -75,6 +80,8 @@ def Reporter(  # noqa: N802 (the name of a node)
       report: the page.
       anomalies: of the data, see `DataGate`.
       lineage: where the candidate comes from, a `Lineage` as JSON; names the library and its span.
+      history: directory of what was decided and done; empty: the report tells of this run alone.
+      store: root of the model store.
       config: the whole configuration, JSON.
       source: digest of this code, for TFX's cache.
     """
@@ -84,6 +91,17 @@ def Reporter(  # noqa: N802 (the name of a node)
     root = epath.Path(origin.data)
     span = span_dir(root, origin.span)
     settings = json.loads(config)
+    training = json.loads((epath.Path(model_run.uri) / HISTORY).read_text())
+    verdict = Verdict.model_validate_json((epath.Path(evaluation.uri) / VERDICT).read_text())
+    version = pushed_model.get_string_custom_property("pushed_version")
+    withdrawn = pushed_model.get_string_custom_property(WITHDRAWN_PROPERTY)
+    outcome = outcome_of(
+        verdict,
+        int(version) if version else None,
+        int(withdrawn) if withdrawn else None,
+        training.get("started_from", ""),
+        datetime.now(UTC),
+    )
     inputs = ReportInputs(
         title=f"Music genres, span {origin.span}",
         pipeline_name=settings["name"],
@@ -97,14 +115,14 @@ def Reporter(  # noqa: N802 (the name of a node)
                 card.features,
             )
         ),
-        history=json.loads((epath.Path(model_run.uri) / HISTORY).read_text()),
-        verdict=Verdict.model_validate_json((epath.Path(evaluation.uri) / VERDICT).read_text()),
+        history=training,
+        verdict=verdict,
         anomalies=json.loads(anomalies),
         model=card.model_dump(exclude={"features"}),
         config=settings,
         pushed=(
             {
-                "version": pushed_model.get_string_custom_property("pushed_version"),
+                "version": version,
                 "path": pushed_model.get_string_custom_property("pushed_destination"),
             }
             if pushed_model.get_int_custom_property("pushed")
@@ -115,6 +133,11 @@ def Reporter(  # noqa: N802 (the name of a node)
         fmin=card.features.mel.fmin,
         fmax=card.features.mel.fmax,
         predictions=read_predictions(epath.Path(evaluation.uri) / PREDICTIONS),
+        timeline=(
+            timeline(with_run(read_history(epath.Path(history)), origin, outcome), read_store(epath.Path(store)))
+            if history
+            else None
+        ),
     )
     directory = epath.Path(report.uri)
     directory.mkdir(parents=True, exist_ok=True)  # not every backend has made it

@@ -7,7 +7,7 @@ from typing import Literal
 from etils import epath
 
 from components.config import Section
-from components.history import Outcome, Record, outcome_in_words, outcome_of, read_history
+from components.history import Outcome, Record, outcome_in_words, outcome_of, read_history, with_outcome
 from components.model_store import (
     LINEAGE,
     Lineage,
@@ -110,6 +110,26 @@ def timeline(records: Sequence[Record], store: Store) -> Timeline:
     return Timeline(served=store.served, events=tuple(events(records, store)), records=tuple(records))
 
 
+def with_run(records: Sequence[Record], origin: Lineage, outcome: Outcome) -> list[Record]:
+    """The records as they are when a run is over, for what is told before that is noted.
+
+    Args:
+      records: the whole history.
+      origin: of the run's candidate.
+      outcome: of the run.
+    """
+    mine = next((record for record in records if record.candidate == origin.candidate), None) or Record(
+        candidate=origin.candidate,
+        data=origin.data,
+        span=origin.span,
+        window=origin.spans,
+        champion=origin.parent,
+        new_clips=0,
+    )
+    others = (record for record in records if record.candidate != origin.candidate)
+    return [*others, with_outcome(mine, outcome)]
+
+
 def events(records: Sequence[Record], store: Store) -> list[Event]:
     """What happened, the oldest first; of the same second, what leads to the other first.
 
@@ -121,7 +141,13 @@ def events(records: Sequence[Record], store: Store) -> list[Event]:
         *_unrecorded(records, store.pushes),
         *_roll_backs(records, store),
     ]
-    return sorted(found, key=lambda event: datetime.fromisoformat(event.time))
+    first = ("span", "measure", "drift")
+
+    def order(event: Event) -> tuple[datetime, int]:
+        rank = first.index(event.kind) if event.kind in first else len(first)
+        return datetime.fromisoformat(event.time), rank
+
+    return sorted(found, key=order)
 
 
 def _push(store: epath.Path, version: int) -> Push:
@@ -137,7 +163,7 @@ def _spans(records: Sequence[Record]) -> list[Event]:
     """When each span was first heard of: settings that change make another candidate, but no new span."""
     first: dict[tuple[str, int], Record] = {}
     for record in sorted(records, key=lambda record: record.time):
-        if record.time:
+        if record.decisions or record.failures:
             first.setdefault((record.data, record.span), record)
     return [
         Event(
@@ -145,7 +171,7 @@ def _spans(records: Sequence[Record]) -> list[Event]:
             kind="span",
             span=record.span,
             candidate=record.candidate,
-            words=f"span {record.span}: {record.new_clips:,} new training clips in {spans_in_words(record.window)}",
+            words=f"{record.new_clips:,} new training clips in {spans_in_words(record.window)}",
         )
         for record in first.values()
     ]

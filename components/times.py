@@ -1,6 +1,6 @@
 """Moments as text: what records are stamped with."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 from pydantic import AfterValidator
@@ -11,11 +11,11 @@ def timestamp(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="seconds")
 
 
-def _with_zone(text: str) -> str:
-    if datetime.fromisoformat(text).tzinfo is None:
-        raise ValueError("a time without its zone")
+def _utc(text: str) -> str:
+    if datetime.fromisoformat(text).utcoffset() != timedelta():
+        raise ValueError("a time that does not end with +00:00")
     return text
 
 
-Time = Annotated[str, AfterValidator(_with_zone)]
-"""ISO 8601 with its zone; see `timestamp`."""
+Time = Annotated[str, AfterValidator(_utc)]
+"""What `timestamp` gives, so that its first characters are date and time of UTC."""

@@ -12,8 +12,9 @@ from pipeline.commands.compile import compile_
 from pipeline.commands.config import config
 from pipeline.commands.demo_library import demo_library
 from pipeline.commands.doctor import doctor
+from pipeline.commands.history import history
 from pipeline.commands.ingest import ingest
-from pipeline.commands.models import models, rollback, why
+from pipeline.commands.models import models, rollback
 from pipeline.commands.predict import predict
 from pipeline.commands.retrain import retrain
 from pipeline.commands.run import run
@@ -21,6 +22,7 @@ from pipeline.commands.schedule import schedule
 from pipeline.commands.status import status
 from pipeline.commands.submit import submit
 from pipeline.commands.watch import watch
+from pipeline.commands.why import why
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -36,6 +38,7 @@ cli.add_command(compile_)
 cli.add_command(config)
 cli.add_command(demo_library)
 cli.add_command(doctor)
+cli.add_command(history)
 cli.add_command(ingest)
 cli.add_command(models)
 cli.add_command(predict)

@@ -2,9 +2,6 @@
 
 from typing import NamedTuple
 
-from components.distribution_validator import DistributionValidator
-from components.drift_detector import DriftDetector
-from components.reference_profile import ReferenceProfile
 from ml_metadata.proto import metadata_store_pb2
 from tfx.components import ExampleValidator, StatisticsGen
 from tfx.dsl.components.base.base_component import BaseComponent
@@ -14,6 +11,8 @@ from tfx.proto import trainer_pb2, transform_pb2
 from components.beam import beam_args
 from components.champion import Champion
 from components.data_gate import DataGate
+from components.distribution_validator import DistributionValidator
+from components.drift_detector import DriftDetector
 from components.endpoint_pusher import EndpointPusher
 from components.evaluator import GateEvaluator
 from components.example_gen import ImportExampleGen
@@ -21,6 +20,7 @@ from components.import_schema import ImportSchemaGen
 from components.library import Source
 from components.pusher import StorePusher
 from components.recorder import Recorder
+from components.reference_profile import ReferenceProfile
 from components.reporter import Reporter
 from components.retrain_policy import RetrainPolicy
 from components.transform import Transform
@@ -233,6 +233,8 @@ def create_pipeline(
         pushed_model=pusher.outputs["pushed_model"],
         anomalies=_said(slots[-1].data_gate, "words"),
         lineage=plan.lineage,
+        history=str(workspace.history),
+        store=str(workspace.models),
         config=plan.config,
         source=plan.reporter_source,
     )

@@ -1,4 +1,4 @@
-"""`genre models`, `genre why` and `genre rollback`: what is served, what was, why, and back to it."""
+"""`genre models` and `genre rollback`: what is served, what was, and back to it."""
 
 import itertools
 import json
@@ -25,7 +25,7 @@ _WIDE = 200
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON list, with the whole lineage and verdict.")
 def models(config_file: Path | None, overrides: tuple[str, ...], workspace: Path | None, as_json: bool) -> None:
     """List the versions in the model store: which is served, where each came from, what the gate said of it."""
-    store = _store(config_file, overrides, workspace)
+    store = options.configured(config_file, overrides, workspace=workspace)[1].models
     accounts = _accounts(store)
     if as_json:
         click.echo(json.dumps(accounts, indent=2))
@@ -36,6 +36,8 @@ def models(config_file: Path | None, overrides: tuple[str, ...], workspace: Path
 
     from rich.console import Console
     from rich.table import Table
+
+    from components.policy import spans_in_words
 
     sets = ["test", "golden"] if any(account["golden"] for account in accounts) else ["test"]
     table = Table("version", "", "kind", "data", box=None, pad_edge=False)
@@ -52,53 +54,12 @@ def models(config_file: Path | None, overrides: tuple[str, ...], workspace: Path
             str(account["version"]),
             "served" if account["served"] else "rolled back" if withdrawn else "",
             account["kind"] or "",
-            f"span {lineage['span']}" if lineage else "unknown",
+            spans_in_words(tuple(lineage["window"]) or (lineage["span"],)) if lineage else "unknown",
             *itertools.chain(*shown),
             str(lineage["parent"] or "") if lineage else "",
             f"{withdrawn['time']} {withdrawn['reason']}".strip() if withdrawn else "",
         )
     Console(highlight=False, width=None if sys.stdout.isatty() else _WIDE).print(table)
-
-
-@click.command()
-@click.argument("version", type=click.IntRange(min=1), required=False)
-@options.configuration
-@options.workspace
-def why(version: int | None, config_file: Path | None, overrides: tuple[str, ...], workspace: Path | None) -> None:
-    """Say why a version was pushed: what it was trained on, what the gate checked, and what became of it.
-
-    Without VERSION, of the one that is served.
-    """
-    from components.errors import UserError
-    from components.model_store import current_version, read_lineage, read_verdict, versions, withdrawal_of
-
-    store = _store(config_file, overrides, workspace)
-    served = current_version(store)
-    version = version if version is not None else served
-    if version is None:
-        raise UserError(f"{store}: no model has been pushed yet.")
-    if version not in versions(store):
-        raise UserError(f"{store}: there is no version {version}; there are {', '.join(map(str, versions(store)))}.")
-    withdrawn = withdrawal_of(store, version)
-    if version == served:
-        click.echo(f"version {version} is served")
-    elif withdrawn:
-        click.echo(f"version {version} was rolled back at {withdrawn.time}: {withdrawn.reason or 'no reason given'}")
-    else:
-        click.echo(f"version {version} was served until another one took its place")
-    if lineage := read_lineage(store, version):
-        against = (
-            f"judged against version {lineage.parent}" if lineage.parent else "the first, judged by the floors alone"
-        )
-        click.echo(f"trained on span {lineage.span} of {lineage.data}; {against}; candidate {lineage.candidate}")
-    verdict = read_verdict(store, version)
-    if not verdict:
-        click.echo("the gate's verdict is not in the store")
-        return
-    for judged in verdict.sets:
-        click.echo(judged.headline)
-    for line in verdict.account:
-        click.echo(f"  {line}")
 
 
 @click.command()
@@ -116,17 +77,9 @@ def rollback(
     """
     from components.model_store import roll_back
 
-    store = _store(config_file, overrides, workspace)
+    store = options.configured(config_file, overrides, workspace=workspace)[1].models
     former, served = roll_back(store, version, reason)
     click.echo(f"version {served} is served; version {former} is rolled back and will not be pushed again")
-
-
-def _store(config_file: Path | None, overrides: tuple[str, ...], workspace: Path | None) -> "epath.Path":
-    from pipeline.config import load_config
-    from pipeline.workspace import Workspace, root_path
-
-    config = load_config(config_file, options.with_paths(overrides, workspace=workspace))
-    return Workspace(root_path(config.workspace)).models
 
 
 def _figures(judged: "Judged | None") -> dict[str, Any] | None:

@@ -2,9 +2,13 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from pipeline.config import PipelineConfig
+    from pipeline.workspace import Workspace
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 _DIRECTORY = click.Path(file_okay=False, path_type=Path)
@@ -50,3 +54,14 @@ def started(command: Callable[..., Any]) -> Callable[..., Any]:
 def with_paths(overrides: tuple[str, ...], **paths: Path | None) -> tuple[str, ...]:
     """Overrides with each given path as a setting of its own name."""
     return (*overrides, *(f'{key}="{path}"' for key, path in paths.items() if path is not None))
+
+
+def configured(
+    config_file: Path | None, overrides: tuple[str, ...], **paths: Path | None
+) -> "tuple[PipelineConfig, Workspace]":
+    """The configuration that the options come to, and its workspace."""
+    from pipeline.config import load_config
+    from pipeline.workspace import Workspace, root_path
+
+    config = load_config(config_file, with_paths(overrides, **paths))
+    return config, Workspace(root_path(config.workspace))

@@ -11,7 +11,7 @@ from etils import epath
 from components.config import GateConfig, RetrainConfig
 from components.drift import DriftReport
 from components.errors import UserError
-from components.evaluation import Answers, Verdict, judge
+from components.evaluation import Answers, Verdict, judge, wilson_interval
 from components.history import (
     Outcome,
     Record,
@@ -276,6 +276,22 @@ def test_an_outcome_tells_what_the_verdict_said() -> None:
     again = outcome_of(verdict(right), None, 3, "", NOON)
     assert outcome_in_words(again) == "not pushed, because it is version 3, which was rolled back"
     assert outcome_in_words(again.model_copy(update={"rolled_back": None})) == "accepted, but not pushed"
+
+
+def test_an_outcome_tells_the_accuracy_on_the_golden_set_if_there_is_one() -> None:
+    truth = np.array([0, 1, 0, 1])
+    test = Answers(("a", "b", "c", "d"), truth, np.eye(2)[truth], span=5)
+    golden = Answers(("e", "f"), truth[:2], np.eye(2)[[0, 0]], split="golden", span=1)
+
+    def told(golden: Answers | None) -> Outcome:
+        judged = judge(GateConfig(), ("folk", "rock"), test, golden, latency_ms=1.0, megabytes=1.0)
+        return outcome_of(judged, 3, None, "", NOON)
+
+    outcome = told(golden)
+    assert (outcome.accuracy, outcome.golden_accuracy, outcome.golden_clips, outcome.golden_span) == (1.0, 0.5, 2, 1)
+    assert outcome.golden_interval == wilson_interval(1, 2)
+    assert (told(test).golden_accuracy, told(test).golden_span) == (1.0, 5)
+    assert (told(None).golden_accuracy, told(None).golden_interval, told(None).golden_clips) == (None, None, 0)
 
 
 def test_what_became_of_a_candidate_is_a_sentence(directory: epath.Path) -> None:

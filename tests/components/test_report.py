@@ -15,6 +15,7 @@ from components.config import GateConfig
 from components.evaluation import Answers, judge, predictions
 from components.library import Manifest, SplitCount
 from components.report import ReportInputs, histogram, line_chart, number, p_value, percent, render_report
+from components.timeline import Event, Timeline
 
 SECTIONS = (
     "verdict",
@@ -302,6 +303,19 @@ def test_the_gap_between_training_and_validation_is_told_in_words() -> None:
         render_report(RUNS["whole"])
     )
     assert "fitted in one go" in render_report(RUNS["no epochs"])
+
+
+def test_the_timeline_is_told_where_there_were_runs_before() -> None:
+    def story(runs: int) -> Timeline:
+        times = [f"2026-03-0{day + 1}T06:00:00+00:00" for day in range(runs)]
+        events = tuple(Event(time=time, kind="run", words=HOSTILE) for time in times)
+        return Timeline(served=None, events=events, records=())
+
+    page = Page(render_report(make_inputs(timeline=story(2))))
+    assert tuple(page.ids) == (*SECTIONS[:-1], "timeline", "config")
+    assert "#timeline" in page.references and "script" not in page.tags
+    assert page.text.count(HOSTILE) == 2
+    assert render_report(make_inputs(timeline=story(1))) == render_report(make_inputs())
 
 
 def test_missing_and_infinite_numbers_do_no_harm() -> None:

@@ -14,7 +14,7 @@ from components.evaluation import Answers, Verdict, judge
 from components.history import Outcome, Record, note_decision, note_failure, note_outcome
 from components.model_store import Lineage, Withdrawal, current_version, publish, read_verdict, roll_back
 from components.policy import Decision, Facts
-from components.timeline import Event, Push, Store, Timeline, events, read_timeline, timeline
+from components.timeline import Event, Push, Store, Timeline, events, read_timeline, timeline, with_run
 from components.times import timestamp
 
 NOON = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
@@ -71,7 +71,7 @@ def test_the_events_of_a_candidate_in_order() -> None:
         NOTHING,
     )
     assert told(found) == [
-        ("span", "span 5: 90 new training clips in spans 4, 5"),
+        ("span", "90 new training clips in spans 4, 5"),
         ("measure", "few clips"),
         ("drift", "embeddings differ"),
         ("run", "training on spans 4, 5: drift"),
@@ -108,10 +108,11 @@ def test_a_span_comes_once_whatever_settings_it_is_tried_with() -> None:
         record("aaaa", decisions=(decided(1, "wait", "first"),)),
         record("cccc", span=6, decisions=(decided(3, "wait", "next"),)),
         record("dddd", data="/other", decisions=(decided(4, "wait", "another library"),)),
-        record("eeee", span=7),  # of which nothing is known yet
+        record("eeee", span=7, failures=({"time": at(5), "reason": "before it was decided on"},)),
+        record("ffff", span=8, outcomes=(outcome(6, 3),)),  # without an account of what led to it
     ]
     spans = [event for event in events(records, NOTHING) if event.kind == "span"]
-    assert [(event.span, event.candidate) for event in spans] == [(5, "aaaa"), (6, "cccc"), (5, "dddd")]
+    assert [(event.span, event.candidate) for event in spans] == [(5, "aaaa"), (6, "cccc"), (5, "dddd"), (7, "eeee")]
 
 
 def test_roll_backs_are_among_the_rest() -> None:
@@ -127,7 +128,6 @@ def test_roll_backs_are_among_the_rest() -> None:
     found = events(records, store)
     assert [(event.kind, event.version, event.served, event.span) for event in found] == [
         ("roll-back", 1, None, None),
-        ("span", None, None, 5),
         ("run", None, None, 5),
         ("promotion", 3, 3, 5),
         ("roll-back", 3, 2, 5),
@@ -135,8 +135,8 @@ def test_roll_backs_are_among_the_rest() -> None:
     ]
     words = [event.words for event in found]
     assert words[0] == "version 1 was rolled back: no reason given"
-    assert words[4] == "version 3 was rolled back: calls jazz rock; version 2 took its place"
-    assert words[5].startswith("not pushed, because it is version 3, which was rolled back (")
+    assert words[3] == "version 3 was rolled back: calls jazz rock; version 2 took its place"
+    assert words[4].startswith("not pushed, because it is version 3, which was rolled back (")
 
 
 def test_a_push_without_an_account_is_told_by_the_store_and_one_with_it_once() -> None:
@@ -150,7 +150,6 @@ def test_a_push_without_an_account_is_told_by_the_store_and_one_with_it_once() -
     assert [(event.kind, event.version, event.time) for event in found] == [
         ("promotion", 1, at(-2)),
         ("promotion", 2, at(-1)),
-        ("span", None, at(2)),
         ("promotion", 3, at(2)),
     ]
     assert found[0].words == "version 1; put into the store by hand"
@@ -165,6 +164,20 @@ def test_a_single_run_is_counted_once_however_it_is_known() -> None:
     assert timeline([failed_once], NOTHING).runs == 2
     unrecorded = {1: Push(time=at(-2), lineage=None, outcome=None)}
     assert timeline([once], Store(served=3, pushes=unrecorded, withdrawals={})).runs == 2
+
+
+def test_a_run_is_told_before_it_is_noted() -> None:
+    lineage = Lineage(candidate="7c3f", parent=2, data="/data", span=5)
+    began = record(started=(at(0),))
+    other = record("aaaa", span=4, started=(at(-5),), outcomes=(outcome(-4, 2),))
+    assert with_run([began, other], lineage, outcome(1, 3)) == [
+        other,
+        record(started=(at(0),), ended=at(1), outcomes=(outcome(1, 3),)),
+    ]
+    [unrecorded] = with_run([], lineage, outcome(1, None, "worse"))
+    assert [(event.kind, event.span) for event in events([unrecorded], NOTHING)] == [("refusal", 5)]
+    noted = with_run([began, other], lineage, outcome(1, 3))
+    assert with_run(noted, lineage, outcome(9, 3)) == noted
 
 
 @pytest.fixture

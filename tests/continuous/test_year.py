@@ -4,14 +4,10 @@ Twelve spans of the demo library, with a window of three. Nothing here says when
 span, as `genre watch` would, and these tests read what it did and why from its own account.
 """
 
-import json
-from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import pytest
-from scipy.stats import binomtest
 
 pytestmark = pytest.mark.slow
 
