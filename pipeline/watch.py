@@ -36,6 +36,7 @@ _LONGEST_BLINDNESS = 600.0
 """Seconds between polls while they fail: until one succeeds, a new span goes unnoticed."""
 _SLACK = 30.0
 """Seconds by which a poll may be late before the watcher is said to hang, however short its interval."""
+_LONGEST_LINE = 1 << 16
 _PR_SET_PDEATHSIG = 1
 _INTERRUPTIONS = (-signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP, 128 + signal.SIGINT)
 """Ends of a run that somebody wished for: they speak against nobody's data or settings."""
@@ -125,7 +126,7 @@ def trouble(workspace: Workspace, status: Status | None, now: datetime) -> str |
     if status is None or status.watcher != holder:
         return f"{workspace.root}: process {holder} watches it, but has not written its status. Is the disk full?"
     if status.state == "backing off":
-        return f"{status.failures} failures in a row, the last: {status.error}"
+        return f"{_count(status.failures)} in a row, the last: {status.error}"
     if status.state in ("idle", "waiting"):
         last = datetime.fromisoformat(status.polled or status.since)
         if now - last > timedelta(seconds=max(3 * status.interval, _SLACK)):
@@ -151,8 +152,12 @@ def status_in_words(status: Status) -> list[str]:
     if status.next_attempt:
         lines.append(f"next attempt: {status.next_attempt}")
     if status.error:
-        lines.append(f"failures in a row: {status.failures}, the last: {status.error}")
+        lines.append(f"{_count(status.failures)} in a row, the last: {status.error}")
     return lines
+
+
+def _count(failures: int) -> str:
+    return f"{failures} failure{'' if failures == 1 else 's'}"
 
 
 class Log:
@@ -247,7 +252,7 @@ class _Child:
         for stream in self.streams:
             ended = self._listen(stream)
             *whole, begun = self._heard[stream].split(b"\n")
-            if over or ended:
+            if over or ended or len(begun) > _LONGEST_LINE:
                 whole, begun = [*whole, begun], b""
             self._heard[stream] = begun
             if ended:
@@ -453,7 +458,7 @@ class Watcher:
         seconds = self._tried()
         failures, again = self._status.failures + 1, _from_now(seconds)
         self._say("failed", words, self._status.span if about else None)
-        self._say("backing off", f"{failures} failures in a row; next attempt: {again}")
+        self._say("backing off", f"{_count(failures)} in a row; next attempt: {again}")
         with suppress(UserError):
             self._show("backing off", child=None, runner=None, failures=failures, error=words, next_attempt=again)
         return seconds if about is None else min(seconds, self._interval)

@@ -71,7 +71,7 @@ def watch(
     command = [sys.executable, *(() if "" in sys.path else ("-P",)), "-c", "from pipeline.cli import main; main()"]
     command += ["retrain", *(["--config", str(config_file)] if config_file else [])]
     command += [word for override in of_run for word in ("--set", override)]
-    output = sys.stdout.fileno() if sys.stdout else None
+    output = sys.__stdout__.fileno() if sys.__stdout__ else None  # None: it was closed from the start
     Watcher(watched, prospect, command, Log(output, json_log), interval).run(once)
 
 
