@@ -48,6 +48,11 @@ class Workspace:
         return self.root / "checkpoints"
 
     @property
+    def history(self) -> epath.Path:
+        """What was decided and done; see `components.history`."""
+        return self.root / "history"
+
+    @property
     def metadata(self) -> epath.Path:
         """ML Metadata's sqlite file."""
         return self.root / "metadata.sqlite"
@@ -56,11 +61,6 @@ class Workspace:
     def models(self) -> epath.Path:
         """The model store: what is served."""
         return self.root / "models"
-
-    @property
-    def history(self) -> epath.Path:
-        """Records of what was decided and done; see `components.history`."""
-        return self.root / "history"
 
     @property
     def set_aside(self) -> epath.Path:

@@ -1,5 +1,6 @@
 """`genre watch`: real processes, signals, locks and files; what a run does is played by small programs."""
 
+import itertools
 import json
 import os
 import resource
@@ -9,7 +10,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -255,7 +255,7 @@ else:
     assert "4 failures in a row, the last: the disk is full" in trouble(workspace, status, datetime.now(UTC))
     assert "failed: span 5: the disk is full | Make room." in log_of(workspace)
     times = list(map(float, (workspace.local / "tried").read_text().split()))
-    waits = [later - earlier for earlier, later in pairwise(times)]
+    waits = [later - earlier for earlier, later in itertools.pairwise(times)]
     assert all(waited >= 0.2 * 2**tries for tries, waited in enumerate(waits[:3]))
     arrive(workspace, 6)
     until(lambda: any(line.startswith("failed: span 6:") for line in log_of(workspace)))
