@@ -159,8 +159,8 @@ def status_in_words(status: Status) -> list[str]:
     if status.runner is not None:
         lines.append(f"run by somebody else: process {status.runner}")
     if status.decision:
-        lines.append(f"span {status.span}: {status.decision}: {'; '.join(status.reasons)}")
-        lines += status.notes
+        lines.append(f"span {status.span}: {status.decision}")
+        lines += [f"  {line}" for line in (*status.reasons, *status.notes)]
         lines.append(f"candidate: {status.candidate}")
     lines.append(f"polled: {status.polled or 'not yet'}, every {status.interval:g} s")
     lines.append(f"served: {'nothing yet' if status.served is None else f'version {status.served}'}")
@@ -296,7 +296,7 @@ class _Child:
         said = "\n".join(self._last_words).removeprefix("genre: ")[-2000:]
         if code >= 0:
             return said or f"ended with exit code {code}, without a word"
-        memory = ", as the system does when memory runs out" if code == -signal.SIGKILL else ""
+        memory = ", perhaps by the system for want of memory" if code == -signal.SIGKILL else ""
         killed = f"killed by signal {-code} ({signal.strsignal(-code)}{memory})"
         return f"{killed}; its last words: {said}" if said else killed
 

@@ -18,9 +18,10 @@ from etils import epath
 
 from components.errors import UserError
 from components.history import read_history
+from components.policy import Decision, Facts
 from components.times import timestamp
 from pipeline.cli import cli
-from pipeline.watch import Log, Status, Watcher, read_status, status_in_words, trouble
+from pipeline.watch import Log, Outlook, Status, Watcher, read_status, status_in_words, trouble
 from pipeline.workspace import OccupiedError, Workspace
 
 SERVICE = """
@@ -272,7 +273,7 @@ def test_what_is_always_killed_is_given_up(workspace: Workspace, start: Start) -
     service = start(f"{BEGIN}\nprint('all memory', file=sys.stderr, flush=True)\nos.kill(os.getpid(), 9)")
     until(lambda: read_status(workspace) and read_status(workspace).decision == "wait")
     (reason,) = read_status(workspace).reasons
-    words = "killed by signal 9 (Killed, as the system does when memory runs out); its last words: all memory"
+    words = "killed by signal 9 (Killed, perhaps by the system for want of memory); its last words: all memory"
     assert reason.startswith(f"given up after 3 failures, the last: {words}")
     (record,) = read_history(workspace.history)
     assert [failure.reason for failure in record.failures] == [words] * 3
@@ -398,7 +399,7 @@ def test_status_for_a_person_and_a_monitor(workspace: Workspace) -> None:
     status = status_of(workspace, 1, span=5, decision="wait", reasons=("no drift", "quiet"), candidate="c", served=3)
     told, wrong = genre_watch(workspace, "--status")
     assert told == "\n".join(status_in_words(status)) + "\n"
-    assert "span 5: wait: no drift; quiet" in told
+    assert "span 5: wait\n  no drift\n  quiet\n" in told
     assert "served: version 3" in told
     assert f"process {status.watcher} died while it was idle" in wrong
     with workspace.watched(status.watcher):
@@ -424,6 +425,24 @@ def test_what_does_not_mend_itself_ends_it_at_once(workspace: Workspace) -> None
     assert genre_watch(inside)[1].startswith(f"{inside.root}: cannot be used as workspace: Not a directory.")
     with workspace.watched("7 on h since yesterday"):
         assert "process 7 on h since yesterday watches this workspace" in genre_watch(workspace, "--once")[1]
+
+
+def test_one_poll_of_the_real_library(workspace: Workspace, tmp_path: Path) -> None:
+    missing = tmp_path / "data"
+    assert str(missing) in genre_watch(workspace, "--once", "--data", str(missing))[1]
+    status = read_status(workspace)
+    assert (status.state, status.failures, status.polled) == ("stopped", 1, None)
+    assert str(missing) in status.error
+
+
+def test_one_poll_does_not_wait_for_others(workspace: Workspace) -> None:
+    facts = Facts(candidate="c", span=5, window=(5,), champion=None, new_clips=40)
+    outlook = Outlook("/data", facts, Decision(action="retrain", reasons=("no model is served yet",)))
+    watcher = Watcher(workspace, lambda: outlook, ["false"], Log(None), 60.0)
+    with workspace.locked(), pytest.raises(UserError, match=f"process {os.getpid()} is running in this workspace"):
+        watcher.run(once=True)
+    with pytest.raises(UserError, match="ended with exit code 1, without a word"):
+        watcher.run(once=True)
 
 
 def test_a_lock_file_by_itself_means_nothing(workspace: Workspace) -> None:
