@@ -147,7 +147,9 @@ class GateConfig(FloorsConfig):
 class RetrainConfig(Section):
     """When `genre retrain` and `genre watch` train."""
 
-    when: Literal["policy", "never", "now"] = Field("policy", description="now: whatever the rest of this says")
+    when: Literal["policy", "never", "now"] = Field(
+        "policy", description="now: whenever there is a new span, whatever the rest of this says"
+    )
     on_drift: bool = Field(True, description="when the newest span has drifted")
     min_new_clips: int | None = Field(
         200, ge=1, description="when the window has so many training clips that the champion has not seen; null: never"

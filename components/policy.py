@@ -34,6 +34,8 @@ class Facts(Section):
     runs_today: int = 0
     """Started since midnight, UTC."""
     hours_to_midnight: float = 0.0
+    asked: bool = False
+    """Whether somebody wants the run now, whatever the policy says."""
 
 
 class Decision(Section):
@@ -54,10 +56,10 @@ def decide(policy: RetrainConfig, facts: Facts, drift: DriftReport | None) -> De
       facts: what is known without looking at a single clip.
       drift: what the newest span looks like to the champion; None if it has not been measured.
     """
+    if facts.asked:
+        return _retrain("asked for")
     if policy.when == "never":
         return _wait("retrain.when is never")
-    if policy.when == "now":
-        return _retrain("asked for")
     if facts.judged:
         return _wait(f"this data with these settings was judged before: {facts.judged}")
     if len(facts.failures) >= policy.max_attempts:
@@ -69,6 +71,8 @@ def decide(policy: RetrainConfig, facts: Facts, drift: DriftReport | None) -> De
         return _retrain(f"a run for this began at {facts.begun} and did not end")
     if facts.champion is not None and not set(facts.window) - set(facts.champion_spans):
         return _wait(f"version {facts.champion} was trained on {spans_in_words(facts.window)}: there is nothing new")
+    if policy.when == "now":
+        return _retrain("retrain.when is now")
     causes, others = _causes(policy, facts, drift)
     if not causes:
         if policy.on_drift and drift is None:
@@ -119,8 +123,18 @@ def _causes(policy: RetrainConfig, facts: Facts, drift: DriftReport | None) -> t
         if drift.drifted:
             causes += drift.findings or ("drift",)
         else:
-            others += drift.notes or ("no drift",)
+            others.append(_no_drift(drift))
     return causes, others
+
+
+def _no_drift(drift: DriftReport) -> str:
+    """In one sentence; the report has a note for every test."""
+    if drift.p_value is None:
+        return "; ".join(drift.notes) or "drift was not measured"
+    return (
+        f"no drift: {drift.newest_clips} newest clips against {drift.reference_clips} (least p = {drift.p_value:.2g}, "
+        f"drift from {drift.false_alarm_rate / 2:g} down)"
+    )
 
 
 def _limits(policy: RetrainConfig, facts: Facts) -> list[tuple[str, float]]:

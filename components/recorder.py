@@ -1,7 +1,7 @@
 """The node that closes the account of a candidate in the history."""
 
 import json
-from datetime import datetime
+from datetime import UTC, datetime
 
 from etils import epath
 from tfx.dsl.component.experimental.annotations import InputArtifact, Parameter
@@ -31,8 +31,10 @@ def Recorder(  # noqa: N802 (the name of a node)
       pushed_model: says whether, and as which version, the candidate was pushed.
       lineage: of the candidate, JSON.
       history: directory of the records.
-      now: ISO 8601. No two runs have the same: a record that was lost, or never written, is written by the next run.
+      now: when the run was planned, ISO 8601. No two runs have the same: no cache answers in the place of this node,
+        and a record that was lost, or never written, is written by the next run.
     """
+    del now
     version = withdrawn = None
     if pushed_model.get_int_custom_property("pushed"):
         version = int(pushed_model.get_string_custom_property("pushed_version"))
@@ -40,7 +42,5 @@ def Recorder(  # noqa: N802 (the name of a node)
         withdrawn = int(rolled_back)
     training = json.loads((epath.Path(model_run.uri) / HISTORY).read_text())
     verdict = Verdict.model_validate_json((epath.Path(evaluation.uri) / VERDICT).read_text())
-    outcome = outcome_of(
-        verdict, version, withdrawn, training.get("started_from", ""), datetime.fromisoformat(now).astimezone()
-    )
+    outcome = outcome_of(verdict, version, withdrawn, training.get("started_from", ""), datetime.now(UTC))
     note_outcome(epath.Path(history), Lineage.model_validate_json(lineage).candidate, outcome)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from etils import epath
 
-from components.config import FeatureConfig, RetrainConfig
+from components.config import FeatureConfig
 from components.errors import UserError
 from components.history import gather_facts, read_history
 from components.library import SCHEMA_FILE, SPLITS, Manifest, Source, slots, span_dir
@@ -187,7 +187,7 @@ def _candidate(store: epath.Path, candidate_of: Callable[[int | None], str]) -> 
     return candidate, champion_of(store, candidate)
 
 
-def _facts(inputs: "Preflight", candidate: str, parent: int | None, now: datetime) -> Facts:
+def _facts(inputs: "Preflight", candidate: str, parent: int | None, now: datetime, asked: bool) -> Facts:
     """What is known of the candidate before a clip is looked at."""
     store = inputs.workspace.models
     lineage = read_lineage(store, parent) if parent is not None else None
@@ -202,11 +202,11 @@ def _facts(inputs: "Preflight", candidate: str, parent: int | None, now: datetim
         tuple(genre for genre in inputs.library.genres if genre not in known),
         withdrawn_version(store, candidate),
         now,
-    )
+    ).model_copy(update={"asked": asked})
 
 
-def make_plan(config: PipelineConfig, policy: RetrainConfig, inputs: "Preflight", now: datetime) -> Plan:
-    """What a run on `inputs` is to do now, if `policy` lets it.
+def make_plan(config: PipelineConfig, inputs: "Preflight", now: datetime, *, asked: bool) -> Plan:
+    """What a run on `inputs` is to do now, if it is `asked` for, or if its policy lets it.
 
     Raises:
       UserError: the model store or the history cannot be read.
@@ -264,8 +264,8 @@ def make_plan(config: PipelineConfig, policy: RetrainConfig, inputs: "Preflight"
         schema_file=str(schema),
         schema_digest=hashlib.sha256(schema.read_bytes()).hexdigest()[:16],
         on_anomaly=config.validation.on_anomaly,
-        facts=_facts(inputs, candidate, parent, now).model_dump_json(),
-        retrain=policy.model_dump_json(),
+        facts=_facts(inputs, candidate, parent, now, asked).model_dump_json(),
+        retrain=config.retrain.model_dump_json(),
         drift=config.drift.model_dump_json(),
         drift_source=source_digest("components.drift_detector"),
         policy_source=source_digest("components.retrain_policy"),

@@ -45,8 +45,7 @@ def Planner(  # noqa: N802 (the name of a node)
     """
     del run
     config = run_config(PipelineConfig.model_validate_json(compiled), data, parse_span(span), settings)
-    inputs = check(config, leave_out=config.retrain.when == "policy")
-    plan = make_plan(config, config.retrain, inputs, datetime.now(UTC))
+    plan = make_plan(config, check(config, leave_out=True), datetime.now(UTC), asked=False)
     print(f"span {span}: {plan.lineage}", flush=True)
     slots = {_SLOT.format(number): "" for number in range(MAX_WINDOW)}
     slots |= {_SLOT.format(number): source for number, source in enumerate(plan.slots)}

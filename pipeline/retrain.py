@@ -36,16 +36,15 @@ def prospect(config: PipelineConfig, now: datetime | None = None, *, asked: bool
     Raises:
       UserError: see `pipeline.preflight.check`; or the history cannot be read, or has runs in the future.
     """
-    policy = config.retrain.model_copy(update={"when": "now"}) if asked else config.retrain
-    inputs = check(config, leave_out=policy.when == "policy")
-    plan = make_plan(config, policy, inputs, now or datetime.now(UTC))
+    inputs = check(config, leave_out=not asked)
+    plan = make_plan(config, inputs, now or datetime.now(UTC), asked=asked)
     facts = Facts.model_validate_json(plan.facts)
     record = read_record(inputs.workspace.history, facts.candidate)
     drift = record.drift if record and record.champion == facts.champion else None
-    left_out = set_aside_spans(inputs.workspace.set_aside, inputs.data) if policy.when == "policy" else []
+    left_out = [] if asked else set_aside_spans(inputs.workspace.set_aside, inputs.data)
     notes = tuple(
         f"span {each.span} is set aside since {each.time}: {each.reason}"
         for each in read_set_aside(inputs.workspace.set_aside)
         if each.span in left_out
     )
-    return Prospect(config, inputs, plan, facts, decide(policy, facts, drift), notes)
+    return Prospect(config, inputs, plan, facts, decide(config.retrain, facts, drift), notes)
