@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
-from typing import IO, Literal
+from typing import IO, Literal, NamedTuple
 
 from etils import epath
 from pydantic import ValidationError
@@ -26,9 +26,10 @@ from pydantic import ValidationError
 from components.atomic_files import write_atomically
 from components.config import Section, problems
 from components.errors import UserError
-from components.history import Record, note_failure, read_history, timestamp
+from components.history import note_failure, read_record
 from components.model_store import current_version
 from components.policy import Decision, Facts
+from components.times import Time, timestamp
 from pipeline.workspace import OccupiedError, Workspace
 
 _LONGEST_BACK_OFF = 3600.0
@@ -36,31 +37,45 @@ _LONGEST_BLINDNESS = 600.0
 """Seconds between polls while they fail: until one succeeds, a new span goes unnoticed."""
 _SLACK = 30.0
 """Seconds by which a poll may be late before the watcher is said to hang, however short its interval."""
+_LONGEST_LINE = 1 << 16
 _PR_SET_PDEATHSIG = 1
-_INTERRUPTIONS = (-signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP, 128 + signal.SIGINT)
-"""Ends of a run that somebody wished for: they speak against nobody's data or settings."""
+_INTERRUPTIONS = (-signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP)
+"""Deaths of a run that somebody wished for: they do not speak against its candidate."""
+
+
+class Outlook(NamedTuple):
+    """What a poll finds; see `pipeline.retrain.Prospect`."""
+
+    data: str
+    """Root of the library."""
+    facts: Facts
+    decision: Decision
+    notes: tuple[str, ...] = ()
+    """What a person should know besides."""
 
 
 class Status(Section):
-    """What a watcher is doing, for people and monitors. Times are ISO 8601, UTC."""
+    """What a watcher is doing, for people and monitors."""
 
     state: Literal["idle", "waiting", "running", "backing off", "stopped"]
     """waiting: for a run that somebody else started."""
-    since: str
+    since: Time
     """When this state began."""
     pid: int
     host: str
-    started: str
+    started: Time
     """When the watcher was."""
     interval: float
     """Seconds between polls."""
-    polled: str | None = None
+    polled: Time | None = None
     """When the last poll ended well."""
     span: int | None = None
     """The newest, like all that follows as of the last poll."""
     candidate: str | None = None
     decision: Literal["retrain", "wait", "measure"] | None = None
     reasons: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    """What a person should know besides."""
     served: int | None = None
     """The version."""
     child: int | None = None
@@ -69,7 +84,7 @@ class Status(Section):
     """Process of the run that somebody else has started."""
     failures: int = 0
     """In a row."""
-    next_attempt: str | None = None
+    next_attempt: Time | None = None
     """When something will be tried if nothing new comes."""
     error: str | None = None
     """What the last failure said, until something succeeds."""
@@ -125,7 +140,7 @@ def trouble(workspace: Workspace, status: Status | None, now: datetime) -> str |
     if status is None or status.watcher != holder:
         return f"{workspace.root}: process {holder} watches it, but has not written its status. Is the disk full?"
     if status.state == "backing off":
-        return f"{status.failures} failures in a row, the last: {status.error}"
+        return f"{_count(status.failures)} in a row, the last: {status.error}"
     if status.state in ("idle", "waiting"):
         last = datetime.fromisoformat(status.polled or status.since)
         if now - last > timedelta(seconds=max(3 * status.interval, _SLACK)):
@@ -144,15 +159,20 @@ def status_in_words(status: Status) -> list[str]:
     if status.runner is not None:
         lines.append(f"run by somebody else: process {status.runner}")
     if status.decision:
-        lines.append(f"span {status.span}: {status.decision}: {'; '.join(status.reasons)}")
+        lines.append(f"span {status.span}: {status.decision}")
+        lines += [f"  {line}" for line in (*status.reasons, *status.notes)]
         lines.append(f"candidate: {status.candidate}")
     lines.append(f"polled: {status.polled or 'not yet'}, every {status.interval:g} s")
     lines.append(f"served: {'nothing yet' if status.served is None else f'version {status.served}'}")
     if status.next_attempt:
         lines.append(f"next attempt: {status.next_attempt}")
     if status.error:
-        lines.append(f"failures in a row: {status.failures}, the last: {status.error}")
+        lines.append(f"{_count(status.failures)} in a row, the last: {status.error}")
     return lines
+
+
+def _count(failures: int) -> str:
+    return f"{failures} failure{'' if failures == 1 else 's'}"
 
 
 class Log:
@@ -247,7 +267,7 @@ class _Child:
         for stream in self.streams:
             ended = self._listen(stream)
             *whole, begun = self._heard[stream].split(b"\n")
-            if over or ended:
+            if over or ended or len(begun) > _LONGEST_LINE:
                 whole, begun = [*whole, begun], b""
             self._heard[stream] = begun
             if ended:
@@ -276,7 +296,7 @@ class _Child:
         said = "\n".join(self._last_words).removeprefix("genre: ")[-2000:]
         if code >= 0:
             return said or f"ended with exit code {code}, without a word"
-        memory = ", as the system does when memory runs out" if code == -signal.SIGKILL else ""
+        memory = ", perhaps by the system for want of memory" if code == -signal.SIGKILL else ""
         killed = f"killed by signal {-code} ({signal.strsignal(-code)}{memory})"
         return f"{killed}; its last words: {said}" if said else killed
 
@@ -315,7 +335,7 @@ class Watcher:
     def __init__(
         self,
         workspace: Workspace,
-        prospect: Callable[[], tuple[Facts, Decision]],
+        prospect: Callable[[], Outlook],
         command: Sequence[str],
         log: Log,
         interval: float,
@@ -325,7 +345,7 @@ class Watcher:
 
         Args:
           workspace: on this machine.
-          prospect: what is to be done now, and the facts behind it. What it raises is told, and it is asked again.
+          prospect: what is to be done now. What it raises is told, and it is asked again.
           command: does it, as a process of its own. It notes in the history what it begins, and failures that it
             outlives.
           log: told of every event.
@@ -415,7 +435,11 @@ class Watcher:
         """Polls, and does what is to be done; returns the seconds until the next turn."""
         about = None
         try:
-            facts, decision = self._prospect()
+            outlook = self._prospect()
+            facts, decision = outlook.facts, outlook.decision
+            for note in outlook.notes:
+                if note not in self._status.notes:
+                    self._say("note", note)
             self._show(
                 self._status.state,
                 polled=timestamp(datetime.now(UTC)),
@@ -423,11 +447,12 @@ class Watcher:
                 candidate=facts.candidate,
                 decision=decision.action,
                 reasons=decision.reasons,
+                notes=outlook.notes,
                 served=current_version(self._workspace.models),
             )
             about = facts.candidate
             self._try(about)
-            return 0.0 if self._signals.stop else self._follow(facts, decision)
+            return 0.0 if self._signals.stop else self._follow(outlook)
         except Exception as error:  # noqa: BLE001 (told in words; the service must outlive what nobody foresaw)
             if isinstance(error, UserError | OSError):
                 return self._failed(about, str(error))
@@ -453,13 +478,14 @@ class Watcher:
         seconds = self._tried()
         failures, again = self._status.failures + 1, _from_now(seconds)
         self._say("failed", words, self._status.span if about else None)
-        self._say("backing off", f"{failures} failures in a row; next attempt: {again}")
+        self._say("backing off", f"{_count(failures)} in a row; next attempt: {again}")
         with suppress(UserError):
             self._show("backing off", child=None, runner=None, failures=failures, error=words, next_attempt=again)
         return seconds if about is None else min(seconds, self._interval)
 
-    def _follow(self, facts: Facts, decision: Decision) -> float:
+    def _follow(self, outlook: Outlook) -> float:
         """Does what was decided, when it is time; returns the seconds until the next turn."""
+        facts, decision = outlook.facts, outlook.decision
         if decision.action == "wait":
             if not self._status.failures:
                 self._tries = 0
@@ -472,16 +498,17 @@ class Watcher:
             self._show("backing off" if self._status.failures else "idle", runner=None, next_attempt=_from_now(rest))
             return min(rest, self._interval)
         if runner := self._workspace.runner():
-            return self._wait_for(runner, facts)
-        return self._retrain(facts, decision)
+            return self._wait_for(runner)
+        return self._retrain(outlook)
 
-    def _wait_for(self, runner: str, facts: Facts) -> float:
-        self._say("waiting", f"process {runner} is running in {self._workspace.root}", facts.span)
+    def _wait_for(self, runner: str) -> float:
+        self._say("waiting", f"process {runner} is running in {self._workspace.root}", self._status.span)
         self._show("waiting", runner=runner, next_attempt=None)
         return self._interval
 
-    def _retrain(self, facts: Facts, decision: Decision) -> float:
-        before = {record.candidate: record for record in read_history(self._workspace.history)}
+    def _retrain(self, outlook: Outlook) -> float:
+        facts, decision = outlook.facts, outlook.decision
+        failures = self._failures_of(facts.candidate)
         start = time.monotonic()
         child = _Child(self._command)
         try:
@@ -493,7 +520,8 @@ class Watcher:
             child.close()
         self._status = self._status.model_copy(update={"child": None})
         seconds = f"after {time.monotonic() - start:.0f} s"
-        if child.code() == 0:
+        code = child.code()
+        if code == 0:
             self._say("done", seconds, facts.span)
             self._tried()
             self._status = self._status.model_copy(update={"failures": 0, "error": None})
@@ -503,11 +531,18 @@ class Watcher:
             return 0.0
         words = child.end_in_words()
         try:
-            began = self._note_end(before, facts.candidate, child.code(), words)
+            noted = self._failures_of(facts.candidate) > failures
+            if not noted and code < 0 and code not in _INTERRUPTIONS:
+                note_failure(self._workspace.history, outlook.data, facts, words, datetime.now(UTC))
         except (UserError, OSError) as error:
-            return self._failed(facts.candidate, f"{words}\nThis could not be recorded: {error}")
-        runner = None if began else self._workspace.runner()
-        return self._wait_for(runner, facts) if runner else self._failed(facts.candidate, words)
+            return self._failed(facts.candidate, f"{words}\nThe history cannot tell of it: {error}")
+        runner = self._workspace.runner() if code > 0 and not noted else None
+        return self._wait_for(runner) if runner else self._failed(facts.candidate, words)
+
+    def _failures_of(self, candidate: str) -> int:
+        """That the history knows."""
+        record = read_record(self._workspace.history, candidate)
+        return len(record.failures) if record else 0
 
     def _accompany(self, child: _Child, span: int) -> None:
         """Passes on what a child says until it ends, or is made to because the watcher is to stop."""
@@ -527,33 +562,6 @@ class Watcher:
                 listen(rest)
         child.kill()
         listen(0.0)
-
-    def _note_end(self, before: dict[str, Record], candidate: str, code: int | None, words: str) -> bool:
-        """Records the failure of a run that did not do so itself, so that what always kills it is given up some day.
-
-        Args:
-          before: the history when it started.
-          candidate: that was to be tried; the run may have found another, if a span came meanwhile.
-          code: of its end.
-          words: for its end.
-
-        Returns:
-          Whether a run had begun.
-        """
-        history = self._workspace.history
-
-        def more(attribute: str) -> list[str]:
-            return [
-                record.candidate
-                for record in read_history(history)
-                if len(getattr(record, attribute)) > len(getattr(before.get(record.candidate), attribute, ()))
-            ]
-
-        begun = more("started")
-        died = code is not None and code < 0
-        if code not in _INTERRUPTIONS and (begun or died) and not more("failures"):
-            note_failure(history, begun[0] if begun else candidate, words, datetime.now(UTC))
-        return bool(begun)
 
     def _say(self, event: str, text: str, span: int | None = None) -> None:
         """Logs what is not the same as the last time."""

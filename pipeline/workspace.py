@@ -1,20 +1,19 @@
 """Where a pipeline keeps what it makes."""
 
-import fcntl
 import itertools
 import os
 import shutil
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
 
 from etils import epath
 
 from components.errors import UserError
+from components.lock import HeldError, held, holder_of
 
 _RUN_LOCK = ".lock"
 _WATCH_LOCK = "watch.lock"
@@ -139,54 +138,25 @@ class Workspace:
 
     def runner(self) -> str | None:
         """The process that has `locked` it, if one has and lives."""
-        return _holder(self.local / _RUN_LOCK)
+        return holder_of(self.local / _RUN_LOCK)
 
     def watcher(self) -> str | None:
         """The process that has it `watched`, if one has and lives."""
-        return _holder(self.local / _WATCH_LOCK)
+        return holder_of(self.local / _WATCH_LOCK)
 
     @contextmanager
     def _held(self, name: str, owner: str, does: str) -> Iterator[None]:
-        """Holds a lock file that says who holds it; its mere being there means nothing."""
         with ExitStack() as stack:
             try:
-                self.local.mkdir(parents=True, exist_ok=True)
-                file = stack.enter_context((self.local / name).open("a+", encoding="utf-8"))
-                if not _lock(file, fcntl.LOCK_EX):
-                    holder = _read(file)
-                    raise OccupiedError(
-                        f"{self.root}: process {holder} {does} this workspace. Wait for it, or choose another with "
-                        "--workspace.",
-                        holder,
-                    )
-                file.truncate(0)
-                file.write(owner)
-                file.flush()
+                stack.enter_context(held(self.local / name, owner))
+            except HeldError as error:
+                raise OccupiedError(
+                    f"{self.root}: process {error.holder} {does} this workspace. Wait for it, or choose another with "
+                    "--workspace.",
+                    error.holder,
+                ) from None
             except OSError as error:
                 raise UserError(
                     f"{self.root}: cannot be used as workspace: {error.strerror}. Choose another with --workspace."
                 ) from error
             yield
-
-
-def _holder(path: Path) -> str | None:
-    try:
-        with path.open(encoding="utf-8") as file:
-            return None if _lock(file, fcntl.LOCK_SH) else _read(file)
-    except FileNotFoundError:
-        return None
-
-
-def _lock(file: TextIO, kind: int) -> bool:
-    """Whether the lock could be had; tried again once, because `_holder` may have held it for a moment."""
-    for pause in (0.05, 0.0):
-        with suppress(BlockingIOError):
-            fcntl.flock(file, kind | fcntl.LOCK_NB)
-            return True
-        time.sleep(pause)
-    return False
-
-
-def _read(file: TextIO) -> str:
-    file.seek(0)
-    return file.read().strip() or "unknown"

@@ -10,7 +10,6 @@ from components.errors import UserError
 from pipeline.commands import options
 
 if TYPE_CHECKING:
-    from components.policy import Decision, Facts
     from pipeline.workspace import Workspace
 
 
@@ -54,25 +53,21 @@ def watch(
     check_local(config.beam)
     check_model(config)
 
-    from datetime import UTC, datetime
-
-    from pipeline.watch import Log, Watcher
+    from pipeline.retrain import prospect
+    from pipeline.watch import Log, Outlook, Watcher
 
     # What is watched stays, even if the file, which is read anew for every poll and run, later says otherwise.
-    root = watched.local
-    of_run = options.with_paths(overrides, data=data, workspace=root)
+    of_run = options.with_paths(overrides, data=data, workspace=watched.local)
 
-    def prospect() -> "tuple[Facts, Decision]":
-        from pipeline.retrain import prospect
-
-        found = prospect(load_config(config_file, of_run), datetime.now(UTC))
-        return found.facts, found.decision
+    def look() -> Outlook:
+        found = prospect(load_config(config_file, of_run))
+        return Outlook(str(found.inputs.data), found.facts, found.decision, found.notes)
 
     command = [sys.executable, *(() if "" in sys.path else ("-P",)), "-c", "from pipeline.cli import main; main()"]
     command += ["retrain", *(["--config", str(config_file)] if config_file else [])]
     command += [word for override in of_run for word in ("--set", override)]
-    output = sys.stdout.fileno() if sys.stdout else None
-    Watcher(watched, prospect, command, Log(output, json_log), interval).run(once)
+    output = sys.__stdout__.fileno() if sys.__stdout__ else None  # None: it was closed from the start
+    Watcher(watched, look, command, Log(output, json_log), interval).run(once)
 
 
 def _show_status(workspace: "Workspace") -> None:
