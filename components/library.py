@@ -113,26 +113,23 @@ def window_spans(spans: Sequence[int], end: int, size: int, exclude: Collection[
     return tuple(span for span in usable if span <= end)[-size:]
 
 
-def slots(window: Sequence[int], size: int) -> tuple[int | None, ...]:
+def slots(window: Sequence[int], size: int, usable: Sequence[int]) -> tuple[int | None, ...]:
     """Which span of `window` sits in which of `size` slots; None: a slot that is empty.
 
-    Span n sits in slot n % size, so consecutive numbers never meet, and a span keeps its slot for as long as it is in
-    the window. Where numbers have gaps, several spans may want one slot: the earliest, which was there first, has it.
-    Each of the others, in ascending order, gets the next slot that nobody wants, counted from its own and round again.
-    It moves to its own when that becomes free: what is known is this window alone, not where a span sat before.
+    A span keeps its slot for as long as it is in the window, so that what was made of it there need not be made again.
+    Slots go round in the order of the usable spans: gaps in their numbers do not matter, and with numbers that follow
+    each other it does not matter, either, which old spans have been removed.
 
     Args:
-      window: different span numbers, `size` at most, in any order.
+      window: spans that follow each other in `usable`, `size` at most.
+      usable: the complete spans of the library, without excluded ones.
     """
-    if len(window) > size or len(set(window)) < len(window):
-        raise ValueError(f"{window} do not fit into {size} slots")
-    placed: dict[int, int] = {}
-    for span in sorted(window):
-        placed.setdefault(span % size, span)
-    for span in sorted(set(window) - set(placed.values())):
-        free = next(slot for step in range(size) if (slot := (span + step) % size) not in placed)
-        placed[free] = span
-    return tuple(placed.get(slot) for slot in range(size))
+    ordered = sorted(usable)
+    places = {span: (ordered[0] + rank) % size for rank, span in enumerate(ordered) if span in window}
+    if len(places) < len(window) or len(set(places.values())) < len(window):
+        raise ValueError(f"{window} are not spans of {ordered} that follow each other, {size} at most")
+    placed = {place: span for span, place in places.items()}
+    return tuple(placed.get(place) for place in range(size))
 
 
 def _read(path: epath.Path, section: type[Section]) -> Section:

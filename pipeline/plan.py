@@ -17,7 +17,7 @@ from etils import epath
 from components.config import FeatureConfig
 from components.errors import UserError
 from components.history import gather_facts, read_history
-from components.library import SCHEMA_FILE, SPLITS, Manifest, Source, slots, span_dir
+from components.library import SCHEMA_FILE, SPLITS, Manifest, Source, span_dir
 from components.model_card import find_card
 from components.model_store import (
     Lineage,
@@ -137,11 +137,11 @@ def _digest(*parts: object) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def slot_sources(root: epath.Path, window: Sequence[Manifest], size: int, code: str) -> list[Source]:
-    """What is imported into each of `size` slots; nothing into the empty ones."""
+def slot_sources(root: epath.Path, window: Sequence[Manifest], slots: Sequence[int | None], code: str) -> list[Source]:
+    """What is imported into each slot; nothing into the empty ones."""
     by_span = {manifest.span: manifest for manifest in window}
     sources = []
-    for span in slots(list(by_span), size):
+    for span in slots:
         if span is None:
             source = Source(span=None, splits={split: () for split in SPLITS}, digest=code)
         else:
@@ -258,7 +258,7 @@ def make_plan(config: PipelineConfig, inputs: "Preflight", now: datetime, *, ask
     importing = source_digest("components.example_gen")
     return Plan(
         slots=tuple(
-            source.model_dump_json() for source in slot_sources(inputs.data, inputs.window, config.window, importing)
+            source.model_dump_json() for source in slot_sources(inputs.data, inputs.window, inputs.slots, importing)
         ),
         held_out=held_out_source(inputs.data, inputs.window, inputs.golden, importing).model_dump_json(),
         schema_file=str(schema),

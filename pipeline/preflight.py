@@ -15,6 +15,7 @@ from components.library import (
     complete_spans,
     read_library,
     read_manifest,
+    slots,
     window_spans,
 )
 from components.set_aside import set_aside_spans
@@ -30,6 +31,8 @@ class Preflight:
     library: Library
     window: tuple[Manifest, ...]
     """Of the spans to train on, ascending."""
+    slots: tuple[int | None, ...]
+    """Which of them is in which slot; see `components.library.slots`."""
     golden: Manifest | None
     """Of the span with the golden test set."""
     data: epath.Path
@@ -78,7 +81,14 @@ def check(config: PipelineConfig, *, leave_out: bool) -> Preflight:
     exclude = set(config.exclude)
     if leave_out:
         exclude |= set(set_aside_spans(workspace.set_aside, data))
-    window = tuple(read_manifest(data, span) for span in _window(config, data, spans, exclude))
+    usable = [span for span in spans if span not in exclude]
+    if not usable:
+        raise UserError(f"{data}: every complete span is excluded or set aside: {', '.join(map(str, spans))}.")
+    end = _number(config.span, usable)
+    if end not in exclude:
+        read_manifest(data, end)  # which says what there is, if it is not
+    chosen = window_spans(spans, end, config.window, exclude)
+    window = tuple(read_manifest(data, span) for span in chosen)
     manifest = window[-1]
     golden = None if config.golden is None else read_manifest(data, _number(config.golden, spans))
     for key, ours in config.audio:
@@ -97,18 +107,8 @@ def check(config: PipelineConfig, *, leave_out: bool) -> Preflight:
                 "artists, or give the split yourself with `genre ingest csv --split-column`."
             )
     require_known_genres(config.gate, library.genres)
-    return Preflight(library, window, golden, data, workspace)
+    return Preflight(library, window, slots(chosen, config.window, usable), golden, data, workspace)
 
 
 def _number(span: Span, spans: Sequence[int]) -> int:
     return {"first": spans[0], "last": spans[-1]}.get(span, span)
-
-
-def _window(config: PipelineConfig, data: epath.Path, spans: Sequence[int], exclude: set[int]) -> tuple[int, ...]:
-    usable = [span for span in spans if span not in exclude]
-    if not usable:
-        raise UserError(f"{data}: every complete span is excluded or set aside: {', '.join(map(str, spans))}.")
-    end = _number(config.span, usable)
-    if end not in exclude:
-        read_manifest(data, end)
-    return window_spans(spans, end, config.window, exclude)

@@ -53,7 +53,13 @@ CASES = {
     "unknown spans": (policy(), facts(champion_spans=(), new_clips=300), None, "retrain", "300 training clips"),
     # their order
     "never": (policy(when="never"), facts(champion=None), DRIFT, "wait", "retrain.when is never"),
-    "asked": (policy(when="never"), facts(asked=True, judged="refused: x", runs_today=99), None, "retrain", "asked for"),
+    "asked": (
+        policy(when="never"),
+        facts(asked=True, judged="refused: x", runs_today=99),
+        None,
+        "retrain",
+        "asked for",
+    ),
     "now": (policy(when="now"), facts(runs_today=99), None, "retrain", "retrain.when is now"),
     "now, judged": (policy(when="now"), facts(judged="refused: x"), None, "wait", "judged before: refused: x"),
     "judged": (policy(), facts(judged="refused: x", begun="t"), DRIFT, "wait", "judged before: refused: x"),

@@ -4,10 +4,16 @@ Twelve spans of the demo library, with a window of three. Nothing here says when
 span, as `genre watch` would, and these tests read what it did and why from its own account.
 """
 
+import itertools
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
+from ml_metadata.metadata_store.metadata_store import MetadataStore
+from ml_metadata.proto import metadata_store_pb2
+from scipy.stats import binomtest
 
 pytestmark = pytest.mark.slow
 
@@ -22,7 +28,7 @@ YEAR: dict[int, dict[str, Any]] = {
     1: {"artists": dict.fromkeys(MIXTURE, MANY)},
     2: {},
     3: {},
-    4: {},  # by now so much is new to the champion that it is retrained without drift
+    4: {},
     5: {"recording": "cassette"},
     6: {"recording": "cassette"},
     7: {"recording": "cassette"},
@@ -32,15 +38,19 @@ YEAR: dict[int, dict[str, Any]] = {
     11: {"recording": "cassette"},
     12: {"recording": "cassette"},
 }
-CHANGES = (5, 8)
+QUIET = (2, 3, 6, 7)
+"""Spans that are like what the champion was trained on: nothing is to be done."""
+ENOUGH = 4
+"""By now so many clips are new to the champion that no drift is needed."""
+CHANGED = (5, 8)
 """Spans that are unlike those before them, to the ear."""
 CORRUPT, POISONED = 9, 10
-"""Of the last, the labels alone are wrong: it sounds as before."""
+"""The latter's labels alone are wrong: it sounds as before."""
 
 
 @pytest.fixture(scope="module")
 def year(new_loop: Callable[..., Any]) -> Any:
-    """The loop after the year; `said` has what it said of each span."""
+    """The loop after the year; `said` has what it said of each span, `at` what was served after it."""
     loop = new_loop(retrain={"min_new_clips": 70})
     loop.said, loop.at = {}, {}
     for span, what in YEAR.items():
@@ -56,23 +66,110 @@ def year(new_loop: Callable[..., Any]) -> Any:
     return loop
 
 
-def test_print(year: Any) -> None:
-    for span, said in year.said.items():
-        print(
-            span,
-            year.at[span],
-            [
-                line
-                for line in said.splitlines()
-                if line.startswith(("retrain", "wait", "measure", "genre", "acc", "blessed", "refused", "  "))
-            ][:30],
-        )
-    for record in year.history():
-        print(
-            record["span"],
-            record["window"],
-            [(d["decision"]["action"], d["decision"]["reasons"]) for d in record["decisions"]],
-            record["drift"] and (record["drift"]["drifted"], record["drift"]["p_values"], record["drift"]["findings"]),
-            [(o["blessed"], o["reasons"], o["golden_accuracy"], o["accuracy"]) for o in record["outcomes"]],
-            record["failures"],
-        )
+def account(year: Any, span: int) -> dict[str, Any]:
+    """The record of the one candidate whose newest span this is."""
+    (record,) = (record for record in year.history() if record["span"] == span)
+    return record
+
+
+def decision(year: Any, span: int) -> tuple[str, str]:
+    """What was decided at last, and why."""
+    last = account(year, span)["decisions"][-1]["decision"]
+    return last["action"], "; ".join(last["reasons"])
+
+
+def test_it_retrains_when_it_should(year: Any) -> None:
+    assert decision(year, 1) == ("retrain", "no model is served yet")
+    assert decision(year, ENOUGH) == (
+        "retrain",
+        "72 training clips are new to version 1, at least retrain.min_new_clips 70",
+    )
+    for span in CHANGED:
+        action, why = decision(year, span)
+        assert action == "retrain" and "descriptors: differs" in why
+
+
+def test_it_stays_quiet_when_it_should(year: Any) -> None:
+    for span in QUIET:
+        action, why = decision(year, span)
+        assert action == "wait" and "fewer than retrain.min_new_clips" in why and "no drift" in why
+        assert account(year, span)["outcomes"] == account(year, span)["started"] == []
+    trained = {record["span"] for record in year.history() if record["started"]}
+    assert trained == set(YEAR) - set(QUIET) - {CORRUPT}
+
+
+def test_drift_is_noticed_at_once_and_nothing_else_is(year: Any, record_testsuite_property: Any) -> None:
+    measured = {record["span"]: record["drift"]["drifted"] for record in year.history() if record["drift"]}
+    # After the second change nothing was promoted: what came later is unlike what the champion knows, too.
+    like_before = [span for span in measured if span < CHANGED[1] and span not in CHANGED]
+    delays = [next(span for span in measured if span >= change and measured[span]) - change for change in CHANGED]
+    alarms = [span for span in like_before if measured[span]]
+    record_testsuite_property("detection delays, in spans", delays)
+    record_testsuite_property("false alarms", f"{len(alarms)} of {len(like_before)} spans")
+    assert delays == [0, 0]
+    assert alarms == []
+
+
+def test_a_corrupt_span_is_told_and_left_out(year: Any) -> None:
+    assert "genre: damaged TFRecord files" in year.said[CORRUPT]
+    assert "Traceback" not in year.said[CORRUPT]
+    assert "damaged" in account(year, CORRUPT)["failures"][0]["reason"]
+    assert year.at[CORRUPT] == year.at[CORRUPT - 1]
+    assert f"span {CORRUPT} is set aside" in year.said[CORRUPT + 1]
+    assert [record["window"] for record in year.history() if record["span"] > CORRUPT] == [
+        [7, 8, 10],
+        [8, 10, 11],
+        [10, 11, 12],
+    ]
+
+
+def test_a_model_that_learnt_wrong_labels_is_refused(year: Any) -> None:
+    (outcome,) = account(year, POISONED)["outcomes"]
+    assert not outcome["blessed"] and outcome["version"] is None
+    assert any("significantly worse" in reason and "golden" in reason for reason in outcome["reasons"])
+    assert year.at[POISONED] == year.at[POISONED - 1]
+
+
+def test_the_golden_accuracy_of_what_is_served_never_falls_significantly(year: Any) -> None:
+    served = sorted(set(year.at.values()))
+    assert len(served) >= 3
+    verdicts = [year.verdict(version) for version in served]
+    golden = [verdict["golden"] or verdict for verdict in verdicts]
+    assert len({each["outcomes"]["clips"] for each in golden}) == 1  # the same clips
+    right = [np.array(list(each["outcomes"]["right"])) == "1" for each in golden]
+    for (_, earlier), (version, later) in itertools.combinations(zip(served, right, strict=True), 2):
+        lost, won = int((earlier & ~later).sum()), int((later & ~earlier).sum())
+        p = binomtest(lost, lost + won, 0.5, alternative="greater").pvalue if lost + won else 1.0
+        assert p >= 0.05, f"version {version} lost {lost} clips and won {won}"
+
+
+def test_every_span_is_transformed_once(year: Any) -> None:
+    """By ML Metadata: a window of three moves over the year, and no span is decoded or transformed again."""
+    connection = metadata_store_pb2.ConnectionConfig()
+    connection.sqlite.filename_uri = str(year.workspace / "metadata.sqlite")
+    store = MetadataStore(connection)
+    examples = {artifact.id: artifact for artifact in store.get_artifacts_by_type("Examples")}
+    done = [each for each in store.get_executions() if each.last_known_state == metadata_store_pb2.Execution.COMPLETE]
+    transforms = [each.id for each in done if each.type.endswith("components.transform.Transform")]
+    inputs = [
+        event
+        for event in store.get_events_by_execution_ids(transforms)
+        if event.type == metadata_store_pb2.Event.INPUT and event.artifact_id in examples
+    ]
+    spans = Counter(examples[event.artifact_id].properties["span"].int_value for event in inputs)
+    assert spans == Counter(set(YEAR) - {CORRUPT})
+
+
+def test_each_model_names_the_spans_it_was_trained_on(year: Any) -> None:
+    windows = [year.lineage(version)["window"] for version in sorted(set(year.at.values()))]
+    assert windows == [[1], [2, 3, 4], [3, 4, 5]]
+    for version in set(year.at.values()):
+        accounts = [record for record in year.history() if year.lineage(version)["candidate"] == record["candidate"]]
+        assert [outcome["version"] for record in accounts for outcome in record["outcomes"]] == [version]
+
+
+def test_the_timeline_tells_the_year(year: Any) -> None:
+    code, told = year.genre("history", "--config", year.config)
+    assert code == 0
+    for words in ("version 1", "version 3", "damaged TFRecord files", "refused", "drift"):
+        assert words in told
