@@ -219,7 +219,8 @@ def compare(families: Sequence[Family], blocks: Blocks, config: DriftConfig) -> 
 def _most_moved(family: Family) -> str:
     moved = shifts(family.newest, family.reference)
     first = np.argsort(-np.abs(moved), kind="stable")[:NAMED_COLUMNS]
-    return ", ".join(f"{family.columns[column]} {moved[column]:+.1f} sd" for column in first)
+    words = [f"{family.columns[column]} {moved[column]:+.1f} sd" for column in first if abs(moved[column]) >= 0.1]
+    return ", ".join(words) or "not in the mean of any column"
 
 
 def log_probabilities(probabilities: NDArray[np.floating]) -> NDArray[np.float64]:

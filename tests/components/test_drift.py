@@ -100,21 +100,19 @@ def test_p_values_are_adjusted_as_by_counting() -> None:
 
 def test_false_alarms_are_as_frequent_as_stated() -> None:
     """And would be far too frequent if clips were exchanged one by one, as if an artist's did not belong together."""
-    runs = 300
+    runs, few = 200, 30
     generator = np.random.default_rng(2)
-    alarms = clipwise = 0
-    for _ in range(runs):
-        found = families(generator)
-        alarms += compare(found, deal(groups_of("new"), groups_of("old"), 99), CONFIG).drifted
-        alone = deal(groups_of("new", GROUPS * CLIPS, 1), groups_of("old", GROUPS * CLIPS, 1), 99)
-        clipwise += compare(found, alone, CONFIG).drifted
+    blocks = deal(groups_of("new"), groups_of("old"), 99)
+    alarms = sum(compare(families(generator), blocks, CONFIG).drifted for _ in range(runs))
     least, most = binom.interval(0.999, runs, RATE / 2)
     assert least <= alarms <= most
-    assert clipwise > 5 * most
+    alone = deal(groups_of("new", GROUPS * CLIPS, 1), groups_of("old", GROUPS * CLIPS, 1), 99)
+    alarms = sum(compare(families(generator), alone, CONFIG).drifted for _ in range(few))
+    assert alarms > 2 * binom.ppf(0.999, few, RATE / 2)
 
 
 def test_an_artist_on_both_sides_raises_no_false_alarms() -> None:
-    runs = 200
+    runs = 100
     generator = np.random.default_rng(3)
     alarms = 0
     for _ in range(runs):
@@ -154,7 +152,19 @@ def test_more_than_means_may_differ(kind: str) -> None:
         newest += 2.0
     family = Family("descriptors", tuple("abc"), newest, reference)
     blocks = deal(groups_of("new", 40, 3), groups_of("old", 40, 3), 999)
-    assert compare([family], blocks, DriftConfig()).drifted
+    report = compare([family], blocks, DriftConfig())
+    [finding] = report.findings
+    assert finding.startswith("descriptors: differs (p = 0.001): ")
+    if kind == "outliers":
+        assert all(f"{column} +1" in finding or f"{column} +2" in finding for column in "abc")
+
+
+def test_a_difference_that_is_in_no_mean_is_told_as_such() -> None:
+    line = np.linspace(-1.0, 1.0, 40)[:, np.newaxis]
+    report = compare(
+        [Family("embeddings", ("a",), 5.0 * line, line)], deal(groups_of("n", 40, 1), groups_of("o", 40, 1), 99), CONFIG
+    )
+    assert report.findings == ("embeddings: differs (p = 0.01): not in the mean of any column",)
 
 
 def test_the_order_of_the_clips_is_of_no_account() -> None:
