@@ -1,10 +1,15 @@
 """Fixtures for every test."""
 
 import csv
+import itertools
 import json
 import os
 import pickle
+import queue
 import re
+import signal
+import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -27,6 +32,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before anything imports Te
 _numba = tempfile.TemporaryDirectory(prefix="genre-tests-numba-")
 os.environ["NUMBA_CACHE_DIR"] = _numba.name
 
+REPOSITORY = Path(__file__).resolve().parents[1]
 Reply = tuple[int, Any] | tuple[int, Any, float]
 """Status, body for JSON, and seconds before it is sent: more than a client waits is a time-out."""
 Transform = Callable[["FeatureConfig", list[bytes], list[bytes]], tuple[list[dict[str, Any]], str]]
@@ -197,3 +203,92 @@ def service() -> Iterator[ScriptedService]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a command ended."""
+
+    returncode: int
+    """Or the negative number of the signal that killed it."""
+    stdout: str
+    stderr: str
+
+
+class Zygote:
+    """The process that forks for every command; see `zygote.py`."""
+
+    def __init__(self, directory: Path) -> None:
+        """Starts it; what commands say is kept in `directory`."""
+        command = [sys.executable, str(REPOSITORY / "tests" / "zygote.py")]
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=(directory / "zygote.log").open("w"),
+            env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+            text=True,
+        )
+        self._directory = directory
+        self._ids = itertools.count(1)
+        self._told: dict[int, queue.Queue[dict[str, int] | None]] = {}
+        self._lock = threading.Lock()
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def _listen(self) -> None:
+        for line in self._process.stdout:
+            answer = json.loads(line)
+            self._told[answer["id"]].put(answer)
+        for waiting in self._told.values():
+            waiting.put(None)
+
+    def run(
+        self,
+        *argv: object,
+        cwd: Path | None = None,
+        die: tuple[str, str] | None = None,
+        kill_after: float | None = None,
+        timeout: float = 600.0,
+    ) -> Done:
+        """Runs a command, `genre` or a module's name first.
+
+        Args:
+          cwd: where; None: in the repository.
+          die: where it kills itself, as ("after", "Transform").
+          kill_after: seconds until it is killed from outside.
+          timeout: seconds until it is killed, and the test fails.
+        """
+        number = next(self._ids)
+        said = [self._directory / f"{number}.{name}" for name in ("out", "err")]
+        job = {"id": number, "argv": list(map(str, argv)), "cwd": str(cwd or REPOSITORY), "die": die}
+        job |= {"stdout": str(said[0]), "stderr": str(said[1])}
+        answers = self._told[number] = queue.Queue()
+        with self._lock:
+            self._process.stdin.write(json.dumps(job) + "\n")
+            self._process.stdin.flush()
+        pid = self._answer(answers, 120.0)["pid"]
+        try:
+            code = self._answer(answers, timeout if kill_after is None else kill_after)["code"]
+        except queue.Empty:
+            os.kill(pid, signal.SIGKILL)
+            code = self._answer(answers, 60.0)["code"]
+            assert kill_after is not None, f"{argv} did not end within {timeout} s"
+        return Done(code, *(path.read_text(errors="replace") if path.exists() else "" for path in said))
+
+    def _answer(self, answers: "queue.Queue[dict[str, int] | None]", timeout: float) -> dict[str, int]:
+        answer = answers.get(timeout=timeout)
+        assert answer is not None, f"the process that forks has ended: see {self._directory / 'zygote.log'}"
+        return answer
+
+    def close(self) -> None:
+        """Ends it."""
+        self._process.stdin.close()
+        self._process.wait(60)
+
+
+@pytest.fixture(scope="session")
+def zygote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Zygote]:
+    """Runs commands, each as a process of its own, without the seconds that their imports take."""
+    process = Zygote(tmp_path_factory.mktemp("zygote"))
+    yield process
+    process.close()

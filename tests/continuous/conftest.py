@@ -1,15 +1,9 @@
-"""Drives the loop as its operator does, by commands; without their start-up, see `zygote.py`."""
+"""Drives the loop as its operator does, by commands."""
 
 import csv
 import json
-import os
-import subprocess
-import sys
-import threading
-import time
 import wave
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -95,64 +89,11 @@ def write(directory: Path, delivery: Delivery, seconds: float) -> Path:
 
 
 @dataclass
-class Zygote:
-    """The process that forks for every command."""
-
-    process: subprocess.Popen[str]
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def run(
-        self, argv: list[str], log: Path, die: tuple[str, str] | None = None, kill_after: float | None = None
-    ) -> int:
-        """Runs a command; returns its exit code, or the negative number of the signal that killed it.
-
-        Args:
-          die: where it kills itself, see `zygote.py`.
-          kill_after: seconds until it is killed from outside.
-        """
-        with self.lock:
-            self._tell({"argv": argv, "log": str(log), "die": die})
-            pid = self._hear()["pid"]
-            if kill_after is not None:
-                timer = threading.Timer(kill_after, _kill, [pid])
-                timer.start()
-            code = self._hear()["code"]
-            if kill_after is not None:
-                timer.cancel()
-            return code
-
-    def _tell(self, job: dict[str, Any]) -> None:
-        self.process.stdin.write(json.dumps(job) + "\n")
-        self.process.stdin.flush()
-
-    def _hear(self) -> dict[str, Any]:
-        line = self.process.stdout.readline()
-        assert line, "the process that forks has ended"
-        return json.loads(line)
-
-
-def _kill(pid: int) -> None:
-    with suppress(ProcessLookupError):  # it was faster
-        os.kill(pid, 9)
-
-
-@pytest.fixture(scope="module")
-def zygote() -> Iterator[Zygote]:
-    command = [sys.executable, str(Path(__file__).with_name("zygote.py"))]
-    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment
-    ) as process:
-        yield Zygote(process)
-        process.stdin.close()
-
-
-@dataclass
 class Loop:
     """A library that grows, and a workspace that keeps up with it."""
 
     root: Path
-    zygote: Zygote
+    zygote: Any
     config: Path
 
     @property
@@ -165,10 +106,8 @@ class Loop:
 
     def genre(self, *arguments: object, **how: Any) -> tuple[int, str]:
         """Runs a command; returns its exit code and what it said."""
-        log = self.root / "said" / f"{time.time_ns()}"
-        log.parent.mkdir(exist_ok=True)
-        code = self.zygote.run([*map(str, arguments)], log, **how)
-        return code, log.read_text(errors="replace") if log.exists() else ""
+        done = self.zygote.run("genre", *arguments, **how)
+        return done.returncode, done.stdout + done.stderr
 
     def deliver(self, seed: int, **what: Any) -> None:
         """Ingests the next span; see `Delivery`."""
@@ -203,7 +142,7 @@ class Loop:
 
 
 @pytest.fixture(scope="module")
-def new_loop(zygote: Zygote, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Loop]:
+def new_loop(zygote: Any, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Loop]:
     """Makes a loop with nothing in it yet, and the given settings."""
 
     def make(**settings: Any) -> Loop:
