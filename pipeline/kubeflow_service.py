@@ -50,7 +50,7 @@ _NODE_STATES: dict[str | None, State] = {
     "SUCCEEDED": "done",
     "FAILED": "failed",
     "CANCELED": "canceled",
-    "SKIPPED": "cached",
+    "SKIPPED": "skipped",  # its condition is not met; what comes from the cache has SUCCEEDED
 }
 
 
@@ -281,6 +281,7 @@ class KubeflowService:
 
     def _run(self, found: Any) -> Run:
         spec = found.pipeline_spec or {}
+        state = _RUN_STATES.get(found.state, "pending")
         known = {
             task.display_name: (_NODE_STATES.get(task.state, "waiting"), _seconds(task))
             for task in (found.run_details and found.run_details.task_details) or ()
@@ -288,10 +289,10 @@ class KubeflowService:
         return Run(
             id=found.run_id,
             name=found.display_name,
-            state=_RUN_STATES.get(found.state, "pending"),
+            state=state,
             url=self._url(found.run_id),
             created=found.created_at,
-            nodes=node_states(spec.get("pipeline_spec", spec), known),
+            nodes=node_states(spec.get("pipeline_spec", spec), known, state),
             error=(found.error and found.error.message) or "",
         )
 

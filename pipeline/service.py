@@ -14,6 +14,7 @@ from pipeline.package import Package
 from pipeline.targets import CallConfig, Target
 
 RunState = Literal["pending", "running", "paused", "succeeded", "failed", "canceled"]
+_ENDED: frozenset[RunState] = frozenset({"succeeded", "failed", "canceled"})
 ScheduleState = Literal["active", "paused", "completed"]
 BUSY = frozenset({408, 429, 502, 503, 504})
 """HTTP status codes that say: not now. They are tried again."""
@@ -48,7 +49,7 @@ class Run:
     @property
     def ended(self) -> bool:
         """Whether its state is its last."""
-        return self.state in ("succeeded", "failed", "canceled")
+        return self.state in _ENDED
 
 
 @dataclass(frozen=True)
@@ -208,10 +209,19 @@ def innermost(error: BaseException) -> str:
     return " ".join(str(inner).split())
 
 
-def node_states(spec: Mapping[str, Any], known: Mapping[str, tuple[State, float]]) -> tuple[NodeState, ...]:
-    """The nodes of a pipeline, each after those it depends on; `known` has state and seconds of those begun."""
+def node_states(
+    spec: Mapping[str, Any], known: Mapping[str, tuple[State, float]], state: RunState
+) -> tuple[NodeState, ...]:
+    """The nodes of a pipeline, each after those it depends on.
+
+    Args:
+      spec: of the pipeline.
+      known: state and seconds of nodes that the service tells of.
+      state: of the run. Once it has ended, what waited for its turn is skipped.
+    """
     tasks = spec.get("root", {}).get("dag", {}).get("tasks", {})
     after = {name: tasks[name].get("dependentTasks", ()) for name in sorted(tasks)}
-    return tuple(
-        NodeState(name, *known.get(name, ("waiting", 0.0))) for name in TopologicalSorter(after).static_order()
-    )
+    found = {name: NodeState(name, *known.get(name, ("waiting", 0.0))) for name in after}
+    if state in _ENDED:
+        found |= {name: NodeState(name, "skipped") for name, node in found.items() if node.state == "waiting"}
+    return tuple(found[name] for name in TopologicalSorter(after).static_order())

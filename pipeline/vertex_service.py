@@ -53,6 +53,7 @@ _NODE_STATES: dict[str, State] = {
     "CANCELLING": "running",
     "SUCCEEDED": "done",
     "SKIPPED": "cached",
+    "NOT_TRIGGERED": "skipped",
     "FAILED": "failed",
     "CANCELLED": "canceled",
 }
@@ -262,6 +263,7 @@ class VertexService:
 
         run_id = job.name.rsplit("/", 1)[-1]
         settings = self._settings
+        state = _RUN_STATES.get(job.state.name.removeprefix("PIPELINE_STATE_"), "pending")
         known = {
             task.task_name: (_NODE_STATES.get(task.state.name, "waiting"), _seconds(task))
             for task in job.job_detail.task_details
@@ -270,11 +272,11 @@ class VertexService:
         return Run(
             id=run_id,
             name=job.display_name,
-            state=_RUN_STATES.get(job.state.name.removeprefix("PIPELINE_STATE_"), "pending"),
+            state=state,
             url=f"https://console.cloud.google.com/vertex-ai/locations/{settings.region}/pipelines/runs/{run_id}"
             f"?project={quote(settings.project)}",
             created=job.create_time,
-            nodes=node_states(spec, known),
+            nodes=node_states(spec, known, state),
             error=job.error.message,
         )
 

@@ -1,23 +1,26 @@
 """The compiled pipeline, executed: every container's command in a process of its own, as Kubeflow Pipelines runs it.
 
 `Backend` stands for the parts of open-source Kubeflow Pipelines v2 that touch a step, and follows its source
-(`backend/src/v2`: `driver/resolve.go`, `driver/container.go`, `cacheutils/cache.go`, `component/launcher_v2.go`,
-`metadata/converter.go`): what a task's inputs are resolved to, what the cache goes by, what of the output is kept and
-how, and that a step meets files on its own disk, copied from and to an object store, which knows no empty directories.
+(`backend/src/v2`: `compiler/argocompiler/dag.go`, `driver/resolve.go`, `driver/container.go`,
+`expression/expression.go`, `cacheutils/cache.go`, `component/launcher_v2.go`, `metadata/converter.go`): which tasks are
+started, what a task's inputs are resolved to, what the cache goes by, what of the output is kept and how, and that a
+step meets files on its own disk, copied from and to an object store, which knows no empty directories.
 """
 
 import concurrent.futures
 import hashlib
 import itertools
 import json
+import re
 import shutil
 import subprocess
 import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from graphlib import TopologicalSorter
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import yaml
@@ -38,20 +41,26 @@ from components.model_store import current_version, read_lineage, version_dir
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 TINY = REPOSITORY / "tests" / "tiny.yaml"
-ALL = {
-    "Planner",
-    "ImportExampleGen",
-    "ImportSchemaGen",
-    "StatisticsGen",
-    "ExampleValidator",
-    "DataGate",
-    "Transform",
-    "Trainer",
-    "Champion",
-    "GateEvaluator",
-    "StorePusher",
-    "Reporter",
+WINDOW = 2
+
+
+def in_slot(number: int, *kinds: str) -> set[str]:
+    return {f"{kind}_{number}" for kind in kinds}
+
+
+DATA = ("ImportExampleGen", "StatisticsGen", "ExampleValidator", "DataGate")
+DECIDING = {
+    *("Planner", "ImportSchemaGen", "HeldOutExampleGen", "Champion"),
+    *(node for number in range(WINDOW) for node in in_slot(number, *DATA)),
+    *("DriftDetector", "DistributionValidator", "RetrainPolicy"),
 }
+TRANSFORMS = {node for number in range(WINDOW) for node in in_slot(number, "Transform")}
+TRAINING = {"Trainer", "GateEvaluator", "ReferenceProfile", "StorePusher", "Recorder", "Reporter"}
+ALL = DECIDING | TRANSFORMS | TRAINING
+UNTRAINED = ("train.epochs=1", "train.learning_rate=1e-12")
+TIMES = {"candidate", "time", "measured", "started", "ended"}
+MEASURED = {"latency_ms"}
+"""In a verdict, and never twice the same."""
 Json = dict[str, Any]
 
 pytestmark = pytest.mark.slow
@@ -86,10 +95,22 @@ def copy_files(source: Path, target: Path) -> None:
 class Execution:
     """What became of a task in a run."""
 
-    cached: bool
+    state: Literal["ran", "cached", "not triggered", "omitted"]
     artifacts: dict[str, Json] = field(default_factory=dict)
     """`RuntimeArtifact`s by name of the output."""
     parameters: Json = field(default_factory=dict)
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether tasks that depend on it may run."""
+        return self.state in ("ran", "cached")
+
+
+def condition(expression: str, inputs: Json) -> bool:
+    """What the driver makes of a trigger condition: CEL on the `ExecutorInput`, of which we use just this form."""
+    form = re.fullmatch(r"inputs\.parameter_values\['(\w+)'\] == '(\w+)'", expression)
+    assert form, f"this is more CEL than the test knows: {expression}"
+    return inputs["parameterValues"][form[1]] == form[2]
 
 
 @dataclass
@@ -102,23 +123,33 @@ class Backend:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def run(self, spec: Json, run_id: str, parameters: Json) -> dict[str, Execution]:
-        """Runs all tasks, each when those it depends on are done, and two at a time."""
+        """Runs all tasks, each when those it depends on are done, and two at a time.
+
+        As Argo does with `depends: "A.Succeeded && B.Succeeded"`, it omits a task, driver and all, if one of those was
+        not triggered or was omitted.
+        """
         tasks = spec["root"]["dag"]["tasks"]
         declared = spec["root"]["inputDefinitions"]["parameters"]
         assert set(parameters) <= set(declared)
         values = {name: parameters.get(name, what.get("defaultValue")) for name, what in declared.items()}
         done: dict[str, Execution] = {}
+        after = {name: task.get("dependentTasks", ()) for name, task in tasks.items()}
+        order = TopologicalSorter(after)
+        order.prepare()
         with concurrent.futures.ThreadPoolExecutor(2) as pool:
             running: dict[concurrent.futures.Future[Execution], str] = {}
-            while len(done) < len(tasks):
-                for name, task in tasks.items():
-                    ready = set(task.get("dependentTasks", ())) <= set(done)
-                    if ready and name not in done and name not in running.values():
+            while order.is_active():
+                for name in order.get_ready():
+                    if all(done[each].succeeded for each in after[name]):
                         running[pool.submit(self._task, spec, name, run_id, values, done)] = name
-                assert running, f"nothing can run, but {set(tasks) - set(done)} have not"
+                    else:
+                        done[name] = Execution("omitted")
+                        order.done(name)
                 finished, _ = concurrent.futures.wait(running, return_when=concurrent.futures.FIRST_COMPLETED)
                 for future in finished:
-                    done[running.pop(future)] = future.result()
+                    name = running.pop(future)
+                    done[name] = future.result()
+                    order.done(name)
         return done
 
     def _task(self, spec: Json, name: str, run_id: str, values: Json, done: dict[str, Execution]) -> Execution:
@@ -128,6 +159,10 @@ class Backend:
         with self.lock:
             disk = self.root / "disks" / f"{next(self.ids)}-{name}"
         inputs = self._inputs(task, component, run_id, values, done)
+        policy = task.get("triggerPolicy", {})
+        assert set(policy) <= {"condition"}
+        if policy and not condition(policy["condition"], inputs):
+            return Execution("not triggered")
         place = f"{spec['pipelineInfo']['name']}/{run_id}/{name}"
         outputs = self._outputs(component, spec["defaultPipelineRoot"], place, disk)
         key = None
@@ -135,7 +170,7 @@ class Backend:
             key = fingerprint(inputs, outputs, container)
             if key in self.cache:
                 found = self.cache[key]
-                return Execution(True, found.artifacts, found.parameters)
+                return Execution("cached", found.artifacts, found.parameters)
         self._start(container, {"inputs": inputs, "outputs": outputs}, disk)
         execution = self._collect(outputs)
         if key:
@@ -212,7 +247,7 @@ class Backend:
     def _collect(self, outputs: Json) -> Execution:
         told = json.loads(Path(outputs["outputFile"]).read_text())
         json_format.ParseDict(told, pipeline_spec_pb2.ExecutorOutput())  # strict, as the launcher is
-        execution = Execution(False, parameters=told.get("parameterValues", {}))
+        execution = Execution("ran", parameters=told.get("parameterValues", {}))
         assert set(execution.parameters) == set(outputs["parameters"])
         disk = Path(outputs["outputFile"]).parent
         for name, found in outputs["artifacts"].items():
@@ -260,21 +295,23 @@ def fingerprint(inputs: Json, outputs: Json, container: Json) -> str:
     return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
 
 
-def genre(*arguments: object) -> None:
+def genre(*arguments: object) -> str:
     command = [sys.executable, "-c", "from pipeline.cli import main; main()", *map(str, arguments)]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 @dataclass
 class Cluster:
     """A compiled pipeline, the volume with its data and models, and a backend to run it on."""
 
+    config: Path
     volume: Path
     documents: list[Json]
     backend: Backend
-    ingest: Callable[[int], None]
-    """Adds a span of songs drawn with a seed."""
+    ingest: Callable[[int, int], None]
+    """Adds a span of songs drawn with a seed, with so many of each genre to train on."""
 
     @property
     def spec(self) -> Json:
@@ -293,6 +330,8 @@ def cluster(compose: Callable[..., Path], tmp_path_factory: pytest.TempPathFacto
         "name": "tiny",
         "data": str(volume / "data"),
         "workspace": str(volume),
+        "window": WINDOW,
+        "retrain": {"min_new_clips": 50},
         "kubeflow": {
             "image": "registry.example.com/genre:1",
             "pipeline_root": "minio://mlpipeline/genre",
@@ -306,32 +345,91 @@ def cluster(compose: Callable[..., Path], tmp_path_factory: pytest.TempPathFacto
     }
     config.write_text(yaml.safe_dump(yaml.safe_load(TINY.read_text()) | target))
 
-    def ingest(seed: int) -> None:
+    def ingest(seed: int, per_genre: int) -> None:
         songs = root / f"songs-{seed}"
-        tracks = compose(songs, {"train": 24, "eval": 8, "test": 10}, seed)
+        tracks = compose(songs, {"train": per_genre, "eval": 8, "test": 10}, seed)
         places = ("--audio-root", songs, "--split-column", "split", "--data", volume / "data")
         genre("ingest", "csv", tracks, *places, "--config", config)
 
     # Before there is any data: compiling needs none.
     genre("compile", "--target", "kubeflow", "--config", config, "-o", root / "pipeline.yaml")
-    ingest(1)
+    ingest(1, 24)
     documents = list(yaml.safe_load_all((root / "pipeline.yaml").read_text()))
-    return Cluster(volume, documents, Backend(root), ingest)
+    return Cluster(config, volume, documents, Backend(root), ingest)
 
 
 @pytest.fixture(scope="module")
 def story(cluster: Cluster) -> dict[str, dict[str, Execution]]:
     """Runs of the one compiled pipeline, in order; each test looks at some of them."""
     run = cluster.backend.run
-    told = {"first": run(cluster.spec, "run-1", {"settings": "train.epochs=1; train.learning_rate=1e-12"})}
-    cluster.ingest(2)
+    told = {"first": run(cluster.spec, "run-1", {"settings": "; ".join(UNTRAINED)})}
+    cluster.ingest(2, 24)
     told["new span"] = run(cluster.spec, "run-2", {})
-    told["unchanged"] = run(cluster.spec, "run-3", {})
+    told["unchanged"] = run(cluster.spec, "run-3", {"settings": "retrain.when=now"})
+    cluster.ingest(3, 8)
+    told["quiet span"] = run(cluster.spec, "run-4", {})
     return told
 
 
-def cached(run: dict[str, Execution]) -> set[str]:
-    return {name for name, execution in run.items() if execution.cached}
+@dataclass
+class Loop:
+    """What `genre retrain` made of the same spans on this machine, in a workspace of its own."""
+
+    workspace: Path
+    said: dict[str, str] = field(default_factory=dict)
+    summaries: dict[str, Json] = field(default_factory=dict)
+    """Of the decisions that needed a run."""
+
+    @property
+    def store(self) -> epath.Path:
+        return epath.Path(self.workspace / "models")
+
+
+@pytest.fixture(scope="module")
+def loop(cluster: Cluster, story: dict[str, dict[str, Execution]], tmp_path_factory: pytest.TempPathFactory) -> Loop:
+    loop = Loop(tmp_path_factory.mktemp("loop"))
+    decisions = {
+        "first": ("span=1", *UNTRAINED),
+        "new span": ("span=2",),
+        "unchanged": ("span=2", "retrain.when=now"),
+        "quiet span": ("span=3",),
+    }
+    assert set(decisions) == set(story)
+    for name, settings in decisions.items():
+        summary = loop.workspace / f"{name}.json"
+        places = ("--config", cluster.config, "--workspace", loop.workspace, "--summary", summary)
+        loop.said[name] = genre("retrain", *places, *(word for each in settings for word in ("--set", each)))
+        if summary.exists():
+            loop.summaries[name] = json.loads(summary.read_text())
+    return loop
+
+
+def nodes(run: dict[str, Execution], state: str) -> set[str]:
+    return {name for name, execution in run.items() if execution.state == state}
+
+
+def decision(cluster: Cluster, run: dict[str, Execution]) -> Json:
+    return json.loads(cluster.backend.files(run["RetrainPolicy"], "account").read_text())["decision"]
+
+
+def records(directory: Path) -> int:
+    """Number of the records in the shards of a split."""
+    import tensorflow as tf
+
+    files = [str(path) for path in directory.iterdir()]
+    return sum(1 for _ in tf.data.TFRecordDataset(files, "GZIP"))
+
+
+def history(workspace: Path) -> list[Json]:
+    """The records of a workspace without times, and without the names of candidates, which rest on its path."""
+
+    def timeless(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: timeless(each) for key, each in value.items() if key not in TIMES}
+        return [timeless(each) for each in value] if isinstance(value, list) else value
+
+    found = [json.loads(path.read_text()) for path in (workspace / "history").glob("*.json")]
+    return [timeless(record) for record in sorted(found, key=lambda record: record["span"])]
 
 
 def verdict(cluster: Cluster, run: dict[str, Execution]) -> Json:
@@ -373,7 +471,8 @@ def test_vertex_ai_is_given_the_same_nodes(cluster: Cluster, tmp_path: Path) -> 
     config = REPOSITORY / "configs" / "vertex.yaml"
     places = ("--config", config, "-o", tmp_path / "pipeline.json")
     dataflow = "beam={runner: dataflow, dataflow: {temp_location: 'gs://my-bucket/dataflow'}}"
-    genre("compile", "--target", "vertex", *places, "--set", "tune.enabled=true", "--set", dataflow)
+    settings = ("--set", f"window={WINDOW}", "--set", "tune.enabled=true", "--set", dataflow)
+    genre("compile", "--target", "vertex", *places, *settings)
     text = (tmp_path / "pipeline.json").read_text()
     job = json_format.Parse(text, pipeline_spec_pb2.PipelineJob())
     assert job.runtime_config.gcs_output_directory == "gs://my-bucket/genre/artifacts"
@@ -388,7 +487,7 @@ def test_vertex_ai_is_given_the_same_nodes(cluster: Cluster, tmp_path: Path) -> 
     trainer = spec["deploymentSpec"]["executors"]["Trainer_executor"]["container"]
     assert trainer["resources"]["accelerator"] == {"type": "NVIDIA_TESLA_T4", "count": "1"}
     assert trainer["command"] == ["python", "-m", "pipeline.step"]  # TensorFlow reads the bucket by itself
-    for name in ("ImportExampleGen", "StatisticsGen", "Transform", "GateEvaluator"):
+    for name in ("ImportExampleGen_0", "StatisticsGen_1", "Transform_0", "GateEvaluator"):
         container = spec["deploymentSpec"]["executors"][f"{name}_executor"]["container"]
         given = PipelineOptions(container["args"])
         cloud = given.view_as(GoogleCloudOptions)
@@ -400,26 +499,29 @@ def test_vertex_ai_is_given_the_same_nodes(cluster: Cluster, tmp_path: Path) -> 
 
 def test_steps_get_their_resources(cluster: Cluster) -> None:
     executors = cluster.spec["deploymentSpec"]["executors"]
-    assert executors["Transform_executor"]["container"]["resources"]["cpuLimit"] == 2
-    assert executors["Transform_executor"]["container"]["resources"]["memoryLimit"] == 4
+    assert executors["Transform_1_executor"]["container"]["resources"]["cpuLimit"] == 2
+    assert executors["Transform_1_executor"]["container"]["resources"]["memoryLimit"] == 4
     accelerator = executors["Trainer_executor"]["container"]["resources"]["accelerator"]
     assert accelerator == {"type": "nvidia.com/gpu", "count": "2"}
     kubernetes = cluster.documents[1]["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
     assert set(kubernetes) == set(executors)
     assert all(what["pvcMount"][0]["mountPath"] == str(cluster.volume) for what in kubernetes.values())
     assert kubernetes["Trainer_executor"]["nodeSelector"] == {"labels": {"pool": "gpu"}}
-    assert "nodeSelector" not in kubernetes["Transform_executor"]
+    assert "nodeSelector" not in kubernetes["Transform_1_executor"]
 
 
 def test_the_first_run_pushes_a_model(cluster: Cluster, story: dict[str, dict[str, Execution]]) -> None:
     first = story["first"]
-    assert set(first) == ALL and cached(first) == set()
+    assert nodes(first, "ran") == ALL
+    assert decision(cluster, first)["reasons"] == ["no model is served yet"]
     assert verdict(cluster, first)["champion"] is None
     assert first["StorePusher"].artifacts["pushed_model"]["metadata"]["pushed_version"] == "1"
     lineage = read_lineage(cluster.store, 1)
-    assert (lineage.parent, lineage.span, lineage.data) == (None, 1, str(cluster.volume / "data"))
-    examples = cluster.backend.files(first["ImportExampleGen"], "examples")
-    assert sorted(path.name for path in examples.iterdir()) == sorted(f"Split-{split}" for split in SPLITS)
+    assert (lineage.parent, lineage.window, lineage.data) == (None, (1,), str(cluster.volume / "data"))
+    for number, clips in ((1, 72), (0, 0)):  # span 1 is in slot 1, and nothing yet in the other
+        examples = cluster.backend.files(first[f"ImportExampleGen_{number}"], "examples")
+        assert {path.name for path in examples.iterdir()} == {f"Split-{split}" for split in SPLITS}
+        assert records(examples / "Split-train") == clips
     page = (cluster.backend.files(first["Reporter"], "report") / "report.html").read_text()
     assert "Music genres, span 1" in page
 
@@ -436,22 +538,69 @@ def test_a_new_span_is_seen_and_judged_against_the_first_model(
     cluster: Cluster, story: dict[str, dict[str, Execution]]
 ) -> None:
     second = story["new span"]
-    assert cached(second) == {"ImportSchemaGen"}  # the library's schema is the same for every span
+    # The library's schema is the same for every span, and span 1 stays in its slot.
+    assert nodes(second, "cached") == {"ImportSchemaGen", *in_slot(1, *DATA, "Transform")}
+    assert nodes(second, "ran") == ALL - nodes(second, "cached")
+    reason = "72 training clips are new to version 1, at least retrain.min_new_clips 50"
+    assert reason in decision(cluster, second)["reasons"]
     judged = verdict(cluster, second)
     assert judged["champion"]["version"] == "1"
     assert judged["candidate"]["accuracy"] > judged["champion"]["metrics"]["accuracy"]
     assert judged["candidate"]["clips"] == 30
+    assert judged["golden"]["span"] == 1
     assert current_version(cluster.store) == 2
     lineage = read_lineage(cluster.store, 2)
-    assert (lineage.parent, lineage.span) == (1, 2)
+    assert (lineage.parent, lineage.window) == (1, (1, 2))
     assert "Music genres, span 2" in (cluster.backend.files(second["Reporter"], "report") / "report.html").read_text()
 
 
-def test_an_unchanged_run_only_looks_whether_anything_has_changed(
-    cluster: Cluster, story: dict[str, dict[str, Execution]]
-) -> None:
-    assert cached(story["unchanged"]) == ALL - {"Planner"}
+def test_what_was_judged_is_not_trained_again(cluster: Cluster, story: dict[str, dict[str, Execution]]) -> None:
+    unchanged = story["unchanged"]
+    assert nodes(unchanged, "ran") == {"Planner", "RetrainPolicy"}
+    assert nodes(unchanged, "cached") == DECIDING - {"Planner", "RetrainPolicy"}
+    (reason,) = decision(cluster, unchanged)["reasons"]
+    assert reason == "this data with these settings was judged before: pushed as version 2"
+
+
+def test_nothing_runs_behind_a_decision_to_wait(cluster: Cluster, story: dict[str, dict[str, Execution]]) -> None:
+    for run in (story["unchanged"], story["quiet span"]):
+        assert decision(cluster, run)["action"] == "wait"
+        assert nodes(run, "not triggered") == TRANSFORMS
+        assert nodes(run, "omitted") == TRAINING
+    quiet = story["quiet span"]
+    assert nodes(quiet, "cached") == {"ImportSchemaGen", *in_slot(0, *DATA)}  # span 2 is in slot 0
+    assert nodes(quiet, "ran") == DECIDING - nodes(quiet, "cached")
+    assert decision(cluster, quiet)["reasons"][0].startswith("24 training clips are new to version 2, fewer than")
     assert current_version(cluster.store) == 2
+
+
+def test_the_loop_on_this_machine_decides_the_same(
+    cluster: Cluster, story: dict[str, dict[str, Execution]], loop: Loop
+) -> None:
+    for name, run in story.items():
+        told = decision(cluster, run)
+        line = f"{told['action']}: {'; '.join(told['reasons'])}"
+        if name in loop.summaries:
+            assert loop.summaries[name]["decision"] == told
+        else:
+            assert line in loop.said[name].splitlines()
+    assert set(loop.summaries) == {"first", "new span", "quiet span"}
+    assert history(loop.workspace) == history(cluster.volume)
+    assert len(history(cluster.volume)) == 3
+
+
+def test_the_loop_on_this_machine_promotes_the_same(
+    cluster: Cluster, story: dict[str, dict[str, Execution]], loop: Loop
+) -> None:
+    for name in ("first", "new span"):
+        here, there = loop.summaries[name]["verdict"], verdict(cluster, story[name])
+        assert {key: value for key, value in here.items() if key not in MEASURED} == {
+            key: value for key, value in there.items() if key not in MEASURED
+        }
+    for version in (1, 2):
+        here, there = (read_lineage(store, version) for store in (loop.store, cluster.store))
+        assert here.model_copy(update={"candidate": there.candidate, "config": there.config}) == there
+    assert current_version(loop.store) == current_version(cluster.store)
 
 
 def test_no_address_on_a_step_s_disk_outlives_the_step(

@@ -28,7 +28,8 @@ def create(
 ) -> None:
     """Start a run whenever --cron says so, on the newest span if no other is given.
 
-    One at a time, because two would race for what is served; what was missed is not made up for.
+    Each decides as `genre retrain` does: the settings retrain.* say whether it trains. One at a time, because two would
+    race for what is served; what was missed is not made up for.
     """
     from pipeline.cron import check_cron, check_timezone
     from pipeline.service import connect

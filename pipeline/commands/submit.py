@@ -15,18 +15,24 @@ if TYPE_CHECKING:
     from pipeline.service import Request, Run, Service, Start
     from pipeline.targets import Target
 
+_BY_HAND = "retrain.when=now"
+"""Comes before what --run-set says, which overrides it."""
+
 
 @click.command()
 @options.started
 @click.option("--wait", is_flag=True, help="Follow the run to its end; exit with 1 if it fails.")
-def submit(target: "Target", dry_run: bool, wait: bool, **what: Any) -> None:
+def submit(target: "Target", dry_run: bool, wait: bool, run_settings: tuple[str, ...], **what: Any) -> None:
     """Start a run on Kubeflow Pipelines or Vertex AI.
 
     Compiles the pipeline of --config, or takes a --package that `genre compile` wrote.
+
+    A run that is asked for trains, whatever the settings retrain.* say, unless the same data with the same settings was
+    judged before. With `--run-set retrain.when=policy` it decides as a scheduled one does.
     """
     from pipeline.service import connect
 
-    config, start = prepare(target, dry_run, **what)
+    config, start = prepare(target, dry_run, run_settings=(_BY_HAND, *run_settings), **what)
     service = connect(config, target)
     if dry_run:
         show_request(service.submit_request(start))

@@ -210,6 +210,20 @@ def test_a_run_and_its_nodes(service: Any, kubeflow: Callable[..., KubeflowServi
     assert (run.state, run.ended) == ("running", False)
 
 
+@pytest.mark.parametrize("state", ["SKIPPED", "RUNTIME_STATE_UNSPECIFIED"])
+def test_nodes_that_the_decision_was_against(
+    service: Any, kubeflow: Callable[..., KubeflowService], start: Start, state: str
+) -> None:
+    """It calls those skipped whose condition is not met, and knows no word for those that depend on them."""
+    tasks = [{"display_name": "Planner", "state": "SUCCEEDED"}, {"display_name": "Trainer", "state": state}]
+    found = {"pipeline_spec": start.package.spec, "run_details": {"task_details": tasks}}
+    service.on("GET", f"{API}/runs/1f2e", (200, RUN | found | {"state": "SUCCEEDED"}))
+    assert [(node.node, node.state) for node in kubeflow().run("1f2e").nodes] == [
+        ("Planner", "done"),
+        ("Trainer", "skipped"),
+    ]
+
+
 def test_a_run_that_is_not_there(service: Any, kubeflow: Callable[..., KubeflowService]) -> None:
     service.on("GET", f"{API}/runs/.*", (404, {"error": "Run 9 not found"}))
     with pytest.raises(UserError, match=r"there is no run 9.*Run 9 not found"):

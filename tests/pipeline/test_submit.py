@@ -15,6 +15,8 @@ from google.protobuf import json_format
 from components.errors import UserError
 from pipeline.cli import cli
 from pipeline.config import PipelineConfig
+from pipeline.package import read_package
+from pipeline.plan import run_config
 
 KUBEFLOW = "/apis/v2beta1"
 VERTEX = "/v1/projects/p/locations/europe-west4"
@@ -83,7 +85,7 @@ def test_a_package_is_submitted(target: str, answering: Any, package_file: Packa
     assert done.stdout.splitlines()[0] == "run r1"
     assert done.stdout.splitlines()[1].startswith("http")
     (asked,) = answering.requests(*CREATED[target])
-    assert parameters(asked.body) == {"data": "gs://b/data", "span": "last", "settings": ""}
+    assert parameters(asked.body) == {"data": "gs://b/data", "span": "last", "settings": "retrain.when=now"}
     assert answering.unexpected == []
 
 
@@ -103,8 +105,28 @@ def test_run_parameters_need_no_compiling(target: str, answering: Any, package_f
     what = ("--data", "gs://b/other", "--span", 4, "--run-set", "model.kind=knn", "--run-set", "gate.min_accuracy=0.6")
     genre("submit", "--target", target, "--package", file, *what)
     (asked,) = answering.requests(*CREATED[target])
-    settings = "model.kind=knn; gate.min_accuracy=0.6"
+    settings = "retrain.when=now; model.kind=knn; gate.min_accuracy=0.6"
     assert parameters(asked.body) == {"data": "gs://b/other", "span": "4", "settings": settings}
+
+
+@TARGETS
+def test_only_a_run_that_is_asked_for_trains_whatever_the_policy_says(
+    target: str, answering: Any, package_file: Package
+) -> None:
+    file = package_file(target, **{HOST[target]: answering.url})
+    what = ("--target", target, "--package", file, "--dry-run")
+
+    def when(*command: str) -> str:
+        """What a run goes by, of those that the command would start."""
+        shown = yaml.safe_load(genre(*command, *what).stdout)["body"]
+        body = shown.get("createPipelineJobRequest", {}).get("pipelineJob", shown)
+        config = read_package(file.read_text(), str(file), target).config
+        return run_config(config, "gs://b/data", "last", parameters(body)["settings"]).retrain.when
+
+    nightly = ("schedule", "create", "nightly", "--cron", "0 4 * * *")
+    assert when("submit") == when("submit", "--run-set", "train.epochs=2") == "now"
+    assert when("submit", "--run-set", "retrain.when=policy") == when(*nightly) == "policy"
+    assert when(*nightly, "--run-set", "retrain.when=now") == "now"
 
 
 @TARGETS
@@ -203,8 +225,9 @@ def test_a_schedule_takes_the_newest_span(target: str, answering: Any, tmp_path:
     answering.on(*SCHEDULED["kubeflow"], (200, {"display_name": "genre/nightly", "status": "ENABLED"}))
     answering.on(*SCHEDULED["vertex"], (200, {"displayName": "genre/nightly", "state": "ACTIVE", "cron": "0 4 * * *"}))
     file = package_file(target, **{HOST[target]: answering.url})
-    file.write_text(file.read_text().replace("defaultValue: -1", "defaultValue: 3"))
-    file.write_text(file.read_text().replace('"defaultValue": -1', '"defaultValue": 3'))
+    for written in ("defaultValue: last", '"defaultValue": "last"'):
+        file.write_text(file.read_text().replace(written, written.replace("last", "first")))
+    assert "first" in file.read_text()
     done = genre("schedule", "create", "nightly", "--cron", "0 4 * * *", "--target", target, "--package", file)
     assert done.exit_code == 0, done.output
     assert done.stdout.startswith("schedule nightly: ")

@@ -215,6 +215,19 @@ def test_a_run_and_its_nodes(service: Any, vertex: Callable[..., VertexService],
         ]
 
 
+@pytest.mark.parametrize("told", [[{"taskName": "Trainer", "state": "NOT_TRIGGERED"}], []])
+def test_nodes_that_the_decision_was_against(
+    service: Any, vertex: Callable[..., VertexService], start: Start, told: list[Any]
+) -> None:
+    tasks = [{"taskName": "Planner", "state": "SUCCEEDED"}, *told]
+    found = {"pipelineSpec": start.package.spec, "jobDetail": {"taskDetails": tasks}}
+    service.on("GET", JOB, (200, RUN | found | {"state": "PIPELINE_STATE_SUCCEEDED"}))
+    assert [(node.node, node.state) for node in vertex().run("genre-1").nodes] == [
+        ("Planner", "done"),
+        ("Trainer", "skipped"),
+    ]
+
+
 def test_a_run_that_is_not_there(service: Any, vertex: Callable[..., VertexService]) -> None:
     service.on("GET", JOB, refused(404, "NOT_FOUND", "no such job"))
     with pytest.raises(UserError, match=r"there is no run genre-1 in project p, region europe-west4"):
