@@ -277,10 +277,9 @@ def test_what_was_trained_is_what_is_served(story: dict[str, Any], data: Path) -
     temperature = json.loads((run / "history.json").read_text())["temperature"]
     network = with_temperature(module.build(settings, window_shape(model, card.features), 3), temperature)
     network.load_weights(run / "best.weights.h5")
-    examples, transformed = sorted(
-        (story["workspace"].root / "artifacts").glob("*/*examples/*/Split-eval"),
-        key=lambda path: "Transform" in str(path),
-    )
+    artifacts = story["workspace"].root / "artifacts"
+    [examples] = artifacts.glob("ImportExampleGen/examples/*/Split-eval")
+    [transformed] = artifacts.glob("Transform/transformed_examples/*/Split-eval")
     clips = read_clips([str(path) for path in transformed.iterdir()], card.features).dataset.batch(100)
     trained = np.concatenate([clip_probabilities(network, stored, card.features) for stored, _ in clips])
     records = list(tf.data.TFRecordDataset(list(map(str, examples.iterdir())), "GZIP").as_numpy_iterator())
