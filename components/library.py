@@ -113,7 +113,7 @@ def window_spans(spans: Sequence[int], end: int, size: int, exclude: Collection[
     return tuple(span for span in usable if span <= end)[-size:]
 
 
-def slots(window: Sequence[int], size: int, usable: Sequence[int]) -> tuple[int | None, ...]:
+def slots(window: Sequence[int], size: int, usable: Collection[int]) -> tuple[int | None, ...]:
     """Which span of `window` sits in which of `size` slots; None: a slot that is empty.
 
     A span keeps its slot for as long as it is in the window, so that what was made of it there need not be made again.

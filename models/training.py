@@ -275,6 +275,6 @@ def run_fn(fn_args: "FnArgs") -> None:
     )
     export(GenreModel(network, transform, features), card, fn_args.serving_model_dir)
     if config.warm_start:
-        write_weights(network, fn_args.serving_model_dir)
+        write_weights(network, model, fn_args.serving_model_dir)
     if tf.io.gfile.exists(checkpoints):
         tf.io.gfile.rmtree(checkpoints)

@@ -9,9 +9,11 @@ from etils import epath
 from components.config import FeatureConfig
 from components.model_card import find_card
 from models.config import ModelConfig
-from models.registry import kind_of
+from models.registry import kind_of, weights_digest
 
 _WEIGHTS = "assets.extra/weights.npz"
+_PRETRAINED = "pretrained"
+"""Digest of the weights that the base had at first; see `models.registry.weights_digest`."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,9 @@ def warm_start(champion: str, model: ModelConfig, features: FeatureConfig) -> St
     if not (directory / _WEIGHTS).exists():
         return fresh("the champion was trained without train.warm_start, and has no weights to start from")
     with (directory / _WEIGHTS).open("rb") as file, np.load(file) as stored:
-        weights = tuple(stored[f"{number:05d}"] for number in range(len(stored.files)))
+        if str(stored[_PRETRAINED]) != weights_digest(model):
+            return fresh("the champion rests on other pretrained weights")
+        weights = tuple(stored[f"{number:05d}"] for number in range(len(stored.files) - 1))
     return Start(weights, "the champion's weights")
 
 
@@ -68,9 +72,10 @@ def begin(network: keras.Model, start: Start) -> str:
     return start.words
 
 
-def write_weights(network: keras.Model, directory: str) -> None:
-    """Puts the weights into a SavedModel, for its successor."""
+def write_weights(network: keras.Model, model: ModelConfig, directory: str) -> None:
+    """Puts the weights of a network that was built for `model` into its SavedModel, for its successor."""
     path = epath.Path(directory) / _WEIGHTS
     path.parent.mkdir(parents=True, exist_ok=True)
+    weights = {f"{number:05d}": weight for number, weight in enumerate(network.get_weights())}
     with path.open("wb") as file:
-        np.savez(file, **{f"{number:05d}": weight for number, weight in enumerate(network.get_weights())})
+        np.savez(file, **weights, **{_PRETRAINED: weights_digest(model)})

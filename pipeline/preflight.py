@@ -75,22 +75,15 @@ def check(config: PipelineConfig, *, leave_out: bool) -> Preflight:
     if not (data / SCHEMA_FILE).is_file():
         raise UserError(f"{data}: its {SCHEMA_FILE} is missing. Put it back, or ingest into another data directory.")
     spans = complete_spans(data)
-    if not spans:
-        raise UserError(f"{data}: no complete span. Ingest a library into it: `genre ingest folder DIR --data {data}`.")
     workspace = Workspace(root_path(config.workspace))
     exclude = set(config.exclude)
     if leave_out:
-        exclude |= set(set_aside_spans(workspace.set_aside, data))
-    usable = [span for span in spans if span not in exclude]
-    if not usable:
-        raise UserError(f"{data}: every complete span is excluded or set aside: {', '.join(map(str, spans))}.")
-    end = _number(config.span, usable)
-    if end not in exclude:
-        read_manifest(data, end)  # which says what there is, if it is not
-    chosen = window_spans(spans, end, config.window, exclude)
+        exclude |= {record.span for record in set_aside_spans(workspace.set_aside, data)}
+    chosen = window_of(config, data, spans, exclude)
     window = tuple(read_manifest(data, span) for span in chosen)
     manifest = window[-1]
-    golden = None if config.golden is None else read_manifest(data, _number(config.golden, spans))
+    frozen = golden_span(config, spans)
+    golden = None if frozen is None else read_manifest(data, frozen)
     for key, ours in config.audio:
         theirs = getattr(library.audio, key)
         if ours != theirs:
@@ -107,8 +100,38 @@ def check(config: PipelineConfig, *, leave_out: bool) -> Preflight:
                 "artists, or give the split yourself with `genre ingest csv --split-column`."
             )
     require_known_genres(config.gate, library.genres)
-    return Preflight(library, window, slots(chosen, config.window, usable), golden, data, workspace)
+    return Preflight(library, window, slots(chosen, config.window, set(spans) - exclude), golden, data, workspace)
 
 
 def _number(span: Span, spans: Sequence[int]) -> int:
     return {"first": spans[0], "last": spans[-1]}.get(span, span)
+
+
+def golden_span(config: PipelineConfig, spans: Sequence[int]) -> int | None:
+    """The span with the golden test set, of the complete `spans`; it may be one that is not trained on."""
+    return None if config.golden is None else _number(config.golden, spans)
+
+
+def window_of(config: PipelineConfig, data: epath.Path, spans: Sequence[int], exclude: set[int]) -> tuple[int, ...]:
+    """The spans to train on, ascending.
+
+    Args:
+      config: of the run.
+      data: root of the library.
+      spans: the complete ones.
+      exclude: spans that are not trained on.
+
+    Raises:
+      UserError: there are none, or the window cannot end where the configuration says.
+    """
+    if not spans:
+        raise UserError(f"{data}: no complete span. Ingest a library into it: `genre ingest folder DIR --data {data}`.")
+    usable = [span for span in spans if span not in exclude]
+    if not usable:
+        raise UserError(f"{data}: every complete span is excluded or set aside: {', '.join(map(str, spans))}.")
+    end = _number(config.span, usable)
+    if end in exclude - set(config.exclude):
+        raise UserError(f"{data}: span {end} is set aside. `genre spans` says why; or choose another.")
+    if end not in exclude:
+        read_manifest(data, end)
+    return window_spans(spans, end, config.window, exclude)

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from components.history import read_record
 from components.policy import Decision, Facts, decide
-from components.set_aside import read_set_aside, set_aside_spans
+from components.set_aside import set_aside_spans
 from pipeline.config import PipelineConfig
 from pipeline.plan import Plan, make_plan
 from pipeline.preflight import Preflight, check
@@ -42,9 +42,5 @@ def prospect(config: PipelineConfig, now: datetime | None = None, *, asked: bool
     record = read_record(inputs.workspace.history, facts.candidate)
     drift = record.drift if record and record.champion == facts.champion else None
     left_out = [] if asked else set_aside_spans(inputs.workspace.set_aside, inputs.data)
-    notes = tuple(
-        f"span {each.span} is set aside since {each.time}: {each.reason}"
-        for each in read_set_aside(inputs.workspace.set_aside)
-        if each.span in left_out
-    )
+    notes = tuple(f"span {each.span} is set aside since {each.time}: {each.reason}" for each in left_out)
     return Prospect(config, inputs, plan, facts, decide(config.retrain, facts, drift), notes)

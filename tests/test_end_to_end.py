@@ -49,7 +49,7 @@ TYPES = {"HeldOutExampleGen": "ImportExampleGen"}
 TINY = REPOSITORY / "tests" / "tiny.yaml"
 UNTRAINED = {"train.epochs": 1, "train.learning_rate": 1e-12}
 
-Compose = Callable[[Path, dict[str, int]], Path]
+Compose = Callable[..., Path]
 
 pytestmark = pytest.mark.slow
 
@@ -277,10 +277,9 @@ def test_what_was_trained_is_what_is_served(story: dict[str, Any], data: Path) -
     temperature = json.loads((run / "history.json").read_text())["temperature"]
     network = with_temperature(module.build(settings, window_shape(model, card.features), 3), temperature)
     network.load_weights(run / "best.weights.h5")
-    examples, transformed = sorted(
-        (story["workspace"].root / "artifacts").glob("*/*examples/*/Split-eval"),
-        key=lambda path: "Transform" in str(path),
-    )
+    artifacts = story["workspace"].root / "artifacts"
+    [examples] = artifacts.glob("ImportExampleGen/examples/*/Split-eval")
+    [transformed] = artifacts.glob("Transform/transformed_examples/*/Split-eval")
     clips = read_clips([str(path) for path in transformed.iterdir()], card.features).dataset.batch(100)
     trained = np.concatenate([clip_probabilities(network, stored, card.features) for stored, _ in clips])
     records = list(tf.data.TFRecordDataset(list(map(str, examples.iterdir())), "GZIP").as_numpy_iterator())
@@ -475,3 +474,41 @@ def test_every_kind_runs_through_the_same_dag(
         assert answer["version"] == before + 1
         assert set(answer["genres"]) == {"tone", "noise", "clicks"}
         assert sum(answer["genres"].values()) == pytest.approx(1.0)
+
+
+def test_training_starts_from_the_champion(compose: Compose, tmp_path: Path) -> None:
+    """Two spans: the second model goes on where the first was, is another than a fresh one, and is made once."""
+    root = tmp_path / "data"
+
+    def ingest(seed: int) -> None:
+        songs = tmp_path / f"songs-{seed}"
+        tracks = compose(songs, {"train": 8, "eval": 4, "test": 4}, seed)
+        places = ("--audio-root", songs, "--split-column", "split", "--data", root)
+        done = genre("ingest", "csv", tracks, *places, *options({}))
+        assert done.returncode == 0, done.stderr
+
+    def histories(workspace: Workspace) -> list[dict[str, Any]]:
+        found = (workspace.root / "artifacts").glob("Trainer/model_run/*/history.json")
+        return [json.loads(path.read_text()) for path in sorted(found, key=lambda path: int(path.parent.name))]
+
+    warm, cold = Workspace(tmp_path / "warm", root), Workspace(tmp_path / "cold", root)
+    settings = {"window": 2, "gate.significance": 1e-9, "train.epochs": 2}
+    warmly = settings | {"train.warm_start": True}
+    ingest(1)
+    first = warm.run(warmly)
+    ingest(2)
+    second, fresh = warm.run(warmly), cold.run(settings)
+    again = warm.run(warmly)
+    assert (first["served"]["version"], second["served"]["version"], again["served"]["version"]) == (1, 2, 2)
+    begun = [history["started_from"] for history in histories(warm)]
+    assert begun == ["fresh: there is no champion", "the champion's weights"]
+    assert [history["started_from"] for history in histories(cold)] == ["fresh"]
+    went_on, went_anew = histories(warm)[1]["epochs"], histories(cold)[0]["epochs"]
+    assert went_on[0]["loss"] < 0.9 * went_anew[0]["loss"], "it knew something from the start"
+    assert (second["window"], fresh["window"]) == ([1, 2], [1, 2])
+    assert [name for name, node in again["nodes"].items() if node["state"] != "cached"] == [
+        "TensorFlow, TFX",
+        *ALWAYS,
+    ]
+    known = genre("why", 2, "--workspace", warm.root)
+    assert "the champion's weights" in known.stdout, known.stderr

@@ -8,7 +8,15 @@ from components.config import RetrainConfig
 from components.drift import DriftReport
 from components.policy import Decision, Facts, decide, spans_in_words
 
-QUIET = DriftReport(drifted=False, false_alarm_rate=0.01, p_value=0.4, notes=("descriptors do not differ (p = 0.43)",))
+QUIET = DriftReport(
+    drifted=False,
+    false_alarm_rate=0.01,
+    p_value=0.4,
+    notes=("descriptors do not differ (p = 0.43)",),
+    newest_clips=30,
+    reference_clips=90,
+)
+NO_DRIFT = "no drift: 30 newest clips against 90 (least p = 0.4, drift from 0.005 down)"
 DRIFT = DriftReport(drifted=True, false_alarm_rate=0.01, p_value=0.001, findings=("descriptors differ (p = 0.001)",))
 
 
@@ -34,18 +42,25 @@ def policy(**changes: Any) -> RetrainConfig:
 CASES = {
     # rules
     "few clips, drift is not known": (policy(), facts(), None, "measure", "50 training clips are new to version 2"),
-    "few clips, no drift": (policy(), facts(), QUIET, "wait", "descriptors do not differ (p = 0.43)"),
+    "few clips, no drift": (policy(), facts(), QUIET, "wait", NO_DRIFT),
     "few clips, drift": (policy(), facts(), DRIFT, "retrain", "descriptors differ (p = 0.001)"),
     "drift is not looked for": (policy(on_drift=False), facts(), None, "wait", "fewer than retrain.min_new_clips 200"),
     "drift does not count": (policy(on_drift=False), facts(), DRIFT, "wait", "fewer than retrain.min_new_clips 200"),
     "enough clips": (policy(), facts(new_clips=200), None, "retrain", "at least retrain.min_new_clips 200"),
     "enough clips, no drift": (policy(), facts(new_clips=200), QUIET, "retrain", "at least retrain.min_new_clips 200"),
     "one clip too few": (policy(), facts(new_clips=199), QUIET, "wait", "fewer than retrain.min_new_clips 200"),
-    "clips do not count": (policy(min_new_clips=None), facts(new_clips=10**6), QUIET, "wait", "do not differ"),
+    "clips do not count": (policy(min_new_clips=None), facts(new_clips=10**6), QUIET, "wait", NO_DRIFT),
     "only drift counts": (policy(min_new_clips=None), facts(), None, "measure", "drift is not measured yet"),
     "old": (policy(every_days=2.0), facts(), QUIET, "retrain", "version 2 has reached the age of retrain.every_days 2"),
     "not old": (policy(every_days=2.5), facts(), QUIET, "wait", "has not reached the age of retrain.every_days 2.5"),
     "of unknown age": (policy(every_days=9.0), facts(champion_hours=None), QUIET, "retrain", "is not known"),
+    "not tested": (
+        policy(),
+        facts(),
+        DriftReport(drifted=False, false_alarm_rate=0.01, p_value=None, notes=("5 groups are too few",)),
+        "wait",
+        "5 groups are too few",
+    ),
     "new genre": (policy(), facts(new_genres=("folk",)), QUIET, "retrain", "version 2 does not know folk: a new model"),
     "no rule": (policy(on_drift=False, min_new_clips=None), facts(), QUIET, "wait", "no rule of retrain is set"),
     "first model": (policy(), facts(champion=None, champion_spans=()), None, "retrain", "no model is served yet"),

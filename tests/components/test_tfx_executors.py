@@ -1,22 +1,25 @@
 """Our executors of ExampleGen and Transform against TFX's own, on the same clips."""
 
 import json
+import shutil
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import apache_beam as beam
 import numpy as np
 import pytest
 import tensorflow as tf
+from etils import epath
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx.components.example_gen.import_example_gen.executor import Executor as StockExampleGen
 from tfx.components.transform.executor import Executor as StockTransform
 from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 from tfx.proto import example_gen_pb2, transform_pb2
-from tfx.types import standard_artifacts
+from tfx.types import artifact_utils, standard_artifacts
 from tfx.utils import io_utils, proto_utils
 
 from components import example_gen, transform
@@ -24,8 +27,10 @@ from components.audio import encode_wav
 from components.beam import beam_args
 from components.config import AudioConfig, BeamConfig, FeatureConfig, MelConfig, Representation
 from components.errors import UserError
+from components.library import Source
 from components.preprocessing import FEATURE, LABEL
 from components.records import encode_example, write_record
+from components.set_aside import read_set_aside
 
 AUDIO = AudioConfig(sample_rate=8000, clip_seconds=0.5)
 GENRES = ("Folk", "Rock")
@@ -66,20 +71,35 @@ def context(tmp_path: Path) -> Callable[[str], BaseBeamExecutor.Context]:
     return make
 
 
-def import_span(executor: BaseBeamExecutor, span: Path, target: Path) -> standard_artifacts.Examples:
+def import_with(executor: BaseBeamExecutor, properties: dict[str, Any], target: Path) -> standard_artifacts.Examples:
     examples = standard_artifacts.Examples()
     examples.uri = str(target)
+    executor.Do({}, {"examples": [examples]}, properties)
+    return examples
+
+
+def source_of(span: Path, number: int | None = 7, **splits: tuple[str, ...]) -> Source:
+    """What imports the whole of a span; or, where `splits` say so, other directories."""
+    whole = {split: (str(span / split),) for split in CLIPS}
+    return Source(span=number, splits=splits or whole, digest="", manifest="" if splits else "of the span")
+
+
+def import_source(
+    context: BaseBeamExecutor.Context, source: Source, target: Path, set_aside: Path = Path("/none")
+) -> standard_artifacts.Examples:
+    properties = {"source": source.model_dump_json(), "set_aside": str(set_aside)}
+    return import_with(example_gen.Executor(context), properties, target)
+
+
+def import_stock(context: BaseBeamExecutor.Context, span: Path, target: Path) -> standard_artifacts.Examples:
     splits = [example_gen_pb2.Input.Split(name=split, pattern=f"{split}/*") for split in CLIPS]
     properties = {
-        "span_dir": str(span),
-        "digest": "",
         "input_base": str(span),
         "input_config": proto_utils.proto_to_json(example_gen_pb2.Input(splits=splits)),
         "output_config": proto_utils.proto_to_json(example_gen_pb2.Output()),
         "output_data_format": example_gen_pb2.FORMAT_TF_EXAMPLE,
     }
-    executor.Do({}, {"examples": [examples]}, properties)
-    return examples
+    return import_with(StockExampleGen(context), properties, target)
 
 
 def records_of(directory: str) -> list[bytes]:
@@ -88,8 +108,8 @@ def records_of(directory: str) -> list[bytes]:
 
 
 def test_example_gen_imports_what_tfx_does(span: Path, context: Callable, tmp_path: Path) -> None:
-    ours = import_span(example_gen.Executor(context("ours-temporary")), span, tmp_path / "ours")
-    stock = import_span(StockExampleGen(context("stock-temporary")), span, tmp_path / "stock")
+    ours = import_source(context("ours-temporary"), source_of(span), tmp_path / "ours")
+    stock = import_stock(context("stock-temporary"), span, tmp_path / "stock")
     assert ours.split_names == stock.split_names
     for name in ("payload_format", "file_format"):
         assert ours.has_custom_property(name) == stock.has_custom_property(name)
@@ -107,14 +127,62 @@ def test_example_gen_imports_what_tfx_does(span: Path, context: Callable, tmp_pa
         assert found == expected
 
 
-def test_example_gen_refuses_a_split_without_files(span: Path, context: Callable, tmp_path: Path) -> None:
+def ids_of(directory: str) -> list[int]:
+    examples = map(tf.train.Example.FromString, records_of(directory))
+    return sorted(int(each.features.feature["track_id"].bytes_list.value[0]) for each in examples)
+
+
+def test_a_split_may_come_from_several_directories_or_from_none(span: Path, context: Callable, tmp_path: Path) -> None:
+    source = source_of(span, None, window=(f"{span}/eval", f"{span}/train"), golden=())
+    found = import_source(context("temporary"), source, tmp_path / "ours")
+    assert artifact_utils.decode_split_names(found.split_names) == ["window", "golden"]
+    assert ids_of(f"{found.uri}/Split-window") == list(range(18))
+    files = sorted(path.name for path in Path(found.uri, "Split-window").iterdir())
+    assert files == [f"data_tfrecord-{number:05d}-of-00003.gz" for number in range(3)]
+    assert [path.name for path in Path(found.uri, "Split-golden").iterdir()] == ["data_tfrecord-00000-of-00001.gz"]
+    assert records_of(f"{found.uri}/Split-golden") == []
+    assert not found.span
+    assert import_source(context("other"), source_of(span), tmp_path / "whole").span == 7
+
+
+def damage(span: Path, copy: Path) -> Path:
+    """A copy of the span with one wrong bit."""
+    shutil.copytree(span, copy)
+    file = min((copy / "train").iterdir())
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    return copy
+
+
+def test_a_damaged_span_is_set_aside(span: Path, context: Callable, tmp_path: Path) -> None:
+    broken = damage(span, tmp_path / "broken")
+    with pytest.raises(UserError, match="leave span 7 out from now on") as refusal:
+        import_source(context("temporary"), source_of(broken), tmp_path / "ours", tmp_path / "aside")
+    assert "damaged TFRecord files" in str(refusal.value)
+    assert "part-00000-of-00002.tfrecord" in str(refusal.value)
+    [record] = read_set_aside(epath.Path(tmp_path / "aside"))
+    assert (record.span, record.digest) == (7, "of the span")
+    assert "part-00000-of-00002.tfrecord" in record.reason
+
+
+def test_a_span_without_files_is_set_aside(span: Path, context: Callable, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such files"):
-        import_span(example_gen.Executor(context("temporary")), span / "train", tmp_path / "ours")
+        import_source(context("temporary"), source_of(span / "train"), tmp_path / "ours", tmp_path / "aside")
+    assert [record.span for record in read_set_aside(epath.Path(tmp_path / "aside"))] == [7]
+
+
+def test_nothing_is_set_aside_for_parts_of_spans(span: Path, context: Callable, tmp_path: Path) -> None:
+    source = source_of(damage(span, tmp_path / "broken"), 7, golden=(str(tmp_path / "broken" / "train"),))
+    with pytest.raises(UserError, match="damaged TFRecord files") as refusal:
+        import_source(context("temporary"), source, tmp_path / "ours", tmp_path / "aside")
+    assert "leave span" not in str(refusal.value)
+    assert not (tmp_path / "aside").exists()
 
 
 @pytest.fixture
 def examples(span: Path, context: Callable, tmp_path: Path) -> standard_artifacts.Examples:
-    return import_span(example_gen.Executor(context("import-temporary")), span, tmp_path / "examples")
+    return import_source(context("import-temporary"), source_of(span), tmp_path / "examples")
 
 
 @pytest.fixture

@@ -1,13 +1,20 @@
-"""Fixtures for what runs elsewhere."""
+"""Fixtures for what is known before a run, and for what runs elsewhere."""
 
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from etils import epath
 
+from components.config import AudioConfig
+from components.errors import UserError
+from components.library import Library, Manifest, Source, SplitCount, read_manifest, span_dir
+from components.set_aside import unusable
+from components.span_writer import write_library
 from pipeline.config import PipelineConfig
 
 SECTIONS = {
@@ -79,3 +86,43 @@ def package_file(
         return file
 
     return make
+
+
+@dataclass(frozen=True)
+class Place:
+    """A library and a workspace; the library's songs are long gone, and its shards too."""
+
+    data: Path
+    workspace: Path
+
+    def config(self, **settings: Any) -> PipelineConfig:
+        """The configuration of a run here, at first with a window of 3."""
+        places = {"data": str(self.data), "workspace": str(self.workspace)}
+        return PipelineConfig.model_validate(places | {"window": 3} | settings)
+
+    def add(self, span: int, digest: str | None = None, genres: tuple[str, ...] = ("folk", "rock")) -> None:
+        """Puts span number N there, with 10 N clips to train on."""
+        write_library(self.data, Library(genres=genres, audio=AudioConfig()))
+        directory = span_dir(self.data, span)
+        directory.mkdir(exist_ok=True)
+        clips = {"train": 10 * span, "eval": 4, "test": 6}
+        splits = {name: SplitCount(clips=count, groups=2, genres={}) for name, count in clips.items()}
+        digest = f"digest of {span}" if digest is None else digest
+        manifest = Manifest(span=span, source="test", digest=digest, input_files=20, splits=splits, rejects={})
+        (directory / "manifest.json").write_text(manifest.model_dump_json())
+
+    def set_aside(self, span: int) -> None:
+        """As an import does that finds it damaged."""
+        manifest = read_manifest(epath.Path(self.data), span).digest
+        source = Source(span=span, splits={}, digest="", manifest=manifest)
+        unusable(str(self.workspace / "set-aside"), source, UserError("damaged TFRecord files"))
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    """Spans 1 to 5, and nothing made of them yet."""
+    place = Place(tmp_path / "data", tmp_path / "workspace")
+    place.data.mkdir()
+    for span in range(1, 6):
+        place.add(span)
+    return place

@@ -1,0 +1,116 @@
+"""`genre spans`: what music there is to train on, what of it is used, and what was set aside."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pipeline.commands import options
+
+if TYPE_CHECKING:
+    from pipeline.config import PipelineConfig
+    from pipeline.workspace import Workspace
+
+_WIDE = 200
+"""Columns where there is no terminal, so that a program finds a span on a line."""
+
+
+@click.command()
+@options.configuration
+@options.data
+@options.workspace
+@click.option("--restore", type=click.IntRange(min=0), metavar="N", help="Use span N again, which was set aside.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON list.")
+def spans(
+    config_file: Path | None,
+    overrides: tuple[str, ...],
+    data: Path | None,
+    workspace: Path | None,
+    restore: int | None,
+    as_json: bool,
+) -> None:
+    """List the spans of the library: their clips, which the next run trains on, and which versions were.
+
+    A span that cannot be imported, or is at odds with the schema, is set aside, and `genre retrain` and `genre watch`
+    go on without it. Once it is mended, --restore has it used again.
+    """
+    config, place = options.configured(config_file, overrides, data=data, workspace=workspace)
+    if restore is not None:
+        from components.set_aside import restore as restore_span
+
+        restore_span(place.set_aside, restore)
+        click.echo(f"span {restore} is used again")
+        return
+    accounts, problem = _accounts(config, place)
+    if as_json:
+        click.echo(json.dumps(accounts, indent=2))
+    else:
+        _show(accounts)
+    if problem:
+        click.echo(f"no run now: {problem}", err=True)
+
+
+def _show(accounts: list[dict[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    from components.library import SPLITS
+
+    table = Table("span", *SPLITS, "", "trained", "", box=None, pad_edge=False)
+    for column in table.columns[: 1 + len(SPLITS)]:
+        column.justify = "right"
+    for account in accounts:
+        aside = account["set_aside"]
+        uses = [name for name in ("window", "golden", "excluded") if account[name]] + (["set aside"] if aside else [])
+        table.add_row(
+            str(account["span"]),
+            *(str(account["clips"][split]) for split in SPLITS),
+            ", ".join(uses),
+            f"version {', '.join(map(str, account['versions']))}" if account["versions"] else "",
+            escape(f"{aside['time']} {' '.join(aside['reason'].split())}") if aside else "",
+        )
+    Console(highlight=False, width=None if sys.stdout.isatty() else _WIDE).print(table)
+
+
+def _accounts(config: "PipelineConfig", workspace: "Workspace") -> tuple[list[dict[str, Any]], str]:
+    """Everything that is known of each complete span, in order; and why `genre retrain` could use none, if it could."""
+    from components.errors import UserError
+    from components.library import SPLITS, complete_spans, read_library, read_manifest
+    from components.model_store import read_lineage, versions
+    from components.set_aside import set_aside_spans
+    from pipeline.preflight import golden_span, window_of
+    from pipeline.workspace import root_path
+
+    root = root_path(config.data)
+    read_library(root)
+    there = complete_spans(root)
+    aside = {record.span: record for record in set_aside_spans(workspace.set_aside, root)}
+    window, problem = (), ""
+    try:
+        window = window_of(config, root, there, {*config.exclude, *aside})
+    except UserError as error:
+        problem = str(error)
+    golden = golden_span(config, there) if there else None
+    lineages = {version: read_lineage(workspace.models, version) for version in versions(workspace.models)}
+    accounts = []
+    for span in there:
+        splits = read_manifest(root, span).splits
+        accounts.append(
+            {
+                "span": span,
+                "clips": {split: splits[split].clips if split in splits else 0 for split in SPLITS},
+                "window": span in window,
+                "golden": span == golden,
+                "excluded": span in config.exclude,
+                "set_aside": aside[span].model_dump(mode="json", include={"time", "reason"}) if span in aside else None,
+                "versions": [
+                    version
+                    for version, lineage in lineages.items()
+                    if lineage and lineage.data == str(root) and span in lineage.spans
+                ],
+            }
+        )
+    return accounts, problem
