@@ -13,8 +13,6 @@ import itertools
 import json
 import re
 import shutil
-import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -118,6 +116,7 @@ class Backend:
     """Kubeflow Pipelines on this machine; artifacts go to `root/bucket`, the disks of the steps to `root/disks`."""
 
     root: Path
+    zygote: Any
     cache: dict[str, Execution] = field(default_factory=dict)
     ids: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -237,10 +236,8 @@ class Backend:
         json_format.ParseDict(task, pipeline_spec_pb2.ExecutorInput())  # or the backend could not have said it
         filled = [word.replace("{{$}}", json.dumps(task)) for word in container["command"] + container["args"]]
         assert not [word for word in filled if "{{" in word]
-        assert filled[0] == "python"
-        done = subprocess.run(
-            [sys.executable, *filled[1:]], cwd=REPOSITORY, capture_output=True, text=True, timeout=600, check=False
-        )
+        assert filled[:2] == ["python", "-m"]
+        done = self.zygote.run(*filled[2:])
         if done.returncode:
             raise StepError(done.stderr)
 
@@ -295,11 +292,16 @@ def fingerprint(inputs: Json, outputs: Json, container: Json) -> str:
     return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
 
 
-def genre(*arguments: object) -> str:
-    command = [sys.executable, "-c", "from pipeline.cli import main; main()", *map(str, arguments)]
-    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+@pytest.fixture(scope="module")
+def genre(zygote: Any) -> Callable[..., str]:
+    """Runs the command, and returns what it said."""
+
+    def run(*arguments: object) -> str:
+        done = zygote.run("genre", *arguments)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return run
 
 
 @dataclass
@@ -323,7 +325,9 @@ class Cluster:
 
 
 @pytest.fixture(scope="module")
-def cluster(compose: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Cluster:
+def cluster(
+    compose: Callable[..., Path], zygote: Any, genre: Callable[..., str], tmp_path_factory: pytest.TempPathFactory
+) -> Cluster:
     root = tmp_path_factory.mktemp("cluster")
     volume, config = root / "volume", root / "kubeflow.yaml"
     target = {
@@ -355,7 +359,7 @@ def cluster(compose: Callable[..., Path], tmp_path_factory: pytest.TempPathFacto
     genre("compile", "--target", "kubeflow", "--config", config, "-o", root / "pipeline.yaml")
     ingest(1, 24)
     documents = list(yaml.safe_load_all((root / "pipeline.yaml").read_text()))
-    return Cluster(config, volume, documents, Backend(root), ingest)
+    return Cluster(config, volume, documents, Backend(root, zygote), ingest)
 
 
 @pytest.fixture(scope="module")
@@ -386,7 +390,12 @@ class Loop:
 
 
 @pytest.fixture(scope="module")
-def loop(cluster: Cluster, story: dict[str, dict[str, Execution]], tmp_path_factory: pytest.TempPathFactory) -> Loop:
+def loop(
+    cluster: Cluster,
+    story: dict[str, dict[str, Execution]],
+    genre: Callable[..., str],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Loop:
     loop = Loop(tmp_path_factory.mktemp("loop"))
     decisions = {
         "first": ("span=1", *UNTRAINED),
@@ -467,7 +476,7 @@ def test_it_has_only_what_the_open_source_backend_implements(cluster: Cluster) -
     assert kept == ALL - {"Planner"}
 
 
-def test_vertex_ai_is_given_the_same_nodes(cluster: Cluster, tmp_path: Path) -> None:
+def test_vertex_ai_is_given_the_same_nodes(cluster: Cluster, genre: Callable[..., str], tmp_path: Path) -> None:
     config = REPOSITORY / "configs" / "vertex.yaml"
     places = ("--config", config, "-o", tmp_path / "pipeline.json")
     dataflow = "beam={runner: dataflow, dataflow: {temp_location: 'gs://my-bucket/dataflow'}}"

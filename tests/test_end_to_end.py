@@ -1,4 +1,4 @@
-"""The real DAG, driven as a user drives it: every run is a process of its own, on a small library of real WAV files."""
+"""The real DAG, driven as a user drives it: every run is a process, on a small library of real WAV files."""
 
 import csv
 import json
@@ -50,14 +50,23 @@ TINY = REPOSITORY / "tests" / "tiny.yaml"
 UNTRAINED = {"train.epochs": 1, "train.learning_rate": 1e-12}
 
 Compose = Callable[..., Path]
+Genre = Callable[..., Any]
 
 pytestmark = pytest.mark.slow
 
 
-def genre(*arguments: object, cwd: Path = REPOSITORY) -> subprocess.CompletedProcess[str]:
+@pytest.fixture(scope="module")
+def genre(zygote: Any) -> Genre:
     """Runs the `genre` command of the sources in `cwd`."""
-    command = [sys.executable, "-c", "from pipeline.cli import main; main()", *map(str, arguments)]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=600, check=False)
+
+    def run(*arguments: object, cwd: Path = REPOSITORY) -> Any:
+        if cwd == REPOSITORY:
+            return zygote.run("genre", *arguments)
+        # Other sources than those that are imported.
+        command = [sys.executable, "-c", "from pipeline.cli import main; main()", *map(str, arguments)]
+        return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=600, check=False)
+
+    return run
 
 
 def options(settings: dict[str, Any]) -> list[str]:
@@ -66,7 +75,7 @@ def options(settings: dict[str, Any]) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def data(compose: Compose, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def data(compose: Compose, tmp_path_factory: pytest.TempPathFactory, genre: Genre) -> Path:
     songs, root = tmp_path_factory.mktemp("songs"), tmp_path_factory.mktemp("data")
     tracks = compose(songs, {"train": 24, "eval": 8, "test": 10})
     done = genre(
@@ -82,12 +91,13 @@ class Workspace:
 
     root: Path
     data: Path
+    genre: Genre
     latest: int = 0
     """Version that is served."""
 
     def run(self, settings: dict[str, Any] | None = None, cwd: Path = REPOSITORY) -> dict[str, Any]:
         summary = self.root / "summary.json"
-        done = genre(
+        done = self.genre(
             "run",
             "--data",
             self.data,
@@ -126,9 +136,9 @@ def expected(ran: tuple[str, ...]) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def story(data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def story(data: Path, tmp_path_factory: pytest.TempPathFactory, genre: Genre) -> dict[str, Any]:
     """Seven runs in one workspace, in order; each test looks at one of them."""
-    workspace = Workspace(tmp_path_factory.mktemp("workspace"), data)
+    workspace = Workspace(tmp_path_factory.mktemp("workspace"), data, genre)
     copy = tmp_path_factory.mktemp("source") / "repository"
     shutil.copytree(
         REPOSITORY, copy, ignore=shutil.ignore_patterns(".*", "workspace", "tests", "*.egg-info", "__pycache__")
@@ -293,7 +303,9 @@ def test_what_was_trained_is_what_is_served(story: dict[str, Any], data: Path) -
     assert distances[linear_sum_assignment(distances)].max() < 1e-5
 
 
-def test_predict_uses_the_pushed_model(story: dict[str, Any], data: Path, compose: Compose, tmp_path: Path) -> None:
+def test_predict_uses_the_pushed_model(
+    story: dict[str, Any], data: Path, compose: Compose, tmp_path: Path, genre: Genre
+) -> None:
     tracks = compose(tmp_path, {"new": 2})
     broken = tmp_path / "broken.mp3"
     broken.write_bytes(b"this is no music")
@@ -314,8 +326,8 @@ def log_of_killed(workspace: Path) -> str:
     return min(workspace.glob("runs/*/run.log")).read_text(errors="replace")
 
 
-def test_killed_run_is_finished_by_the_next(data: Path, compose: Compose, tmp_path: Path) -> None:
-    workspace = Workspace(tmp_path, data)
+def test_killed_run_is_finished_by_the_next(data: Path, compose: Compose, tmp_path: Path, genre: Genre) -> None:
+    workspace = Workspace(tmp_path, data, genre)
     command = [
         sys.executable,
         "-c",
@@ -354,7 +366,7 @@ def test_killed_run_is_finished_by_the_next(data: Path, compose: Compose, tmp_pa
     assert not list((tmp_path / "checkpoints").iterdir())
 
 
-def test_second_run_waits_its_turn(data: Path, tmp_path: Path) -> None:
+def test_second_run_waits_its_turn(data: Path, tmp_path: Path, genre: Genre) -> None:
     import fcntl
 
     with (tmp_path / ".lock").open("w") as file:
@@ -366,7 +378,7 @@ def test_second_run_waits_its_turn(data: Path, tmp_path: Path) -> None:
     assert "4711 is already running in this workspace" in done.stderr
 
 
-def test_anomalous_data_stop_the_run_in_words(data: Path, tmp_path: Path) -> None:
+def test_anomalous_data_stop_the_run_in_words(data: Path, tmp_path: Path, genre: Genre) -> None:
     copy = tmp_path / "data"
     shutil.copytree(data, copy)
     schema = copy / "schema.pbtxt"
@@ -381,7 +393,7 @@ def test_anomalous_data_stop_the_run_in_words(data: Path, tmp_path: Path) -> Non
     assert not (workspace / "models").exists()
 
 
-def test_models_are_compared_and_what_is_computed_is_kept(data: Path, tmp_path: Path) -> None:
+def test_models_are_compared_and_what_is_computed_is_kept(data: Path, tmp_path: Path, genre: Genre) -> None:
     def compare(kinds: str) -> tuple[str, dict[str, Any]]:
         settings = options({"train.epochs": 4})
         done = genre("compare", "--data", data, "--workspace", tmp_path, "--models", kinds, *settings)
@@ -409,7 +421,7 @@ def test_models_are_compared_and_what_is_computed_is_kept(data: Path, tmp_path: 
         }
 
 
-def test_a_kind_without_its_weights_is_left_out_in_words(data: Path, tmp_path: Path) -> None:
+def test_a_kind_without_its_weights_is_left_out_in_words(data: Path, tmp_path: Path, genre: Genre) -> None:
     settings = options({"compare.mobilenet.options.weights": "nowhere.h5"})
     done = genre("compare", "--data", data, "--workspace", tmp_path, "--models", "mobilenet,naive_bayes", *settings)
     assert done.returncode == 1
@@ -438,14 +450,14 @@ SMALL = {
 
 
 @pytest.fixture(scope="module")
-def every_kind(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+def every_kind(data: Path, tmp_path_factory: pytest.TempPathFactory, genre: Genre) -> Workspace:
     """One workspace for all kinds, one after the other: each meets the one before as its champion."""
-    return Workspace(tmp_path_factory.mktemp("kinds"), data)
+    return Workspace(tmp_path_factory.mktemp("kinds"), data, genre)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_runs_through_the_same_dag(
-    every_kind: Workspace, kind: str, compose: Compose, tmp_path: Path
+    every_kind: Workspace, kind: str, compose: Compose, tmp_path: Path, genre: Genre
 ) -> None:
     before = every_kind.latest
     summary = every_kind.run(
@@ -476,7 +488,7 @@ def test_every_kind_runs_through_the_same_dag(
         assert sum(answer["genres"].values()) == pytest.approx(1.0)
 
 
-def test_training_starts_from_the_champion(compose: Compose, tmp_path: Path) -> None:
+def test_training_starts_from_the_champion(compose: Compose, tmp_path: Path, genre: Genre) -> None:
     """Two spans: the second model goes on where the first was, is another than a fresh one, and is made once."""
     root = tmp_path / "data"
 
@@ -491,7 +503,7 @@ def test_training_starts_from_the_champion(compose: Compose, tmp_path: Path) -> 
         found = (workspace.root / "artifacts").glob("Trainer/model_run/*/history.json")
         return [json.loads(path.read_text()) for path in sorted(found, key=lambda path: int(path.parent.name))]
 
-    warm, cold = Workspace(tmp_path / "warm", root), Workspace(tmp_path / "cold", root)
+    warm, cold = Workspace(tmp_path / "warm", root, genre), Workspace(tmp_path / "cold", root, genre)
     settings = {"window": 2, "gate.significance": 1e-9, "train.epochs": 2}
     warmly = settings | {"train.warm_start": True}
     ingest(1)
