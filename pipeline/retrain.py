@@ -9,6 +9,7 @@ from components.set_aside import set_aside_spans
 from pipeline.config import PipelineConfig
 from pipeline.plan import Plan, make_plan
 from pipeline.preflight import Preflight, check
+from pipeline.workspace import Workspace, root_path
 
 
 @dataclass(frozen=True)
@@ -34,8 +35,10 @@ def prospect(config: PipelineConfig, now: datetime | None = None, *, asked: bool
       asked: the run is wanted now, whatever `config.retrain` says, and no span is left out.
 
     Raises:
-      UserError: see `pipeline.preflight.check`; or the history cannot be read, or has runs in the future.
+      UserError: the workspace is not on this machine; see `pipeline.preflight.check`; or the history cannot be read, or
+        has runs in the future.
     """
+    _ = Workspace(root_path(config.workspace)).local  # before anything is looked for in a bucket
     inputs = check(config, leave_out=not asked)
     plan = make_plan(config, inputs, now or datetime.now(UTC), asked=asked)
     facts = Facts.model_validate_json(plan.facts)

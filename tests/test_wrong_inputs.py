@@ -245,6 +245,69 @@ def test_predict_what_is_not_there(tmp_path: Path) -> None:
         assert told in errors
 
 
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("retrain", "--config", "none.yaml"), "none.yaml: no such configuration file"),
+        (("retrain", "--set", "retrain.min_new_clip=3"), "retrain.min_new_clip: unknown key"),
+        (("retrain", "--set", "retrain.when=always"), "retrain.when: Input should be 'policy', 'never' or 'now'"),
+        (("retrain", "--set", "drift.permutations=10"), "Set permutations to at least 799"),
+        (("retrain", "--set", "train.warm_start=perhaps"), "train.warm_start: Input should be a valid boolean"),
+        (("retrain", "--set", "model.kind=transformer"), "no model is called 'transformer'"),
+        (("retrain", "--data", "nowhere"), "nowhere: no such data directory"),
+        (("retrain", "--dry-run", "--data", "."), "not an ingested library"),
+        (("spans", "--data", "nowhere"), "nowhere: no such data directory"),
+        (("spans", "--set", "window=0"), "window: Input should be greater than or equal to 1"),
+        (("spans", "--restore", "3"), "span 3 is not set aside (spans that are: none)"),
+    ],
+)
+def test_retraining_without_data(tmp_path: Path, arguments: tuple[str, ...], told: str) -> None:
+    code, errors = genre(*arguments, cwd=tmp_path)
+    assert code == 1
+    assert told in errors
+    assert not (tmp_path / "workspace").exists()
+
+
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    [
+        ("span=7", "no complete span 7 (complete spans: 1)"),
+        ("exclude=[1]", "every complete span is excluded or set aside: 1."),
+        ("golden=2", "no complete span 2 (complete spans: 1)"),
+        ("workspace=gs://bucket/genre", "a run on this machine needs its workspace on this machine"),
+        ("audio.sample_rate=16000", "audio.sample_rate is 16000, but"),
+    ],
+)
+def test_retraining_with_settings_that_do_not_fit(library: Path, setting: str, told: str) -> None:
+    places = ("--data", library, "--set", f"workspace={library.parent / 'w'}")
+    for how in ((), ("--now",)):
+        code, errors = genre("retrain", *how, *places, "--set", setting, cwd=library)
+        assert code == 1
+        assert told in errors
+
+
+@pytest.mark.parametrize("name", ["history/1234.json", "set-aside/1.json", "models/current.json"])
+def test_retraining_with_a_damaged_account(library: Path, name: str) -> None:
+    damaged = library.parent / "w" / name
+    damaged.parent.mkdir(parents=True)
+    damaged.write_text("{")
+    code, errors = genre("retrain", "--data", library, "--workspace", library.parent / "w", cwd=library)
+    assert code == 1
+    assert str(damaged) in errors
+    assert "pydantic" not in errors
+
+
+def test_a_wait_needs_no_tensorflow(library: Path) -> None:
+    places = ("--data", library, "--workspace", library.parent / "w")
+    code, errors = genre("retrain", *places, "--set", "retrain.when=never", cwd=library)
+    assert (code, errors) == (0, "")
+
+
+@pytest.mark.parametrize("command", ["retrain", "spans", "watch", "history", "why", "rollback"])
+def test_help_of_a_command_needs_no_tensorflow(tmp_path: Path, command: str) -> None:
+    assert genre(command, "--help", cwd=tmp_path) == (0, "")
+
+
 def test_help_names_every_command(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", RUN, "--help"], cwd=tmp_path, capture_output=True, text=True, check=True
@@ -253,6 +316,6 @@ def test_help_names_every_command(tmp_path: Path) -> None:
         name in done.stdout
         for name in (
             *("compile", "config", "demo-library", "doctor", "ingest", "predict", "run"),
-            *("schedule", "status", "submit"),
+            *("schedule", "status", "submit", "retrain", "watch", "spans", "history", "why", "models", "rollback"),
         )
     )

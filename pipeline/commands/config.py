@@ -13,20 +13,30 @@ if TYPE_CHECKING:
 
 
 @click.command()
+@click.argument("sections", nargs=-1)
 @options.configuration
-def config(config_file: Path | None, overrides: tuple[str, ...]) -> None:
-    """Print all settings as YAML, each with its meaning, as they are after --config and --set."""
-    from pipeline.config import load_config
+def config(sections: tuple[str, ...], config_file: Path | None, overrides: tuple[str, ...]) -> None:
+    """Print all settings as YAML, each with its meaning, as they are after --config and --set.
 
-    click.echo("\n".join(_lines(load_config(config_file, overrides))))
+    With SECTIONS, such as `retrain drift`, only those.
+    """
+    from pipeline.config import PipelineConfig, load_config
+
+    for name in sections:
+        if name not in PipelineConfig.model_fields:
+            known = ", ".join(PipelineConfig.model_fields)
+            raise click.BadParameter(f"{name!r} is no section or setting at the top; there are {known}.")
+    click.echo("\n".join(_lines(load_config(config_file, overrides), only=sections)))
 
 
-def _lines(section: "Section", indent: str = "") -> Iterator[str]:
+def _lines(section: "Section", indent: str = "", only: tuple[str, ...] = ()) -> Iterator[str]:
     import json
 
     from components.config import Section
 
     for name, field in type(section).model_fields.items():
+        if only and name not in only:
+            continue
         value = getattr(section, name)
         if isinstance(value, Section):
             yield f"{indent}{name}: # {(type(value).__doc__ or '').splitlines()[0]}"

@@ -1,6 +1,7 @@
 """The configuration: strict, frozen, and every complaint names the dotted key and where it was read."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -8,10 +9,12 @@ from pathlib import Path
 
 import pytest
 import yaml
+from click.testing import CliRunner
 from pydantic import ValidationError
 
 from components.config import AudioConfig, GateConfig, MelConfig, SplitConfig
 from components.errors import UserError
+from pipeline.cli import cli
 from pipeline.config import PipelineConfig, load_config
 
 
@@ -248,3 +251,61 @@ print(json.dumps(sorted({{module.split(".")[0] for module in sys.modules}})))
     assert {"pipeline", "components", "models", "pydantic", "yaml"} <= imported
     heavy = {"tensorflow", "keras", "tfx", "apache_beam", "ml_metadata", "librosa", "sklearn", "numpy"}
     assert imported & heavy == set()
+
+
+# --- Spans, and what is told of settings -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("text", "span"), [("3", 3), ("0", 0), ("first", "first"), ('"last"', "last")])
+def test_a_span_is_a_number_or_an_end(text: str, span: int | str) -> None:
+    config = load_config(None, [f"span={text}", f"golden={text}"])
+    assert (config.span, config.golden) == (span, span)
+    assert type(config.span) is type(span)
+
+
+@pytest.mark.parametrize("key", ["span", "golden"])
+@pytest.mark.parametrize("text", ["newest", "-1", "1.0", "true", '"3"', "[1]"])
+def test_what_is_no_span(key: str, text: str) -> None:
+    with pytest.raises(UserError, match=rf"{key}: not a span: .*; give its number, first or last"):
+        load_config(None, [f"{key}={text}"])
+
+
+def test_there_need_be_no_golden_span_but_a_newest() -> None:
+    assert load_config(None, ["golden=null"]).golden is None
+    with pytest.raises(UserError, match="span: not a span: None"):
+        load_config(None, ["span=null"])
+
+
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    [
+        ("window=0", "window: Input should be greater than or equal to 1"),
+        ("exclude=[-1]", "exclude.0: Input should be greater than or equal to 0"),
+        ("exclude=[first]", "exclude.0: Input should be a valid integer"),
+        ("exclude=3", "exclude: Input should be a valid array"),
+    ],
+)
+def test_what_is_no_window(setting: str, told: str) -> None:
+    with pytest.raises(UserError) as refusal:
+        load_config(None, [setting])
+    assert told in str(refusal.value)
+
+
+def printed(*words: str) -> str:
+    done = CliRunner().invoke(cli, ["config", *words])
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+def test_sections_are_printed_alone() -> None:
+    chosen = yaml.safe_load(printed("retrain", "window", "--set", "window=3"))
+    assert chosen == {"window": 3, "retrain": yaml.safe_load(printed())["retrain"]}
+    refused = CliRunner().invoke(cli, ["config", "retraining"])
+    assert refused.exit_code == 2
+    assert "'retraining' is no section" in refused.output
+
+
+def test_the_page_on_retraining_has_the_settings_as_they_are() -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "retraining.md").read_text()
+    command, block = re.search(r"`genre config ([a-z ]+)`.*?```yaml\n(.*?)```", page, re.DOTALL).groups()
+    assert block == printed(*command.split()), f"put the output of `genre config {command}` there"
