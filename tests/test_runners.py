@@ -311,6 +311,6 @@ def test_flink_makes_the_same(in_memory: Outcome, flink: Flink, job_server: Path
         },
     }
     assert_same(ran(songs, tmp_path, section), in_memory)
-    # Ingest, ImportExampleGen, HeldOutExampleGen, StatisticsGen, Transform and GateEvaluator; no task had to be repeated.
+    # Ingest, ImportExampleGen and HeldOutExampleGen, StatisticsGen, Transform, GateEvaluator; none had to be repeated.
     assert flink.jobs() == {"FINISHED": 6}
     assert flink.workers() >= 6
