@@ -247,7 +247,8 @@ def ran(songs: Path, root: Path, beam: dict[str, Any]) -> Outcome:
     artifacts = root / "artifacts"
     examples: Counter[str] = Counter()
     digests: dict[str, Any] = {}
-    for file in sorted([*artifacts.glob("ImportExampleGen/*/*/Split-*/*"), *artifacts.glob("Transform/*/*/Split-*/*")]):
+    nodes = ("ImportExampleGen", "HeldOutExampleGen", "Transform")
+    for file in sorted(file for node in nodes for file in artifacts.glob(f"{node}/*/*/Split-*/*")):
         name = f"{file.relative_to(artifacts).parts[0]} {file.parent.name}"
         for record in tf.data.TFRecordDataset(str(file), "GZIP").as_numpy_iterator():
             examples[name] += 1
@@ -286,6 +287,7 @@ def test_the_reference_is_not_empty(in_memory: Outcome) -> None:
     sizes = dict(zip(SPLITS, (72, 24, 30), strict=True))
     assert in_memory.examples == {
         **{f"ImportExampleGen Split-{split}": size for split, size in sizes.items()},
+        **{f"HeldOutExampleGen Split-{split}": sizes[split] for split in ("eval", "test")},
         **{f"Transform Split-{split}": sizes[split] for split in ("train", "eval")},
     }
     assert in_memory.counted == {f"Split-{split}": size for split, size in sizes.items()}
@@ -309,6 +311,6 @@ def test_flink_makes_the_same(in_memory: Outcome, flink: Flink, job_server: Path
         },
     }
     assert_same(ran(songs, tmp_path, section), in_memory)
-    # Ingest, ImportExampleGen, StatisticsGen, HeldOutExampleGen, Transform, GateEvaluator; no task had to be repeated.
+    # Ingest, ImportExampleGen and HeldOutExampleGen, StatisticsGen, Transform, GateEvaluator; none had to be repeated.
     assert flink.jobs() == {"FINISHED": 6}
     assert flink.workers() >= 6
