@@ -101,17 +101,15 @@ class Zygote:
     process: subprocess.Popen[str]
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def run(
-        self, argv: list[str], log: Path, die: tuple[str, str] | None = None, kill_after: float | None = None
-    ) -> int:
+    def run(self, argv: list[str], log: Path, kill_after: float | None = None, **fate: list[Any]) -> int:
         """Runs a command; returns its exit code, or the negative number of the signal that killed it.
 
         Args:
-          die: where it kills itself, see `zygote.py`.
           kill_after: seconds until it is killed from outside.
+          fate: what befalls it, see `zygote.py`.
         """
         with self.lock:
-            self._tell({"argv": argv, "log": str(log), "die": die})
+            self._tell({"argv": argv, "log": str(log)} | fate)
             pid = self._hear()["pid"]
             if kill_after is not None:
                 timer = threading.Timer(kill_after, _kill, [pid])
@@ -182,6 +180,11 @@ class Loop:
     def retrain(self, *arguments: object, **how: Any) -> tuple[int, str]:
         """`genre retrain`; returns its exit code and what it said."""
         return self.genre("retrain", "--config", self.config, *arguments, **how)
+
+    def answers(self) -> bool:
+        """Whether the served model loads and says something of a song."""
+        song = next(self.root.glob("songs-*/*.wav"))
+        return self.genre("predict", song, "--workspace", self.workspace)[0] == 0
 
     def history(self) -> list[dict[str, Any]]:
         """The records, the oldest first."""
