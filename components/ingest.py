@@ -9,7 +9,6 @@ under its name in one rename.
 Beam runs the decoding. Audio is streamed; what is held of a file is its name, its labels and a hash.
 """
 
-import errno
 import os
 import shutil
 import threading
@@ -26,7 +25,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from components.classes import rejected_then
 from components.config import AudioConfig, IngestConfig
 from components.datasets.track import Track
-from components.errors import UserError
+from components.errors import UserError, storage_remedy
 from components.inputs import in_order, look_at, with_known_genre, with_splits
 from components.library import SPLITS, Library, Manifest, complete_spans, read_library, read_manifest, span_dir
 from components.lock import locked
@@ -287,9 +286,9 @@ def _decode(
                 | "Spread" >> beam.Reshuffle()
                 | "Write" >> beam.ParDo(write)
             )
-    except (OSError, RuntimeError) as error:  # from a worker, Beam hands on the text of an error, not its kind
-        if os.strerror(errno.ENOSPC) in str(error):
-            raise UserError(f"{made}: the disk is full. Make room; the same command then goes on from here.") from error
+    except (OSError, RuntimeError) as error:
+        if remedy := storage_remedy(error):
+            raise UserError(f"{made}: {remedy}") from error
         raise
 
 

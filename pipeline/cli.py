@@ -4,7 +4,7 @@ import sys
 
 import click
 
-from components.errors import UserError
+from components.errors import UserError, storage_remedy
 from pipeline.commands.bench import bench
 from pipeline.commands.classes import classes
 from pipeline.commands.compare import compare
@@ -61,6 +61,11 @@ def main() -> None:
         sys.exit(code if isinstance(code, int) else 0)
     except UserError as error:
         click.echo(f"genre: {error}", err=True)
+        sys.exit(1)
+    except OSError as error:
+        if not (remedy := storage_remedy(error)):
+            raise
+        click.echo(f"genre: {error.filename or 'the disk'}: {error.strerror or error}. {remedy}", err=True)
         sys.exit(1)
     except click.ClickException as error:
         error.show()

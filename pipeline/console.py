@@ -42,8 +42,15 @@ def output_to(log: Path) -> Iterator[Console]:
         try:
             yield Console(file=original, highlight=False, width=None if original.isatty() else 110)
         finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
+            try:
+                sys.stdout.flush()
+                sys.stderr.flush()
+            except OSError:  # the disk is full: what could not be written must not come out of the terminal later
+                with open(os.devnull, "ab") as nowhere:
+                    for number in (1, 2):
+                        os.dup2(nowhere.fileno(), number)
+                    sys.stdout.flush()
+                    sys.stderr.flush()
             for number, descriptor in enumerate(saved, start=1):
                 os.dup2(descriptor, number)
                 os.close(descriptor)

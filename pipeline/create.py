@@ -238,7 +238,7 @@ def create_pipeline(
         config=plan.config,
         source=plan.reporter_source,
     )
-    reporter.add_upstream_node(recorder)  # it tells of this run, too
+    recorder.add_upstream_node(reporter)  # a run that ended before that is gone on with
     return Pipeline(
         pipeline_name=config.name,
         pipeline_root=artifacts,
@@ -257,8 +257,8 @@ def create_pipeline(
             reference,
             pusher,
             *endpoint_pushers,
-            recorder,
             reporter,
+            recorder,
         ],
         enable_cache=True,
         metadata_connection_config=metadata,

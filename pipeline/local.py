@@ -1,17 +1,20 @@
 """Runs the DAG on this machine: TFX's LocalDagRunner, node by node, so that a person can watch."""
 
 import copy
+import shutil
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from etils import epath
+from ml_metadata.metadata_store import ListOptions, OrderByField
 from ml_metadata.proto import metadata_store_pb2
 from tfx.dsl.compiler import compiler, constants
 from tfx.orchestration import metadata
 from tfx.orchestration.local.local_dag_runner import LocalDagRunner
 from tfx.orchestration.metadata import sqlite_metadata_connection_config
 from tfx.orchestration.pipeline import Pipeline
-from tfx.orchestration.portable import runtime_parameter_utils
+from tfx.orchestration.portable import execution_publish_utils, runtime_parameter_utils
 from tfx.orchestration.portable.mlmd import execution_lib
 from tfx.proto.orchestration import pipeline_pb2
 
@@ -60,6 +63,8 @@ def run_local(
 ) -> Artifacts:
     """Runs every node in turn; the first that fails ends the run, and so does a decision not to retrain.
 
+    Nothing else may be running in the workspace: what ML Metadata says is running is taken to have been killed.
+
     Args:
       pipeline: what `ir` was compiled from.
       ir: see `compile_pipeline`.
@@ -72,6 +77,7 @@ def run_local(
     Raises:
       Exception: whatever the failing node raised, after `observe` was told.
     """
+    _bury_killed(pipeline)
     artifacts: Artifacts = {}
     ended = False
     for node in ir.nodes:
@@ -95,6 +101,22 @@ def run_local(
         if name == POLICY:
             ended = decide_only or said(outputs["decision"]) != RETRAIN
     return artifacts
+
+
+def _bury_killed(pipeline: Pipeline) -> None:
+    """Ends the execution that a killed run left behind, and removes what it had written, as TFX does after a failure.
+
+    There is one at most, and it is the last: every run begins with this.
+    """
+    latest = ListOptions(limit=1, order_by=OrderByField.ID, is_asc=False)
+    with metadata.Metadata(pipeline.metadata_connection_config) as handle:
+        for execution in handle.store.get_executions(list_options=latest):
+            if execution.last_known_state == metadata_store_pb2.Execution.RUNNING:
+                places = (f"*/*/{execution.id}", f"*/.system/*/{execution.id}", "*/.system/stateful_working_dir/*")
+                for place in places:
+                    for written in Path(pipeline.pipeline_info.pipeline_root).glob(place):
+                        shutil.rmtree(written)
+                execution_publish_utils.publish_failed_execution(handle, [], execution.id)
 
 
 def said(value: metadata_store_pb2.Artifact) -> str:

@@ -18,6 +18,8 @@ from components.library import (
     slots,
     window_spans,
 )
+from components.model_store import current_version, read_lineage
+from components.policy import spans_in_words
 from components.set_aside import set_aside_spans
 from models import registry
 from pipeline.config import PipelineConfig, Span
@@ -66,8 +68,8 @@ def check(config: PipelineConfig, *, leave_out: bool) -> Preflight:
       leave_out: whether spans that were set aside are not trained on; see `components.set_aside`.
 
     Raises:
-      UserError: missing or empty data, one genre only, an empty split, other audio settings than the data's, or an
-        unknown model or genre.
+      UserError: missing or empty data, a span that has gone, one genre only, an empty split, other audio settings than
+        the data's, or an unknown model or genre.
     """
     check_model(config)
     data = root_path(config.data)
@@ -81,6 +83,7 @@ def check(config: PipelineConfig, *, leave_out: bool) -> Preflight:
         exclude |= {record.span for record in set_aside_spans(workspace.set_aside, data)}
     chosen = window_of(config, data, spans, exclude)
     window = tuple(read_manifest(data, span) for span in chosen)
+    _require_kept(config, workspace, data, spans, exclude)
     manifest = window[-1]
     frozen = golden_span(config, spans)
     golden = None if frozen is None else read_manifest(data, frozen)
@@ -105,6 +108,28 @@ def check(config: PipelineConfig, *, leave_out: bool) -> Preflight:
 
 def _number(span: Span, spans: Sequence[int]) -> int:
     return {"first": spans[0], "last": spans[-1]}.get(span, span)
+
+
+def _require_kept(
+    config: PipelineConfig, workspace: Workspace, data: epath.Path, spans: Sequence[int], exclude: set[int]
+) -> None:
+    """Checks that no span has gone that what is served rests on, and that the run would rest on, too."""
+    served = current_version(workspace.models)
+    lineage = read_lineage(workspace.models, served) if served is not None else None
+    if lineage is None or lineage.data != str(data):
+        return
+    if config.golden == "first" and lineage.golden is not None and lineage.golden not in spans:
+        raise UserError(
+            f"{data}: span {lineage.golden} is gone, whose test split is the golden set that version {served} was "
+            "judged on. Put it back, or name the span that takes its place: golden."
+        )
+    before = sorted({*spans, *lineage.spans} - exclude)
+    gone = set(window_spans(before, _number(config.span, before), config.window)) - set(spans)
+    if gone:
+        raise UserError(
+            f"{data}: {spans_in_words(tuple(sorted(gone)))} of the window is gone, which version {served} was trained "
+            f"on. Put it back, or say that it is to be done without: exclude: {sorted(gone)}."
+        )
 
 
 def golden_span(config: PipelineConfig, spans: Sequence[int]) -> int | None:

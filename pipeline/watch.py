@@ -582,7 +582,7 @@ class Watcher:
         try:
             write_atomically(path, self._status.model_dump_json(indent=2) + "\n")
         except OSError as error:
-            raise UserError(f"{path}: the status cannot be written: {error.strerror}") from error
+            raise UserError(f"{path}: the status cannot be written: {error.strerror or error}") from error
 
 
 def _from_now(seconds: float) -> str:

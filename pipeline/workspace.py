@@ -12,7 +12,7 @@ from pathlib import Path
 
 from etils import epath
 
-from components.errors import UserError
+from components.errors import UserError, storage_remedy
 from components.lock import HeldError, held, holder_of
 
 _RUN_LOCK = ".lock"
@@ -95,7 +95,12 @@ class Workspace:
 
     @contextmanager
     def temporary_files(self, run_id: str) -> Iterator[None]:
-        """Keeps what TFX and Beam leave in the temporary directory in one of the run's own, removed at its end."""
+        """Keeps what TFX and Beam leave in the temporary directory in one of the run's own, removed at its end.
+
+        Those of killed runs are removed, too: the workspace is `locked`.
+        """
+        for left in self.local.glob("runs/*/tmp"):
+            shutil.rmtree(left, ignore_errors=True)
         directory = self.run(run_id) / "tmp"
         directory.mkdir(parents=True, exist_ok=True)
         before = os.environ.get("TMPDIR")
@@ -156,7 +161,6 @@ class Workspace:
                     error.holder,
                 ) from None
             except OSError as error:
-                raise UserError(
-                    f"{self.root}: cannot be used as workspace: {error.strerror}. Choose another with --workspace."
-                ) from error
+                remedy = storage_remedy(error) or "Choose another with --workspace."
+                raise UserError(f"{self.root}: cannot be used as workspace: {error.strerror}. {remedy}") from error
             yield

@@ -246,21 +246,21 @@ class Zygote:
         self,
         *argv: object,
         cwd: Path | None = None,
-        die: tuple[str, str] | None = None,
         kill_after: float | None = None,
         timeout: float = 600.0,
+        **fate: list[Any],
     ) -> Done:
         """Runs a command, `genre` or a module's name first.
 
         Args:
           cwd: where; None: in the repository.
-          die: where it kills itself, as ("after", "Transform").
           kill_after: seconds until it is killed from outside.
           timeout: seconds until it is killed, and the test fails.
+          fate: what befalls it, as `die_after=["Transform"]`; see `zygote.py`.
         """
         number = next(self._ids)
         said = [self._directory / f"{number}.{name}" for name in ("out", "err")]
-        job = {"id": number, "argv": list(map(str, argv)), "cwd": str(cwd or REPOSITORY), "die": die}
+        job = {"id": number, "argv": list(map(str, argv)), "cwd": str(cwd or REPOSITORY)} | fate
         job |= {"stdout": str(said[0]), "stderr": str(said[1])}
         answers = self._told[number] = queue.Queue()
         with self._lock:

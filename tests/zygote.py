@@ -4,7 +4,7 @@
 
     {"id": 1, "argv": ["genre", ...]}    the command: `genre`, or python -m with the name of a module of ours
         "cwd", "stdout", "stderr":       where it runs, and the files that its output is appended to
-        "die": ["after", NODE]           where it kills itself, if anywhere; see DEATHS
+        "die_after": [NODE], ...         what befalls it, if anything; see FATES
     {"id": 1, "pid": N}                  answers that it began
     {"id": 1, "code": N}                 and how it ended: its exit code, or the negative number of the signal
 
@@ -12,11 +12,14 @@ A run of the pipeline needs a process of its own. That process would spend more 
 and a test of many runs with it. Nothing in TensorFlow has run before the fork, so the child may do as it likes.
 """
 
+import datetime
 import importlib
 import json
 import os
+import resource
 import runpy
 import select
+import shutil
 import signal
 import sys
 import traceback
@@ -41,15 +44,52 @@ def die_after(node: str) -> None:
 
 def die_before(name: str) -> None:
     """Has this process kill itself instead of calling a function, as in "components.model_store._write_pointer"."""
-    module, _, function = name.rpartition(".")
-
-    def die(*_: object, **__: object) -> None:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-    setattr(importlib.import_module(module), function, die)
+    _before(name, lambda: os.kill(os.getpid(), signal.SIGKILL))
 
 
-DEATHS: dict[str, Callable[[str], None]] = {"after": die_after, "before": die_before}
+def lose(directory: str, name: str) -> None:
+    """Has a directory vanish before a function is called."""
+    _before(name, lambda: shutil.rmtree(directory))
+
+
+def set_clock(days: float) -> None:
+    """Has the clock of the day go wrong by so many days, for all of our own code."""
+
+    class Wrong(datetime.datetime):
+        @classmethod
+        def now(cls, tz: datetime.tzinfo | None = None) -> datetime.datetime:
+            return datetime.datetime.now(tz) + datetime.timedelta(days=days)
+
+    for name, module in sys.modules.copy().items():
+        if name.startswith(("components.", "pipeline.")) and vars(module).get("datetime") is datetime.datetime:
+            module.datetime = Wrong
+
+
+def limit_files(size: int) -> None:
+    """Has every write beyond so many bytes of a file fail, as on a full disk."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+
+def _before(name: str, happens: Callable[[], object]) -> None:
+    module_name, _, function = name.rpartition(".")
+    module = importlib.import_module(module_name)
+    original = getattr(module, function)
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        happens()
+        return original(*args, **kwargs)
+
+    setattr(module, function, call)
+
+
+FATES: dict[str, Callable[..., None]] = {
+    "die_after": die_after,
+    "die_before": die_before,
+    "lose": lose,
+    "set_clock": set_clock,
+    "limit_files": limit_files,
+}
+"""Each takes the list that the job has under its name."""
 
 
 def work(job: dict[str, Any]) -> int:
@@ -59,9 +99,8 @@ def work(job: dict[str, Any]) -> int:
     outputs = [os.open(os.devnull, os.O_RDONLY), *(os.open(job[name], append) for name in ("stdout", "stderr"))]
     for target, descriptor in enumerate(outputs):
         os.dup2(descriptor, target)
-    if job.get("die"):
-        how, where = job["die"]
-        DEATHS[how](where)
+    for fate in FATES.keys() & job.keys():
+        FATES[fate](*job[fate])
     program, *_ = sys.argv = job["argv"]
     try:
         if program == "genre":

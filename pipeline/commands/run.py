@@ -4,13 +4,14 @@ import itertools
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from components.errors import UserError
+from components.errors import UserError, storage_remedy
 from pipeline.commands import options
 
 if TYPE_CHECKING:
@@ -59,15 +60,15 @@ def finish(result: "Summary", workspace: "Workspace", file: Path | None) -> None
       UserError: the run failed, or the summary cannot be written.
     """
     text = result.model_dump_json(indent=2)
-    (workspace.run(result.run_id) / "summary.json").write_text(text, encoding="utf-8")
-    if file:
+    wrong = [f"{result.error}\nThe whole log: {result.log}"] if result.error else []
+    for place in (workspace.run(result.run_id) / "summary.json", *([file] if file else [])):
         try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(text, encoding="utf-8")
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_text(text, encoding="utf-8")
         except OSError as error:
-            raise UserError(f"{file}: the summary cannot be written there: {error.strerror}") from error
-    if result.error:
-        raise UserError(f"{result.error}\nThe whole log: {result.log}")
+            wrong.append(f"{place}: the summary cannot be written there: {error.strerror}")
+    if wrong:
+        raise UserError("\n".join(wrong))
 
 
 def execute(prospect: "Prospect", *, dry_run: bool = False) -> "Summary":
@@ -108,11 +109,17 @@ def execute(prospect: "Prospect", *, dry_run: bool = False) -> "Summary":
             except UserError as problem:
                 error = str(problem)
             except Exception as problem:  # noqa: BLE001 (told in words; the traceback is in the log)
-                traceback.print_exc()
+                with suppress(OSError):  # the disk may be full
+                    traceback.print_exc()
                 failed = next((name for name, state in states.items() if state.state == "failed"), _LOADING)
-                error = f"{failed} failed: {type(problem).__name__}: {str(problem).strip().splitlines()[0][:300]}"
+                error = f"{failed} failed: {type(problem).__name__}: {str(problem).strip().partition(chr(10))[0][:300]}"
+                if remedy := storage_remedy(problem):
+                    error += f"\n{inputs.workspace.root}: {remedy}"
         if error and not dry_run:
-            note_failure(inputs.workspace.history, str(inputs.data), prospect.facts, error, datetime.now(UTC))
+            try:
+                note_failure(inputs.workspace.history, str(inputs.data), prospect.facts, error, datetime.now(UTC))
+            except OSError as problem:
+                error += f"\nThe history cannot tell of it: {problem}"
         verdict = read_verdict(artifacts)
         pushed, rolled_back = pushed_model(artifacts, inputs.workspace)
         page = report_path(artifacts)

@@ -365,7 +365,7 @@ def test_a_disk_that_fills_up(tmp_path, monkeypatch, mode):
 
     monkeypatch.setattr("components.shards.write_record", full)
     args = beam_args(BeamConfig(mode=mode, workers=1))
-    with pytest.raises(UserError, match="the disk is full"):
+    with pytest.raises(UserError, match="The disk is full"):
         ingested(library(tmp_path / "songs"), tmp_path / "songs", tmp_path / "data", beam_args=args)
     monkeypatch.undo()
     assert ingested(library(tmp_path / "songs"), tmp_path / "songs", tmp_path / "data").shards == 7

@@ -140,6 +140,11 @@ class Loop:
         """Where a version came from."""
         return json.loads((self.workspace / "models" / str(version) / "assets.extra" / "lineage.json").read_text())
 
+    def answers(self) -> bool:
+        """Whether the served model loads and says something of a song."""
+        song = next(self.root.glob("songs-*/*.wav"))
+        return self.genre("predict", song, "--workspace", self.workspace)[0] == 0
+
 
 @pytest.fixture(scope="module")
 def new_loop(zygote: Any, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Loop]:
