@@ -116,12 +116,12 @@ def test_the_newest_span_goes_while_it_is_worked_on(loop: Any) -> None:
     (loop.root / "copy").rename(loop.data / "span-2")
 
 
-@pytest.mark.parametrize("limit", [20_000, 300_000, 600_000, 1_000_000])
+@pytest.mark.parametrize("limit", [20_000, 300_000, 600_000])
 def test_no_file_may_grow(loop: Any, limit: int) -> None:
     assert GOES_ON in complaint(loop, limit_files=[limit])
 
 
-@pytest.mark.parametrize("free", [0, 50_000, 500_000, 1_500_000])
+@pytest.mark.parametrize("free", [0, 50_000, 500_000, 1_200_000])
 def test_full_disk(loop: Any, free: int) -> None:
     if not loop.own_disk:
         pytest.skip("without the right to mount")
