@@ -6,6 +6,7 @@ TFX's only format, has blocks for that, which every reader of gzip takes.
 """
 
 import os
+import re
 import uuid
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -24,7 +25,8 @@ from components.errors import UserError
 Convert = Callable[[tf.data.Dataset], Iterable[bytes]]
 """Serialized examples, as a dataset of strings, to the serialized examples of the new file."""
 
-
+_OF_TENSORFLOW = re.compile(r"^\{\{.*?\}\} | \[Op:.*$", re.DOTALL)
+"""Parts of an error's words that are about TensorFlow's insides."""
 _STORED = tf.io.TFRecordOptions("GZIP", compression_level=0)
 _DEFLATED = tf.io.TFRecordOptions("GZIP", compression_level=1, compression_strategy=zlib.Z_RLE)
 """A search for repeats would take three times as long and find none: what shrinks a spectrum is its uneven values."""
@@ -103,7 +105,7 @@ class _MakeFile(beam.DoFn):
         except tf.errors.DataLossError as error:
             # Told, not raised: it would be as damaged at the second attempt, and Beam would bury the words.
             with fileio.open(f"{partial}.damaged", "w") as out:
-                out.write(f"{step.source}: {error.message}")
+                out.write(f"{step.source}: {_OF_TENSORFLOW.sub('', error.message)}")
             return
         fileio.rename(partial, step.target, overwrite=True)
 

@@ -1,6 +1,7 @@
 """Our executors of ExampleGen and Transform against TFX's own, on the same clips."""
 
 import json
+import re
 import shutil
 import sys
 from collections.abc import Callable
@@ -163,7 +164,7 @@ def test_a_damaged_span_is_set_aside(span: Path, context: Callable, tmp_path: Pa
     assert "part-00000-of-00002.tfrecord" in str(refusal.value)
     [record] = read_set_aside(epath.Path(tmp_path / "aside"))
     assert (record.span, record.digest) == (7, "of the span")
-    assert "part-00000-of-00002.tfrecord" in record.reason
+    assert re.search(r"part-00000-of-00002\.tfrecord: corrupted record at \d+$", record.reason, re.MULTILINE)
 
 
 def test_a_span_without_files_is_set_aside(span: Path, context: Callable, tmp_path: Path) -> None:
