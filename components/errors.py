@@ -15,7 +15,7 @@ _REMEDIES = {
     errno.EROFS: "It is read-only. Make it writable",
     errno.EACCES: "This user may not do that there. Give it the right to",
     errno.EPERM: "This user may not do that there. Give it the right to",
-    errno.EIO: "The disk does not work. Mend that",
+    errno.EIO: "The disk does not work, or has a limit. Mend that",
 }
 _SQLITE = {
     "database or disk is full": errno.ENOSPC,

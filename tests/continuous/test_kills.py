@@ -83,7 +83,7 @@ def completed(loop: Any) -> int:
     with closing(sqlite3.connect(loop.workspace / "metadata.sqlite")) as connection:
         query = (
             "select count(*) from Execution join Type on Type.id = type_id "
-            f"where last_known_state = {metadata_store_pb2.Execution.COMPLETE} and name not like '%RetrainPolicy'"
+            f"where last_known_state = {metadata_store_pb2.Execution.COMPLETE} and Type.name not like '%RetrainPolicy'"
         )
         return connection.execute(query).fetchone()[0]
 
@@ -146,7 +146,7 @@ def test_killed_between_nodes_and_within_the_push(loop: Any) -> None:
 
 def test_killed_at_random_moments(loop: Any) -> None:
     draw = random.Random(6)
-    spans, killed, longest, done = 1, 0, 2.0, 0
+    spans, killed, longest, done = len(loop.history()), 0, 2.0, 0
     while killed < 20:
         if done == 0:  # the run for the newest span has come to its end
             spans += 1

@@ -21,7 +21,7 @@ ARTISTS = dict.fromkeys(("Folk", "Pop", "Rock"), 4)
 SETTINGS = {
     "window": 2,
     "model": {"kind": "mel_cnn", "window_seconds": 3.0, "options": {"filters": [8, 16]}},
-    "train": {"epochs": 40, "patience": 40},
+    "train": {"epochs": 15, "patience": 15},
     "gate": {"min_accuracy": 0.0},
 }
 
