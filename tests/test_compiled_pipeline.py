@@ -638,7 +638,7 @@ def test_no_address_on_a_step_s_disk_outlives_the_step(
 def test_the_pushed_model_names_genres(cluster: Cluster, story: dict[str, dict[str, Execution]]) -> None:
     from components.predictor import Predictor
 
-    assert not story["new span"]["StorePusher"].cached
+    assert story["new span"]["StorePusher"].state == "ran"
     predictor = Predictor(version_dir(cluster.store, 2))
     songs = sorted((cluster.backend.root / "songs-2").glob("*/test-*.wav"))
     right = sum(next(iter(predictor.predict(song).probabilities)) == song.parent.name for song in songs)
