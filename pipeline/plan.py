@@ -224,12 +224,12 @@ def make_plan(config: PipelineConfig, inputs: "Preflight", now: datetime, *, ask
         "model": config.model.model_dump_json(),
         "train": config.train.model_dump_json(),
     }
-    trainer = {
+    training = {
         **learning,
         "weights": weights_digest(config.model),
-        "checkpoints": str(inputs.workspace.checkpoints),
         "source": source_digest("models.training", kind.module),
     }
+    trainer = {**training, "checkpoints": str(inputs.workspace.checkpoints)}
     tuner: dict[str, Any] | None = None
     if config.tune.enabled:
         source = source_digest("models.tuning", kind.module)
@@ -239,7 +239,7 @@ def make_plan(config: PipelineConfig, inputs: "Preflight", now: datetime, *, ask
     start = {"warm_start": True} if config.train.warm_start else {}
     candidate, parent = _candidate(
         inputs.workspace.models,
-        lambda served: _digest(data, transform, trainer, tuner, *([served] if start else [])),
+        lambda served: _digest(data, transform, training, tuner, *([served] if start else [])),
     )
     span = inputs.manifest.span
     golden = inputs.golden.span if inputs.golden else None

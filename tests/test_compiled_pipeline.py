@@ -56,7 +56,7 @@ TRANSFORMS = {node for number in range(WINDOW) for node in in_slot(number, "Tran
 TRAINING = {"Trainer", "GateEvaluator", "ReferenceProfile", "StorePusher", "Recorder", "Reporter"}
 ALL = DECIDING | TRANSFORMS | TRAINING
 UNTRAINED = ("train.epochs=1", "train.learning_rate=1e-12")
-TIMES = {"candidate", "time", "measured", "started", "ended"}
+TIMES = {"time", "measured", "started", "ended"}
 OF_THE_PROCESS = {"latency_ms", "megabytes"}
 """Figures of a verdict: its speed, and the length of names in a SavedModel, which count what was traced before."""
 Json = dict[str, Any]
@@ -430,7 +430,7 @@ def records(directory: Path) -> int:
 
 
 def history(workspace: Path) -> list[Json]:
-    """The records of a workspace without times, and without the names of candidates, which rest on its path."""
+    """The records of a workspace without times."""
 
     def timeless(value: Any) -> Any:
         if isinstance(value, dict):
@@ -621,7 +621,7 @@ def test_the_loop_on_this_machine_promotes_the_same(
         assert comparable(loop.summaries[name]["verdict"]) == comparable(verdict(cluster, story[name]))
     for version in (1, 2):
         here, there = (read_lineage(store, version) for store in (loop.store, cluster.store))
-        assert here.model_copy(update={"candidate": there.candidate, "config": there.config}) == there
+        assert here.model_copy(update={"config": there.config}) == there
         assert weights(loop.store, version) == weights(cluster.store, version)
     assert current_version(loop.store) == current_version(cluster.store)
 
