@@ -238,7 +238,8 @@ def create_pipeline(
         config=plan.config,
         source=plan.reporter_source,
     )
-    recorder.add_upstream_node(reporter)  # a run that ended before that is gone on with
+    for last in (*endpoint_pushers, reporter):
+        recorder.add_upstream_node(last)  # a run that ended before that is gone on with
     return Pipeline(
         pipeline_name=config.name,
         pipeline_root=artifacts,
