@@ -147,11 +147,12 @@ def test_the_history_is_complete_and_true(family: str, splits: dict, tmp_path: P
         "best_epoch",
         "epochs",
         "chosen",
+        "started_from",
         "temperature",
         "train_accuracy",
         "validation_accuracy",
     }
-    assert history["kind"] == MODELS[family].kind
+    assert (history["kind"], history["started_from"]) == (MODELS[family].kind, "fresh")
     assert history["parameters"] == sum(weight.size for weight in network.get_weights())
     for entry in history["epochs"]:
         figures = {"loss", "accuracy", "val_loss", "val_accuracy", "learning_rate"}
