@@ -53,7 +53,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11,<3.12",
     packages=["bench", "components", "components.datasets", "models", "pipeline", "pipeline.commands"],
-    package_data={"components": ["*.pbtxt", "*.html"], "pipeline": ["*.html"]},
+    package_data={"components": ["*.pbtxt", "*.html", "*.css"], "pipeline": ["*.html", "*.css"]},
     install_requires=RUNTIME,
     extras_require={"dev": DEVELOPMENT, "gpu": GPU},
     entry_points={"console_scripts": ["genre=pipeline.cli:main"]},

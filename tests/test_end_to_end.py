@@ -2,13 +2,10 @@
 
 import csv
 import json
-import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -320,50 +317,6 @@ def test_predict_uses_the_pushed_model(
             answer = answers[str(tmp_path / row["path"])]
             assert next(iter(answer["genres"])) == row["genre"]
             assert sum(answer["genres"].values()) == pytest.approx(1.0)
-
-
-def log_of_killed(workspace: Path) -> str:
-    return min(workspace.glob("runs/*/run.log")).read_text(errors="replace")
-
-
-def test_killed_run_is_finished_by_the_next(data: Path, compose: Compose, tmp_path: Path, genre: Genre) -> None:
-    workspace = Workspace(tmp_path, data, genre)
-    command = [
-        sys.executable,
-        "-c",
-        "from pipeline.cli import main; main()",
-        "run",
-        "--data",
-        data,
-        "--workspace",
-        tmp_path,
-    ]
-    long = {"train.epochs": 60, "train.patience": 60}
-    settings = options(long)
-    process = subprocess.Popen([*map(str, command), *settings], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 300
-    while not any("epoch 3 " in log.read_text(errors="replace") for log in tmp_path.glob("runs/*/run.log")):
-        assert process.poll() is None, process.stdout.read()
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-
-    song = compose(tmp_path / "songs", {"new": 1}).parent / "tone" / "new-0.wav"
-    nothing = genre("predict", song, "--workspace", tmp_path)
-    assert nothing.returncode == 1
-    assert "no model has been pushed yet" in nothing.stderr
-    before = len(re.findall(r"^epoch ", log_of_killed(tmp_path), re.MULTILINE))
-    summary = workspace.run(long)
-    assert states(summary) == expected(FROM_TRAINER)
-    assert summary["served"]["version"] == 1
-    epochs = [int(number) for number in re.findall(r"^epoch (\d+) ", Path(summary["log"]).read_text(), re.MULTILINE)]
-    assert epochs[0] in (
-        before,
-        before + 1,
-    )  # it goes on; the last line may have been printed before the epoch was kept
-    assert epochs == list(range(epochs[0], 61))
-    assert not list((tmp_path / "checkpoints").iterdir())
 
 
 def test_second_run_waits_its_turn(data: Path, tmp_path: Path, genre: Genre) -> None:

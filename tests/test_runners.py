@@ -206,12 +206,6 @@ def songs(compose: Compose, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return compose(tmp_path_factory.mktemp("songs"), {"train": 24, "eval": 8, "test": 10})
 
 
-def genre(*arguments: object) -> None:
-    command = [sys.executable, "-c", "from pipeline.cli import main; main()", *map(str, arguments)]
-    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=500, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
 @dataclass
 class Outcome:
     """What a runner made of the library."""
@@ -229,10 +223,14 @@ class Outcome:
     """Of the test clips."""
 
 
-def ran(songs: Path, root: Path, beam: dict[str, Any]) -> Outcome:
+def ran(zygote: Any, songs: Path, root: Path, beam: dict[str, Any]) -> Outcome:
     """Ingests the library and runs the DAG, with the section `beam`."""
     import tensorflow as tf
     from tensorflow_metadata.proto.v0 import statistics_pb2
+
+    def genre(*arguments: object) -> None:
+        done = zygote.run("genre", *arguments)
+        assert done.returncode == 0, done.stdout + done.stderr
 
     config = root / "config.yaml"
     # Several shards, for the runner to spread.
@@ -269,8 +267,8 @@ def ran(songs: Path, root: Path, beam: dict[str, Any]) -> Outcome:
 
 
 @pytest.fixture(scope="module")
-def in_memory(songs: Path, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
-    return ran(songs, tmp_path_factory.mktemp("in_memory"), {"mode": "in_memory"})
+def in_memory(zygote: Any, songs: Path, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    return ran(zygote, songs, tmp_path_factory.mktemp("in_memory"), {"mode": "in_memory"})
 
 
 def assert_same(other: Outcome, reference: Outcome) -> None:
@@ -296,11 +294,13 @@ def test_the_reference_is_not_empty(in_memory: Outcome) -> None:
     assert in_memory.summary["pushed"]["version"] == 1
 
 
-def test_worker_processes_make_the_same(in_memory: Outcome, songs: Path, tmp_path: Path) -> None:
-    assert_same(ran(songs, tmp_path, {"mode": "multi_processing", "workers": 2}), in_memory)
+def test_worker_processes_make_the_same(zygote: Any, in_memory: Outcome, songs: Path, tmp_path: Path) -> None:
+    assert_same(ran(zygote, songs, tmp_path, {"mode": "multi_processing", "workers": 2}), in_memory)
 
 
-def test_flink_makes_the_same(in_memory: Outcome, flink: Flink, job_server: Path, songs: Path, tmp_path: Path) -> None:
+def test_flink_makes_the_same(
+    zygote: Any, in_memory: Outcome, flink: Flink, job_server: Path, songs: Path, tmp_path: Path
+) -> None:
     section = {
         "runner": "flink",
         "flink": {
@@ -310,7 +310,7 @@ def test_flink_makes_the_same(in_memory: Outcome, flink: Flink, job_server: Path
             "parallelism": 2,
         },
     }
-    assert_same(ran(songs, tmp_path, section), in_memory)
+    assert_same(ran(zygote, songs, tmp_path, section), in_memory)
     # Ingest, ImportExampleGen and HeldOutExampleGen, StatisticsGen, Transform, GateEvaluator; none had to be repeated.
     assert flink.jobs() == {"FINISHED": 6}
     assert flink.workers() >= 6
