@@ -83,7 +83,7 @@ class NodeTable:
         seconds = time.monotonic() if node.state == "running" else node.seconds
         self._states[node.node] = (node.state, seconds)
         if not self._interactive and node.state != "running":
-            self._console.print(f"{node.node:<20} {node.state:<8} {node.seconds:6.1f} s")
+            self._console.print(f"{node.node:<22} {node.state:<8} {node.seconds:6.1f} s")
 
     def _table(self) -> Table:
         table = Table("node", "state", box=None, pad_edge=False)

@@ -212,7 +212,7 @@ def _show(console: "Console", summary: "Summary") -> None:
     console.print(table)
     console.print("\n[bold green]blessed[/]" if verdict.blessed else "\n[bold red]refused[/]")
     for line in verdict.account:
-        console.print(f"  {line}", markup=False)
+        console.print(f"  {line}", markup=False, soft_wrap=True)
     if summary.pushed:
         console.print(f"\npushed as version {summary.pushed.version}: {summary.pushed.path}", soft_wrap=True)
     elif summary.rolled_back and summary.served:

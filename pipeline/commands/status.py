@@ -44,6 +44,6 @@ def _show(run: "Run") -> None:
     click.echo(f"run {run.id} ({run.name}) {run.state}, started {_created(run)}\n{run.url}")
     for node in run.nodes:
         state = "not run" if run.ended and node.state == "waiting" else node.state
-        click.echo(f"{node.node:<20} {state:<9}" + (f" {node.seconds:8.0f} s" if node.seconds else ""))
+        click.echo(f"{node.node:<22} {state:<9}" + (f" {node.seconds:8.0f} s" if node.seconds else ""))
     if run.error:
         click.echo(run.error)

@@ -122,7 +122,7 @@ def _follow(service: "Service", run: "Run", seconds: float) -> "Run":
     while True:
         for name, state in (*((node.node, node.state) for node in run.nodes), ("run", run.state)):
             if state not in ("waiting", shown.get(name)):
-                click.echo(f"{time.strftime('%H:%M:%S')}  {name:<20} {state}")
+                click.echo(f"{time.strftime('%H:%M:%S')}  {name:<22} {state}")
                 shown[name] = state
         if run.ended:
             return run
