@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from components.history import read_record
+from components.history import note_decision, read_record
 from components.policy import Decision, Facts, decide
 from components.set_aside import set_aside_spans
 from pipeline.config import PipelineConfig
@@ -24,6 +24,11 @@ class Prospect:
     """As far as it can be told without looking at clips; that of the run itself counts."""
     notes: tuple[str, ...]
     """Spans that are left out, and why."""
+
+    def note(self) -> None:
+        """Keeps a decision to wait in the history, where no run does it; the same decision again leaves no trace."""
+        history, data = self.inputs.workspace.history, str(self.inputs.data)
+        note_decision(history, data, self.facts, None, self.decision, datetime.now(UTC))
 
 
 def prospect(config: PipelineConfig, now: datetime | None = None, *, asked: bool = False) -> Prospect:

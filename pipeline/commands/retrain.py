@@ -42,5 +42,7 @@ def retrain(
             click.echo(note)
         click.echo(f"{found.decision.action}: {'; '.join(found.decision.reasons) or 'it depends on drift'}")
         if found.decision.action == "wait":
+            if not dry_run:
+                found.note()
             return
         finish(execute(found, dry_run=dry_run), place, summary)
