@@ -32,7 +32,7 @@ test-fast: $(VENV)/.installed ## Run the tests that take less than a minute each
 	$(BIN)/pytest --quiet -m "not slow"
 
 bench: $(VENV)/.installed ## Measure against what a user would pick instead; NAME=mel measures that alone
-	$(BIN)/genre bench $(NAME)
+	$(BIN)/python -m bench $(NAME)
 
 lint: $(VENV)/.installed ## Check style and format
 	$(BIN)/ruff check

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from setuptools import setup
+from setuptools import find_packages, setup
 
 RUNTIME = [
     "apache-beam[gcp]>=2.73,<2.78",
@@ -52,8 +52,8 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.11,<3.12",
-    packages=["bench", "components", "components.datasets", "models", "pipeline", "pipeline.commands"],
-    package_data={"components": ["*.pbtxt", "*.html", "*.css"], "pipeline": ["*.html", "*.css"]},
+    packages=find_packages(include=["bench*", "components*", "models*", "pipeline*"]),
+    package_data={"components.library": ["*.pbtxt"], "components.reporting": ["*.html", "*.css"]},
     install_requires=RUNTIME,
     extras_require={"dev": DEVELOPMENT, "gpu": GPU},
     entry_points={"console_scripts": ["genre=pipeline.cli:main"]},

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from components.config import Section, Share
+from components.base.section import Section, Share
 
 Positive = Annotated[float, Field(gt=0.0)]
 

@@ -25,8 +25,9 @@ from typing import Literal
 from etils import epath
 from pydantic import ValidationError
 
-from components.config import Representation, Section, problems
-from components.errors import UserError
+from components.audio.config import Representation
+from components.base.errors import UserError
+from components.base.section import Section, problems
 from models.config import ModelConfig
 
 
@@ -40,15 +41,15 @@ class Kind:
 
 
 KINDS = {
-    "mel_cnn": Kind("models.mel_cnn", "log_mel", "network"),
-    "raw_cnn": Kind("models.raw_cnn", "waveform", "network"),
-    "mobilenet": Kind("models.mobilenet", "log_mel", "transfer"),
-    "yamnet": Kind("models.yamnet", "yamnet_mel", "transfer"),
-    "logistic_regression": Kind("models.logistic_regression", "descriptors", "classical"),
-    "knn": Kind("models.knn", "descriptors", "classical"),
-    "naive_bayes": Kind("models.naive_bayes", "descriptors", "classical"),
-    "svm_rbf": Kind("models.svm_rbf", "descriptors", "classical"),
-    "svm_linear": Kind("models.svm_linear", "descriptors", "classical"),
+    "mel_cnn": Kind("models.kinds.mel_cnn", "log_mel", "network"),
+    "raw_cnn": Kind("models.kinds.raw_cnn", "waveform", "network"),
+    "mobilenet": Kind("models.kinds.mobilenet", "log_mel", "transfer"),
+    "yamnet": Kind("models.kinds.yamnet", "yamnet_mel", "transfer"),
+    "logistic_regression": Kind("models.kinds.logistic_regression", "descriptors", "classical"),
+    "knn": Kind("models.kinds.knn", "descriptors", "classical"),
+    "naive_bayes": Kind("models.kinds.naive_bayes", "descriptors", "classical"),
+    "svm_rbf": Kind("models.kinds.svm_rbf", "descriptors", "classical"),
+    "svm_linear": Kind("models.kinds.svm_linear", "descriptors", "classical"),
 }
 
 

@@ -4,14 +4,14 @@ import keras
 import tensorflow as tf
 from etils import epath
 
-from components.config import FeatureConfig
-from components.descriptors import descriptors
-from components.features import from_bytes
-from components.model_card import ModelCard, write_card
-from components.preprocessing import AUDIO, FEATURE
-from components.waveform import decode_clips
+from components.audio.config import FeatureConfig
+from components.audio.descriptors import descriptors
+from components.audio.preprocessing import AUDIO, FEATURE
+from components.audio.representations import from_bytes
+from components.audio.waveform import decode_clips
+from components.store.model_card import ModelCard, write_card
 from models.config import EMBEDDING
-from models.data import all_windows
+from models.windows import all_windows
 from models.windows import window_starts
 
 

@@ -3,9 +3,10 @@
 import math
 
 import numpy as np
+import tensorflow as tf
 
-from components.config import FeatureConfig
-from components.features import feature_shape, steps_per_second
+from components.audio.config import FeatureConfig
+from components.audio.representations import feature_shape, network_input, steps_per_second
 from models.config import ModelConfig
 
 
@@ -32,3 +33,18 @@ def window_starts(steps: int, window: int) -> tuple[int, ...]:
     """
     count = math.ceil(steps / window)
     return tuple(int(start) for start in np.round(np.linspace(0, steps - window, count)))
+
+
+def all_windows(stored: tf.Tensor, features: FeatureConfig, window: int) -> tf.Tensor:
+    """Every window of every clip, clip by clip.
+
+    Args:
+      stored: stored entries [batch, steps, ...].
+
+    Returns:
+      float32 [batch * windows, window, ...].
+    """
+    values = network_input(stored, features)
+    starts = window_starts(stored.shape[1], window)
+    stacked = tf.stack([values[:, start : start + window] for start in starts], axis=1)
+    return tf.reshape(stacked, [-1, *stacked.shape[2:]])

@@ -1,11 +1,11 @@
 """The `genre` command. Commands import what is heavy in their own bodies, so that `--help` stays instant."""
 
 import sys
+from typing import NoReturn
 
 import click
 
-from components.errors import UserError, storage_remedy
-from pipeline.commands.bench import bench
+from components.base.errors import UserError, storage_remedy
 from pipeline.commands.classes import classes
 from pipeline.commands.compare import compare
 from pipeline.commands.compile import compile_
@@ -32,7 +32,6 @@ def cli() -> None:
     """Learn to name the genre of a song: from a folder of audio to a gated, deployed, retrained model."""
 
 
-cli.add_command(bench)
 cli.add_command(classes)
 cli.add_command(compare)
 cli.add_command(compile_)
@@ -54,22 +53,32 @@ cli.add_command(watch)
 cli.add_command(why)
 
 
-def main() -> None:
-    """Entry point: a user's mistake ends in its words and exit code 1, without a traceback."""
+def run_command(command: click.Command, name: str) -> NoReturn:
+    """Runs a command line and exits. A user's mistake ends in words and exit code 1, without a traceback.
+
+    Args:
+      command: what to run.
+      name: what a person has typed to run it; it precedes every error.
+    """
     try:
-        code = cli(standalone_mode=False)  # of a context that was exited, click returns the code
+        code = command(standalone_mode=False)  # of a context that was exited, click returns the code
         sys.exit(code if isinstance(code, int) else 0)
     except UserError as error:
-        click.echo(f"genre: {error}", err=True)
+        click.echo(f"{name}: {error}", err=True)
         sys.exit(1)
     except OSError as error:
         if not (remedy := storage_remedy(error)):
             raise
-        click.echo(f"genre: {error.filename or 'the disk'}: {error.strerror or error}. {remedy}", err=True)
+        click.echo(f"{name}: {error.filename or 'the disk'}: {error.strerror or error}. {remedy}", err=True)
         sys.exit(1)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("genre: interrupted", err=True)
+        click.echo(f"{name}: interrupted", err=True)
         sys.exit(130)
+
+
+def main() -> None:
+    """Runs `genre`."""
+    run_command(cli, "genre")

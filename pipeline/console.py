@@ -1,11 +1,7 @@
 """What a person sees of a run: a live table on a terminal, a line per node elsewhere."""
 
-import contextlib
-import os
-import sys
 import time
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -13,7 +9,7 @@ from rich.live import Live
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from pipeline.local import NodeState
+    from pipeline.node_state import NodeState
 
 _STYLES = {
     "waiting": "dim",
@@ -23,37 +19,6 @@ _STYLES = {
     "failed": "bold red",
     "canceled": "yellow",
 }
-
-
-@contextlib.contextmanager
-def output_to(log: Path) -> Iterator[Console]:
-    """Sends everything that this process and its libraries, C++ included, print to `log`.
-
-    Yields:
-      A console on the original standard output.
-    """
-    log.parent.mkdir(parents=True, exist_ok=True)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    saved = os.dup(1), os.dup(2)
-    with log.open("ab") as file, os.fdopen(os.dup(1), "w", encoding="utf-8") as original:
-        os.dup2(file.fileno(), 1)
-        os.dup2(file.fileno(), 2)
-        try:
-            yield Console(file=original, highlight=False, width=None if original.isatty() else 110)
-        finally:
-            try:
-                sys.stdout.flush()
-                sys.stderr.flush()
-            except OSError:  # the disk is full: what could not be written must not come out of the terminal later
-                with open(os.devnull, "ab") as nowhere:
-                    for number in (1, 2):
-                        os.dup2(nowhere.fileno(), number)
-                    sys.stdout.flush()
-                    sys.stderr.flush()
-            for number, descriptor in enumerate(saved, start=1):
-                os.dup2(descriptor, number)
-                os.close(descriptor)
 
 
 class NodeTable:

@@ -24,8 +24,9 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from components.beam import beam_args
-from components.config import AudioConfig, BeamConfig
+from components.audio.config import AudioConfig
+from components.beam.config import BeamConfig
+from components.beam.options import beam_args
 
 if TYPE_CHECKING:
     from tfx.orchestration.pipeline import Pipeline
@@ -229,7 +230,7 @@ def _codec_problem(name: str) -> str:
     import numpy as np
     import soundfile
 
-    from components.audio import AudioError, decode_clip
+    from components.audio.decoding import AudioError, decode_clip
 
     file_format, subtype, _ = _CODECS[name]
     rate = 48_000  # of all of Opus' rates the usual one

@@ -1,4 +1,4 @@
-"""The state of a node during a run; apart from `pipeline.local`, so that watching needs no TFX."""
+"""The state of a node during a run; apart from `pipeline.local.runner`, so that watching needs no TFX."""
 
 from dataclasses import dataclass
 from typing import Literal

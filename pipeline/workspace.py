@@ -12,8 +12,8 @@ from pathlib import Path
 
 from etils import epath
 
-from components.errors import UserError, storage_remedy
-from components.lock import HeldError, held, holder_of
+from components.base.errors import UserError, storage_remedy
+from components.base.locks import HeldError, held, holder_of
 
 _RUN_LOCK = ".lock"
 _WATCH_LOCK = "watch.lock"
@@ -51,7 +51,7 @@ class Workspace:
 
     @property
     def history(self) -> epath.Path:
-        """What was decided and done; see `components.history`."""
+        """What was decided and done; see `components.retraining.history`."""
         return self.root / "history"
 
     @property
@@ -66,7 +66,7 @@ class Workspace:
 
     @property
     def set_aside(self) -> epath.Path:
-        """Records of spans that the loop leaves out; see `components.set_aside`."""
+        """Records of spans that the loop leaves out; see `components.library.set_aside`."""
         return self.root / "set-aside"
 
     @property

@@ -25,7 +25,7 @@ import numpy as np
 import pytest
 
 if TYPE_CHECKING:
-    from components.config import FeatureConfig
+    from components.audio.config import FeatureConfig
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before anything imports TensorFlow
 # Of its own for every process that runs tests, before it imports librosa: two that fill one cache at a time can crash.
@@ -60,9 +60,9 @@ def transform(tmp_path_factory: pytest.TempPathFactory) -> Transform:
     import tensorflow_transform.beam as tft_beam
     from apache_beam.options.pipeline_options import PipelineOptions
 
-    from components.beam import beam_args
-    from components.config import BeamConfig
-    from components.preprocessing import AUDIO, GENRE, preprocessing_fn
+    from components.audio.preprocessing import AUDIO, GENRE, preprocessing_fn
+    from components.beam.config import BeamConfig
+    from components.beam.options import beam_args
 
     def run(features: "FeatureConfig", wavs: list[bytes], genres: list[bytes]) -> tuple[list[dict[str, Any]], str]:
         directory = tmp_path_factory.mktemp("transform")

@@ -58,12 +58,12 @@ def test_dependencies_point_one_way(path: Path) -> None:
 
 @pytest.mark.parametrize("path", SOURCES, ids=name_of)
 def test_imports_are_absolute(path: Path) -> None:
-    """`pipeline.digest` follows absolute imports alone."""
+    """`pipeline.planning.source_digest` follows absolute imports alone."""
     assert [name for name in imports(path) if name.startswith(".")] == []
 
 
 def test_modules_that_are_imported_by_name_are_known_to_the_digest() -> None:
-    """An `import_module` hides an import from `pipeline.digest`: only the registry may, whose kinds are named to it.
+    """An `import_module` hides an import from `source_digest`: only the registry may, whose kinds are named to it.
 
     No node runs `bench`.
     """
@@ -78,7 +78,7 @@ def test_modules_that_are_imported_by_name_are_known_to_the_digest() -> None:
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_packages_do_nothing_on_import(package: str) -> None:
-    """`pipeline.digest` does not look into them, and no import may cost more than it says."""
+    """`pipeline.planning.source_digest` does not look into them, and no import may cost more than it says."""
     for path in (ROOT / package).rglob("__init__.py"):
         body = tree_of(path).body
         assert len(body) <= 1, name_of(path)

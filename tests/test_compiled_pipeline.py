@@ -34,8 +34,8 @@ from google.protobuf import json_format
 from kfp import components
 from kfp.pipeline_spec import pipeline_spec_pb2
 
-from components.library import SPLITS
-from components.model_store import current_version, read_lineage, version_dir
+from components.library.layout import SPLITS
+from components.store.model_store import current_version, read_lineage, version_dir
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 TINY = REPOSITORY / "tests" / "tiny.yaml"
@@ -511,7 +511,7 @@ def test_vertex_ai_is_given_the_same_nodes(cluster: Cluster, genre: Callable[...
     }
     trainer = spec["deploymentSpec"]["executors"]["Trainer_executor"]["container"]
     assert trainer["resources"]["accelerator"] == {"type": "NVIDIA_TESLA_T4", "count": "1"}
-    assert trainer["command"] == ["python", "-m", "pipeline.step"]  # TensorFlow reads the bucket by itself
+    assert trainer["command"] == ["python", "-m", "pipeline.remote.step"]  # TensorFlow reads the bucket by itself
     for name in ("ImportExampleGen_0", "StatisticsGen_1", "Transform_0", "GateEvaluator"):
         container = spec["deploymentSpec"]["executors"][f"{name}_executor"]["container"]
         given = PipelineOptions(container["args"])
@@ -636,7 +636,7 @@ def test_no_address_on_a_step_s_disk_outlives_the_step(
 
 
 def test_the_pushed_model_names_genres(cluster: Cluster, story: dict[str, dict[str, Execution]]) -> None:
-    from components.predictor import Predictor
+    from components.store.predictor import Predictor
 
     assert story["new span"]["StorePusher"].state == "ran"
     predictor = Predictor(version_dir(cluster.store, 2))

@@ -266,14 +266,14 @@ def test_what_was_trained_is_what_is_served(story: dict[str, Any], data: Path) -
     from etils import epath
     from scipy.optimize import linear_sum_assignment
 
-    from components.library import read_library
-    from components.model_card import read_card
+    from components.library.layout import read_library
+    from components.store.model_card import read_card
     from models import registry
-    from models.calibration import with_temperature
     from models.config import ModelConfig
-    from models.data import read_clips
-    from models.serving import clip_probabilities
+    from models.fitting.calibration import with_temperature
+    from models.fitting.data import read_clips
     from models.windows import window_shape
+    from models.serving import clip_probabilities
 
     served = Path(story["better"]["served"]["path"])
     card = read_card(epath.Path(served))

@@ -25,7 +25,7 @@ from typing import Any
 import pytest
 import yaml
 
-from components.library import SPLITS, span_dir
+from components.library.layout import SPLITS, span_dir
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 TINY = REPOSITORY / "tests" / "tiny.yaml"

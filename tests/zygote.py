@@ -43,7 +43,7 @@ def die_after(node: str) -> None:
 
 
 def die_before(name: str) -> None:
-    """Has this process kill itself instead of calling a function, as in "components.model_store._write_pointer"."""
+    """Has this process kill itself instead of calling a function, as "components.store.model_store._write_pointer"."""
     _before(name, lambda: os.kill(os.getpid(), signal.SIGKILL))
 
 
@@ -138,10 +138,10 @@ def start(job: dict[str, Any]) -> int:
 
 def serve() -> None:
     """Takes jobs until standard input ends, as many at a time as there are."""
-    from pipeline.imports import large_imports
+    from pipeline.process import large_imports
 
     with large_imports():
-        import pipeline.local  # noqa: F401 (for the children)
+        import pipeline.local.runner  # noqa: F401 (for the children)
 
     def tell(**what: int) -> None:
         os.write(1, (json.dumps(what) + "\n").encode())

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from components.errors import UserError
+from components.base.errors import UserError
 from pipeline.commands import options
 
 _WIDE = 200
@@ -24,8 +24,8 @@ def classes() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON list.")
 def list_(data: Path | None, config_file: Path | None, overrides: tuple[str, ...], as_json: bool) -> None:
     """List the genres in order, with the clips of each in every span and split."""
-    from components.library import SPLITS, complete_spans, read_library, read_manifest
-    from pipeline.config import load_config
+    from components.library.layout import SPLITS, complete_spans, read_library, read_manifest
+    from pipeline.config.settings import load_config
     from pipeline.workspace import root_path
 
     root = root_path(load_config(config_file, options.with_paths(overrides, data=data)).data)
@@ -72,7 +72,7 @@ def add(genres: tuple[str, ...], data: Path | None, config_file: Path | None, ov
     genre that was not added are rejected. Ingest the same songs again afterwards: those that were rejected for these
     genres become a new span.
     """
-    from pipeline.config import load_config
+    from pipeline.config.settings import load_config
 
     config = load_config(config_file, options.with_paths(overrides, data=data))
     if "://" in config.data:
@@ -81,7 +81,7 @@ def add(genres: tuple[str, ...], data: Path | None, config_file: Path | None, ov
             "and copy schema.pbtxt and then library.json from there."
         )
 
-    from components.classes import add_genres
+    from components.library.genres import add_genres
 
     root = Path(config.data).absolute()
     try:

@@ -6,14 +6,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from components.errors import UserError
+from components.base.errors import UserError
 from pipeline.commands import options
 
 if TYPE_CHECKING:
-    from components.config import FeatureConfig
-    from components.library import Library
-    from models.config import ModelConfig
-    from pipeline.config import PipelineConfig
+    pass
+from pipeline.comparing.models import models_to_compare
 
 
 @click.command()
@@ -39,10 +37,9 @@ def compare(
     Prints a table, and writes it as comparison.html, .md, .csv and .json. What is computed is kept: stopped, it goes on
     where it was. A kind that cannot be fitted here, for want of its pretrained weights, is left out and said so.
     """
-    from pipeline.config import load_config
-    from pipeline.console import output_to
-    from pipeline.imports import large_imports
-    from pipeline.preflight import check
+    from pipeline.config.settings import load_config
+    from pipeline.planning.preflight import check
+    from pipeline.process import large_imports, output_to
 
     config = load_config(config_file, options.with_paths(overrides, data=data, workspace=workspace))
     inputs = check(config, leave_out=False)
@@ -53,8 +50,8 @@ def compare(
         console.print("loading TensorFlow")
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
         with large_imports():
-            from pipeline.compare import compare_models
-            from pipeline.comparison_page import show, write
+            from components.reporting.comparison import show, write
+            from pipeline.comparing.compare import compare_models
 
         comparison = compare_models(
             config,
@@ -71,37 +68,3 @@ def compare(
             console.print(f"\nwritten to {directory}/comparison.html, .md, .csv and .json", soft_wrap=True)
     if not comparison.rows or (kinds and comparison.left_out):
         raise UserError("\n".join(f"{kind} was left out: {why}" for kind, why in comparison.left_out.items()))
-
-
-def models_to_compare(
-    config: "PipelineConfig", library: "Library", kinds: str | None
-) -> dict[str, tuple["ModelConfig", "FeatureConfig"]]:
-    """Settings and features by kind.
-
-    Raises:
-      UserError: a kind that there is not, or settings that it does not take.
-    """
-    from components.config import FeatureConfig
-    from models import registry
-    from models.config import ModelConfig
-
-    names = [name.strip() for name in kinds.split(",")] if kinds else list(registry.KINDS)
-    models = {}
-    for name in [*names, *config.compare]:
-        registry.kind_of(ModelConfig(kind=name))
-    for name in names:
-        other = config.compare.get(name)
-        model = ModelConfig(
-            kind=name,
-            window_seconds=(other and other.window_seconds) or config.model.window_seconds,
-            options=other.options if other else (config.model.options if config.model.kind == name else {}),
-        )
-        registry.load(model)
-        features = FeatureConfig(
-            representation=registry.kind_of(model).representation,
-            genres=library.genres,
-            audio=config.audio,
-            mel=config.mel,
-        )
-        models[name] = (model, features)
-    return models

@@ -9,7 +9,7 @@ import click
 from pipeline.commands import options
 
 if TYPE_CHECKING:
-    from components.config import Section
+    from components.base.section import Section
 
 
 @click.command()
@@ -20,7 +20,7 @@ def config(sections: tuple[str, ...], config_file: Path | None, overrides: tuple
 
     With SECTIONS, such as `retrain drift`, only those.
     """
-    from pipeline.config import PipelineConfig, load_config
+    from pipeline.config.settings import PipelineConfig, load_config
 
     for name in sections:
         if name not in PipelineConfig.model_fields:
@@ -32,7 +32,7 @@ def config(sections: tuple[str, ...], config_file: Path | None, overrides: tuple
 def _lines(section: "Section", indent: str = "", only: tuple[str, ...] = ()) -> Iterator[str]:
     import json
 
-    from components.config import Section
+    from components.base.section import Section
 
     for name, field in type(section).model_fields.items():
         if only and name not in only:

@@ -22,7 +22,7 @@ def demo_library(directory: Path, artists: int, songs: int, seconds: float, seed
     from rich.console import Console
     from rich.progress import Progress
 
-    from components.datasets.demo import TRACKS_FILE, LibraryOptions, build, plan
+    from components.demo.library import TRACKS_FILE, LibraryOptions, build, plan
 
     options = LibraryOptions(artists, songs, seconds, seed)
     pieces = plan(options)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from components.errors import UserError
+from components.base.errors import UserError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -31,8 +31,8 @@ def doctor(workspace: Path) -> None:
     Versions against the lock, a tiny pipeline that is really run, codecs, room and rights to write, GPUs and TPUs,
     cloud credentials. Nothing is changed, and no network is used. The exit code is 1 if a check fails.
     """
-    from pipeline.console import output_to
     from pipeline.doctor import checks, examine
+    from pipeline.process import output_to
 
     try:
         descriptor, name = tempfile.mkstemp(prefix="genre-doctor-", suffix=".log")

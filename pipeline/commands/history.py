@@ -16,12 +16,12 @@ def history(
     config_file: Path | None, overrides: tuple[str, ...], workspace: Path | None, as_json: bool, page: Path | None
 ) -> None:
     """Tell what happened, the oldest first: spans, drift, decisions, runs, promotions, refusals and roll-backs."""
-    from components.timeline import read_timeline
+    from components.retraining.timeline import read_timeline
 
     config, place = options.configured(config_file, overrides, workspace=workspace)
     timeline = read_timeline(place.history, place.models)
     if page:
-        from components.timeline_page import render_history
+        from components.reporting.timeline_chart import render_history
 
         _write(page, render_history(timeline, config.name))
     if as_json:
@@ -37,7 +37,7 @@ def history(
 
 
 def _write(page: Path, html: str) -> None:
-    from components.errors import UserError
+    from components.base.errors import UserError
 
     try:
         page.parent.mkdir(parents=True, exist_ok=True)

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from components.errors import UserError
+from components.base.errors import UserError
 from pipeline.commands import options
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from components.datasets.track import Track
-    from components.ingest import Ingested
+    from components.library.ingest import Ingested
+    from components.library.sources.track import Track
 
 _PATH = click.Path(path_type=Path)
 _LINE_SECONDS = 10.0
@@ -50,7 +50,7 @@ def folder(directory: Path, **common: Any) -> None:
     An artist's songs all go to one split; a song outside of any artist's folder counts as an artist of its own. Files
     that are not audio by their names are listed as such, and do not count towards ingest.max_reject_share.
     """
-    from components.datasets.folder import read_folder
+    from components.library.sources.folder import read_folder
 
     _ingest(read_folder(directory), directory, f"folder {directory.resolve().name}", **common)
 
@@ -82,7 +82,7 @@ def from_csv(
 
     Without a column of splits or folds, the groups are divided by a hash of their names in the shares of ingest.splits.
     """
-    from components.datasets.manifest_csv import Columns, read_csv
+    from components.library.sources.manifest_csv import Columns, read_csv
 
     columns = Columns(path_column, genre_column, group_column, split_column, fold_column, eval_folds, test_folds)
     _ingest(read_csv(file, audio_root, columns), audio_root, f"csv {file.name}", **common)
@@ -99,7 +99,7 @@ def fma(audio: Path, metadata: Path, subset: str, **common: Any) -> None:
     A subset contains the smaller ones. Half of the tracks of `large` have no top genre, and are rejected for it: allow
     that with --set ingest.max_reject_share=0.6.
     """
-    from components.datasets.fma import read_fma
+    from components.library.sources.fma import read_fma
 
     _ingest(read_fma(audio, metadata, subset), audio, f"fma {subset}", **common)
 
@@ -113,9 +113,9 @@ def verify(span: int | None, data: Path | None, config_file: Path | None, overri
 
     Names every file that is damaged, missing, or in a span without belonging there; the exit code is 1 if there is any.
     """
-    from components.library import read_library, span_numbers
-    from components.library import verify as verify_span
-    from pipeline.config import load_config
+    from components.library.layout import read_library, span_numbers
+    from components.library.layout import verify as verify_span
+    from pipeline.config.settings import load_config
     from pipeline.workspace import root_path
 
     root = root_path(load_config(config_file, options.with_paths(overrides, data=data)).data)
@@ -146,10 +146,9 @@ def _ingest(
     config_file: Path | None,
     overrides: tuple[str, ...],
 ) -> None:
-    from components.beam import beam_args, check_local
-    from pipeline.config import load_config
-    from pipeline.console import output_to
-    from pipeline.imports import large_imports
+    from components.beam.options import beam_args, check_local
+    from pipeline.config.settings import load_config
+    from pipeline.process import large_imports, output_to
 
     config = load_config(config_file, options.with_paths(overrides, data=data))
     check_local(config.beam)
@@ -157,7 +156,7 @@ def _ingest(
     try:
         with output_to(root / "ingest.log") as console:
             with console.status("loading Beam"), large_imports():
-                from components.ingest import ingest
+                from components.library.ingest import ingest
             with _progress(console) as report:
                 args = beam_args(config.beam)
                 result = ingest(tracks, audio_root, source, root, config.audio, config.ingest, span, args, report)

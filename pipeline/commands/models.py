@@ -13,7 +13,7 @@ from pipeline.commands import options
 if TYPE_CHECKING:
     from etils import epath
 
-    from components.evaluation import Judged
+    from components.evaluation.results import Judged
 
 _WIDE = 200
 """Columns where there is no terminal, so that a program finds a version on a line."""
@@ -37,7 +37,7 @@ def models(config_file: Path | None, overrides: tuple[str, ...], workspace: Path
     from rich.console import Console
     from rich.table import Table
 
-    from components.policy import spans_in_words
+    from components.retraining.policy import spans_in_words
 
     sets = ["test", "golden"] if any(account["golden"] for account in accounts) else ["test"]
     table = Table("version", "", "kind", "data", box=None, pad_edge=False)
@@ -75,7 +75,7 @@ def rollback(
     Without VERSION, the one that the present version was judged against. The model that is rolled back stays in the
     store, but no later run pushes it again.
     """
-    from components.model_store import roll_back
+    from components.store.model_store import roll_back
 
     store = options.configured(config_file, overrides, workspace=workspace)[1].models
     former, served = roll_back(store, version, reason)
@@ -92,8 +92,15 @@ def _figures(judged: "Judged | None") -> dict[str, Any] | None:
 
 def _accounts(store: "epath.Path") -> list[dict[str, Any]]:
     """Everything that the store knows of each version, the newest first; null where it knows nothing."""
-    from components.model_card import find_card
-    from components.model_store import current_version, read_lineage, read_verdict, version_dir, versions, withdrawal_of
+    from components.store.model_card import find_card
+    from components.store.model_store import (
+        current_version,
+        read_lineage,
+        read_verdict,
+        version_dir,
+        versions,
+        withdrawal_of,
+    )
 
     served = current_version(store)
     accounts = []

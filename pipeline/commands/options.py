@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from pipeline.config import PipelineConfig
+    from pipeline.config.settings import PipelineConfig
     from pipeline.workspace import Workspace
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
@@ -60,7 +60,7 @@ def configured(
     config_file: Path | None, overrides: tuple[str, ...], **paths: Path | None
 ) -> "tuple[PipelineConfig, Workspace]":
     """The configuration that the options come to, and its workspace."""
-    from pipeline.config import load_config
+    from pipeline.config.settings import load_config
     from pipeline.workspace import Workspace, root_path
 
     config = load_config(config_file, with_paths(overrides, **paths))

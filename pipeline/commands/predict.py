@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from components.errors import UserError
+from components.base.errors import UserError
 from pipeline.commands import options
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from components.predictor import SongGenres
+    from components.store.predictor import SongGenres
 
 
 @click.command()
@@ -36,10 +36,9 @@ def predict(
     Any format that the ingest reads, of any length: a long song is cut into clips whose probabilities are averaged.
     The exit code is 1 if any file could not be read; the others are named all the same.
     """
-    from components.model_store import current_version, version_dir
-    from pipeline.config import load_config
-    from pipeline.console import output_to
-    from pipeline.imports import large_imports
+    from components.store.model_store import current_version, version_dir
+    from pipeline.config.settings import load_config
+    from pipeline.process import large_imports, output_to
     from pipeline.workspace import Workspace, root_path
 
     songs = list(find_songs(paths))
@@ -54,7 +53,7 @@ def predict(
     results, failures = [], []
     with output_to(Path(os.devnull)) as console:
         with large_imports():
-            from components.predictor import Predictor
+            from components.store.predictor import Predictor
 
         predictor = Predictor(version_dir(store, version))
         for song, answer in zip(songs, predictor.predict_all(songs), strict=True):
@@ -80,7 +79,7 @@ def find_songs(paths: tuple[Path, ...]) -> Iterator[Path]:
     Raises:
       UserError: a path that is not there, or a directory without audio.
     """
-    from components.datasets.track import AUDIO_SUFFIXES
+    from components.library.sources.track import AUDIO_SUFFIXES
 
     for path in paths:
         if path.is_dir():

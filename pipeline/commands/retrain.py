@@ -28,10 +28,10 @@ def retrain(
     The settings retrain.* say when: on drift, on enough new clips, by the age of what is served. The decision and its
     reasons go into the history: see `genre history`. Called again after a failure or a kill, it goes on where it was.
     """
-    from components.beam import check_local
-    from pipeline.commands.run import execute, finish
-    from pipeline.config import load_config
-    from pipeline.retrain import prospect
+    from components.beam.options import check_local
+    from pipeline.config.settings import load_config
+    from pipeline.local.run import execute, finish
+    from pipeline.planning.prospect import prospect
 
     config = load_config(config_file, options.with_paths(overrides, data=data, workspace=workspace))
     check_local(config.beam)

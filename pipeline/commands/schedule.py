@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipeline.commands import options
-from pipeline.commands.submit import prepare, show_request
+from pipeline.commands.submit import show_request
+from pipeline.remote.submission import prepare
 
 if TYPE_CHECKING:
-    from pipeline.service import Service
-    from pipeline.targets import Target
+    from pipeline.config.targets import Target
+    from pipeline.remote.service import Service
 
 
 @click.group()
@@ -31,8 +32,8 @@ def create(
     Each decides as `genre retrain` does: the settings retrain.* say whether it trains. One at a time, because two would
     race for what is served; what was missed is not made up for.
     """
-    from pipeline.cron import check_cron, check_timezone
-    from pipeline.service import connect
+    from pipeline.remote.connect import connect
+    from pipeline.remote.cron import check_cron, check_timezone
 
     cron = check_cron(cron)
     timezone = timezone and check_timezone(timezone)
@@ -89,9 +90,9 @@ def delete(name: str, target: "Target", config_file: Path | None, overrides: tup
 
 
 def _service(target: "Target", config_file: Path | None, overrides: tuple[str, ...]) -> "Service":
-    from pipeline.config import load_config
-    from pipeline.service import connect
-    from pipeline.targets import check_target
+    from pipeline.config.settings import load_config
+    from pipeline.remote.checks import check_target
+    from pipeline.remote.connect import connect
 
     config = load_config(config_file, overrides)
     check_target(config, target)

@@ -10,7 +10,7 @@ import click
 from pipeline.commands import options
 
 if TYPE_CHECKING:
-    from pipeline.config import PipelineConfig
+    from pipeline.config.settings import PipelineConfig
     from pipeline.workspace import Workspace
 
 _WIDE = 200
@@ -38,7 +38,7 @@ def spans(
     """
     config, place = options.configured(config_file, overrides, data=data, workspace=workspace)
     if restore is not None:
-        from components.set_aside import restore as restore_span
+        from components.library.set_aside import restore as restore_span
 
         restore_span(place.set_aside, restore)
         click.echo(f"span {restore} is used again")
@@ -57,7 +57,7 @@ def _show(accounts: list[dict[str, Any]]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from components.library import SPLITS
+    from components.library.layout import SPLITS
 
     table = Table("span", *SPLITS, "", "trained", "", box=None, pad_edge=False)
     for column in table.columns[: 1 + len(SPLITS)]:
@@ -77,11 +77,11 @@ def _show(accounts: list[dict[str, Any]]) -> None:
 
 def _accounts(config: "PipelineConfig", workspace: "Workspace") -> tuple[list[dict[str, Any]], str]:
     """Everything that is known of each complete span, in order; and why `genre retrain` could use none, if it could."""
-    from components.errors import UserError
-    from components.library import SPLITS, complete_spans, read_library, read_manifest
-    from components.model_store import read_lineage, versions
-    from components.set_aside import set_aside_spans
-    from pipeline.preflight import golden_span, window_of
+    from components.base.errors import UserError
+    from components.library.layout import SPLITS, complete_spans, read_library, read_manifest
+    from components.library.set_aside import set_aside_spans
+    from components.store.model_store import read_lineage, versions
+    from pipeline.planning.preflight import golden_span, window_of
     from pipeline.workspace import root_path
 
     root = root_path(config.data)

@@ -8,8 +8,8 @@ import click
 from pipeline.commands import options
 
 if TYPE_CHECKING:
-    from pipeline.service import Run
-    from pipeline.targets import Target
+    from pipeline.config.targets import Target
+    from pipeline.remote.service import Run
 
 
 @click.command()
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 @click.option("--limit", type=click.IntRange(1, 100), default=10, show_default=True, help="How many runs to list.")
 def status(run: str | None, target: "Target", config_file: Path | None, overrides: tuple[str, ...], limit: int) -> None:
     """Show a RUN with its nodes, or the latest runs of the pipeline."""
-    from pipeline.config import load_config
-    from pipeline.service import connect
-    from pipeline.targets import check_target
+    from pipeline.config.settings import load_config
+    from pipeline.remote.checks import check_target
+    from pipeline.remote.connect import connect
 
     config = load_config(config_file, overrides)
     check_target(config, target)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from components.errors import UserError
+from components.base.errors import UserError
 from pipeline.commands import options
 
 if TYPE_CHECKING:
@@ -40,9 +40,9 @@ def watch(
     an hour, at once when a new span comes, and `retrain.max_attempts` times at most. A run that is stopped, however, is
     gone on with by the next watcher. The configuration file is read anew at every poll.
     """
-    from components.beam import check_local
-    from pipeline.config import load_config
-    from pipeline.preflight import check_model
+    from components.beam.options import check_local
+    from pipeline.config.settings import load_config
+    from pipeline.planning.preflight import check_model
     from pipeline.workspace import Workspace, root_path
 
     config = load_config(config_file, options.with_paths(overrides, data=data, workspace=workspace))
@@ -53,8 +53,8 @@ def watch(
     check_local(config.beam)
     check_model(config)
 
-    from pipeline.retrain import prospect
-    from pipeline.watch import Log, Outlook, Watcher
+    from pipeline.planning.prospect import prospect
+    from pipeline.watching.watcher import Log, Outlook, Watcher
 
     # What is watched stays, even if the file, which is read anew for every poll and run, later says otherwise.
     of_run = options.with_paths(overrides, data=data, workspace=watched.local)
@@ -73,7 +73,7 @@ def watch(
 def _show_status(workspace: "Workspace") -> None:
     from datetime import UTC, datetime
 
-    from pipeline.watch import read_status, status_in_words, trouble
+    from pipeline.watching.status import read_status, status_in_words, trouble
 
     status = read_status(workspace)
     if status:

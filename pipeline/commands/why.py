@@ -9,9 +9,9 @@ import click
 from pipeline.commands import options
 
 if TYPE_CHECKING:
-    from components.history import Record
-    from components.model_store import Lineage
-    from components.timeline import Store
+    from components.retraining.history import Record
+    from components.retraining.timeline import Store
+    from components.store.model_store import Lineage
     from pipeline.workspace import Workspace
 
 
@@ -42,9 +42,9 @@ def why(
 
     Without VERSION, of the one that is served.
     """
-    from components.errors import UserError
-    from components.history import read_history
-    from components.timeline import read_store
+    from components.base.errors import UserError
+    from components.retraining.history import read_history
+    from components.retraining.timeline import read_store
 
     if version is not None and candidate is not None:
         raise click.UsageError("VERSION and --candidate exclude each other.")
@@ -67,7 +67,7 @@ def why(
 
 def _only(prefix: str, records: "list[Record]", store: "Store", place: "Workspace") -> str:
     """The one candidate whose digest begins so."""
-    from components.errors import UserError
+    from components.base.errors import UserError
 
     known = {record.candidate for record in records}
     known |= {push.lineage.candidate for push in store.pushes.values() if push.lineage}
@@ -99,9 +99,9 @@ def _record_of(version: int, records: "list[Record]", store: "Store") -> "Record
 
 
 def _tell(version: int | None, record: "Record | None", store: "Store", place: "Workspace") -> None:
-    from components.history import in_words
-    from components.model_store import Lineage, read_verdict
-    from components.timeline import Store, events
+    from components.retraining.history import in_words
+    from components.retraining.timeline import Store, events
+    from components.store.model_store import Lineage, read_verdict
 
     push = store.pushes.get(version)
     if version is None:
@@ -143,7 +143,7 @@ def _state(version: int, store: "Store") -> str:
 
 
 def _tell_lineage(lineage: "Lineage") -> None:
-    from components.policy import spans_in_words
+    from components.retraining.policy import spans_in_words
 
     against = f"judged against version {lineage.parent}" if lineage.parent else "the first, judged by the floors alone"
     click.echo(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from components.config import FeatureConfig
+    from components.audio.config import FeatureConfig
 
 SaveModel = Callable[..., Path]
 GENRES = ("folk", "rock")
@@ -19,8 +19,8 @@ def save_model() -> SaveModel:
     import tensorflow as tf
     from etils import epath
 
-    from components.config import AudioConfig, FeatureConfig, MelConfig
-    from components.model_card import ModelCard, write_card
+    from components.audio.config import AudioConfig, FeatureConfig, MelConfig
+    from components.store.model_card import ModelCard, write_card
 
     def save(
         directory: Path,
@@ -55,10 +55,10 @@ def export_model() -> Callable[[Path, "FeatureConfig"], Path]:
     import keras
     import tensorflow as tf
 
-    from components.features import feature_shape, represent, to_bytes
-    from components.model_card import ModelCard
-    from components.preprocessing import AUDIO, FEATURE
-    from components.waveform import decode_clips
+    from components.audio.preprocessing import AUDIO, FEATURE
+    from components.audio.representations import feature_shape, represent, to_bytes
+    from components.audio.waveform import decode_clips
+    from components.store.model_card import ModelCard
     from models.config import EMBEDDING
     from models.serving import GenreModel, export
 

@@ -13,8 +13,8 @@ import pytest
 import yaml
 from scipy.signal import butter, sosfilt
 
-from components.datasets.demo import RATE, LibraryOptions, compose, generator, plan
-from components.datasets.demo_genres import RECIPES
+from components.demo.genres import RECIPES
+from components.demo.library import RATE, LibraryOptions, compose, generator, plan
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SECONDS = 3.0

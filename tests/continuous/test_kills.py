@@ -16,8 +16,8 @@ from etils import epath
 from ml_metadata.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2
 
-from components.history import read_history
-from components.model_store import current_version, read_lineage, version_dir, versions
+from components.retraining.history import read_history
+from components.store.model_store import current_version, read_lineage, version_dir, versions
 
 pytestmark = pytest.mark.slow
 
@@ -44,12 +44,12 @@ WITHIN_PUSH = ("pusher.smoke_test", "model_store._write_pointer", "pusher.prune"
 """The version is not there yet; it is, but not served; it is served, but nobody has noted so."""
 DEATHS = (
     *(("die_after", node) for node in BEFORE_POLICY),
-    ("die_before", "components.history.write_record"),
+    ("die_before", "components.retraining.history.write_record"),
     *(("die_after", node) for node in BEFORE_PUSH),
     *(("die_before", f"components.{function}") for function in WITHIN_PUSH),
     ("die_after", "StorePusher"),
     ("die_after", "Reporter"),
-    ("die_before", "components.recorder.note_outcome"),
+    ("die_before", "components.nodes.recorder.note_outcome"),
     ("die_after", "Recorder"),
 )
 WHOLE = (

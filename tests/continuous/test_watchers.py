@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from etils import epath
 
-from components.history import read_history
+from components.retraining.history import read_history
 
 pytestmark = pytest.mark.slow
 

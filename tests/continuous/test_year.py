@@ -151,7 +151,7 @@ def test_every_span_is_transformed_once(year: Any) -> None:
     store = MetadataStore(connection)
     examples = {artifact.id: artifact for artifact in store.get_artifacts_by_type("Examples")}
     done = [each for each in store.get_executions() if each.last_known_state == metadata_store_pb2.Execution.COMPLETE]
-    transforms = [each.id for each in done if each.type.endswith("components.transform.Transform")]
+    transforms = [each.id for each in done if each.type.endswith("components.nodes.transform.Transform")]
     inputs = [
         event
         for event in store.get_events_by_execution_ids(transforms)

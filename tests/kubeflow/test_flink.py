@@ -13,9 +13,9 @@ from apache_beam.options.pipeline_options import FlinkRunnerOptions, PipelineOpt
 from apache_beam.runners.portability.flink_runner import FlinkRunner
 from apache_beam.runners.portability.flink_uber_jar_job_server import FlinkUberJarJobServer
 
-from components.beam import beam_args, with_defaults
-from pipeline.config import PipelineConfig, load_config
-from pipeline.targets import check_target
+from components.beam.options import beam_args, with_defaults
+from pipeline.config.settings import PipelineConfig, load_config
+from pipeline.remote.checks import check_target
 
 KUBEFLOW = Path(__file__).resolve().parents[2] / "kubeflow"
 POOL_PORT = 50000

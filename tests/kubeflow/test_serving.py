@@ -14,8 +14,8 @@ import yaml
 from etils import epath
 from google.protobuf import text_format
 
-from components.model_store import Current, Lineage, publish
-from pipeline.config import load_config
+from components.store.model_store import Current, Lineage, publish
+from pipeline.config.settings import load_config
 from pipeline.workspace import Workspace, root_path
 
 KUBEFLOW = Path(__file__).resolve().parents[2] / "kubeflow"

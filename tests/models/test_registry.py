@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from components.config import Representation
-from components.errors import UserError
+from components.audio.config import Representation
+from components.base.errors import UserError
 from models.config import ModelConfig
 from models.registry import KINDS, kind_of, load, weights_digest
 

@@ -10,12 +10,12 @@ import pytest
 import yaml
 from etils import epath
 
-from components.config import AudioConfig
-from components.errors import UserError
-from components.library import Library, Manifest, Source, SplitCount, read_manifest, span_dir
-from components.set_aside import unusable
-from components.span_writer import write_library
-from pipeline.config import PipelineConfig
+from components.audio.config import AudioConfig
+from components.base.errors import UserError
+from components.library.layout import Library, Manifest, Source, SplitCount, read_manifest, span_dir
+from components.library.set_aside import unusable
+from components.library.spans import write_library
+from pipeline.config.settings import PipelineConfig
 
 SECTIONS = {
     "kubeflow": {"image": "r/genre:1"},

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from etils import epath
 
-from components.errors import UserError
+from components.base.errors import UserError
 from pipeline.workspace import Workspace
 
 

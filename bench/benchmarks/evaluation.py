@@ -1,0 +1,38 @@
+"""GateEvaluator on the test split, against Transform on as many clips."""
+
+from functools import partial
+
+from bench.harness import music
+from bench.harness.result import Measured
+from bench.harness.setting import Setting
+from bench.harness.timing import Sample, figures, interleave, ratio
+from bench.peers.nodes import PREPARATION, NodesJob, run_nodes
+
+_EVALUATION = (*PREPARATION, "HeldOutExampleGen", "Trainer", "Champion", "GateEvaluator")
+
+
+def measure(setting: Setting) -> Measured:
+    """Each node alone in a process, the rest of the DAG done before; a champion is there to compare with."""
+    table = setting.library(music.HALF_TEST)
+    with setting.workplace() as work:
+        setting.ingest(table, work / "data")
+
+        def job(workspace: str, seed: int, nodes: tuple[str, ...] | None, fresh: tuple[str, ...]) -> Sample:
+            settings = (*setting.settings, "train.epochs=1", f"train.seed={seed}")
+            places = {"data": str(work / "data"), "workspace": str(work / workspace)}
+            return run_nodes(NodesJob(**places, settings=settings, nodes=nodes, fresh=fresh), work / "nodes.log")
+
+        job("judging", 1, None, ())  # pushes a champion
+        job("judging", 2, _EVALUATION, ())
+        job("transforming", 2, PREPARATION, ())
+        sides = {
+            "GateEvaluator": partial(job, "judging", 2, _EVALUATION, ("GateEvaluator",)),
+            # In a workspace of its own: new features would have the Trainer train again.
+            "Transform": partial(job, "transforming", 2, PREPARATION, ("Transform",)),
+        }
+        samples = interleave(sides, setting.repeats, setting.tell)
+    return Measured(
+        samples,
+        {"evaluation": ratio(*(figures(samples[node], node) for node in sides))},
+        ("GateEvaluator asks two models, the candidate and the champion, and starts from the wav bytes.",),
+    )

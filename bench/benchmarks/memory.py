@@ -1,0 +1,37 @@
+"""Whether memory grows with the library: each step in a process of its own, on a library and on ten times as much."""
+
+from bench.harness.result import Measured
+from bench.harness.setting import Setting
+from bench.harness.timing import Sample, figures, interleave, one_after_another, ratio
+from bench.peers.nodes import NodesJob, run_nodes
+
+STEPS = ("ingest", "ExampleGen", "Transform")
+
+
+def measure(setting: Setting) -> Measured:
+    """The peaks of ingest, ExampleGen and Transform with a tenth of the clips and with all of them."""
+    sizes = (setting.clips // 10, setting.clips)
+    sides = {f"{size} clips": lambda size=size: _peaks(setting, size) for size in sizes}
+    small, large = interleave(sides, setting.repeats, setting.tell).items()
+    return Measured(
+        dict((small, large)),
+        {step: ratio(figures(large[1], step), figures(small[1], step)) for step in STEPS},
+        tuple(_told(name, samples) for name, samples in (small, large)),
+    )
+
+
+def _peaks(setting: Setting, clips: int) -> Sample:
+    """The three steps in turn; `figures` has the peak of each, in bytes."""
+    with setting.workplace() as fresh:
+        data = fresh / "data"
+        samples = [setting.ingest(setting.library(clips=clips), data)]
+        for nodes in (("ImportExampleGen",), ("ImportExampleGen", "ImportSchemaGen", "Transform")):
+            job = NodesJob(data=str(data), workspace=str(fresh / "workspace"), settings=setting.settings, nodes=nodes)
+            samples.append(run_nodes(job, fresh / "nodes.log"))
+    peaks = {step: float(sample.peak_bytes) for step, sample in zip(STEPS, samples, strict=True)}
+    return one_after_another(*samples).model_copy(update={"figures": peaks})
+
+
+def _told(name: str, samples: tuple[Sample, ...]) -> str:
+    peaks = (f"{step} {max(figures(samples, step)) / 2**20:,.0f} MiB" for step in STEPS)
+    return f"{name}: {', '.join(peaks)} at the peak."

@@ -1,0 +1,1 @@
+"""Runs benchmarks and reports them."""

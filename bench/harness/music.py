@@ -1,0 +1,147 @@
+"""Songs to measure with: composed, and encoded as FMA's clips are (MP3 of 256 kbit/s, 44.1 kHz, stereo).
+
+Encoding takes far longer than decoding. So some songs are encoded whole, and a clip is cut out of one at a frame of its
+own, without encoding again: thousands of clips in seconds, no two of which are alike to the last sample.
+"""
+
+import csv
+import io
+import os
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import soxr
+from numpy.typing import NDArray
+
+from components.base.errors import UserError
+from components.demo.library import LibraryOptions, Piece, compose, plan
+
+ARTISTS = 6
+"""Per genre, each with one song."""
+SPLITS = ("train", "train", "train", "train", "eval", "test")
+"""Of a genre's artists."""
+HALF_TEST = ("train", "train", "eval", "test", "test", "test")
+"""As many clips to judge as to transform."""
+FEWEST = 2 * ARTISTS
+
+_RATE = 44100
+_FRAME = 1152
+"""Samples in a frame of MPEG-1 layer III."""
+_KBITS = (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)
+"""By the index in a frame's header."""
+_QUALITY = 0.2
+"""libsndfile's compression level that makes 256 kbit/s at a constant bit rate."""
+
+
+def composed(clips: int, seconds: float) -> NDArray[np.int16]:
+    """Different clips at 22,050 Hz, PCM16 [clips, samples]."""
+    options = LibraryOptions(artists=max(3, -(-clips // 8)), songs=1, seconds=seconds)
+    return np.stack([compose(piece, options) for piece in plan(options)[:clips]])
+
+
+def library(scratch: Path, clips: int, seconds: float, splits: tuple[str, ...] = SPLITS) -> Path:
+    """A table of `clips` MP3 files: path, genre, artist, split; the paths start beside it.
+
+    What was made before is used again.
+
+    Args:
+      splits: of each artist of a genre.
+
+    Raises:
+      UserError: fewer than FEWEST clips, of which there would not be two genres in every split.
+    """
+    if clips < FEWEST:
+        raise UserError(
+            f"{clips} songs are too few: give --clips such that there are {FEWEST}, two genres of {ARTISTS} artists."
+        )
+    root = scratch / f"music-{seconds:g}s"
+    options = LibraryOptions(artists=ARTISTS, songs=1, seconds=_song_seconds(seconds))
+    pieces = plan(options)[: min(8, clips // ARTISTS) * ARTISTS]
+    _encode_missing(root, pieces, options)
+    rows = []
+    for index, piece in enumerate(pieces):
+        frames = None
+        for cut in range(len(range(index, clips, len(pieces)))):
+            path = Path("clips", piece.artist, f"{cut:04d}.mp3")
+            if not (root / path).is_file():
+                frames = frames or mp3_frames((root / _song(piece)).read_bytes())
+                _write(root / path, b"".join(_cut(frames, cut, seconds)))
+            rows.append((path, piece.genre, piece.artist, splits[index % ARTISTS]))
+    name = "-".join(f"{split}{splits.count(split)}" for split in dict.fromkeys(splits))
+    table = io.StringIO(newline="")
+    csv.writer(table).writerows([("path", "genre", "artist", "split"), *rows])
+    _write(root / f"tracks-{clips}-{name}.csv", table.getvalue().encode())
+    return root / f"tracks-{clips}-{name}.csv"
+
+
+def songs(table: Path) -> list[Path]:
+    """The files that a table of `library` lists."""
+    with table.open(encoding="utf-8", newline="") as rows:
+        return [table.parent / row["path"] for row in csv.DictReader(rows)]
+
+
+def mp3_frames(data: bytes) -> list[bytes]:
+    """The frames of an MPEG-1 layer III stream at 44.1 kHz.
+
+    Raises:
+      ValueError: something else is in it.
+    """
+    frames, start = [], 0
+    while start < len(data):
+        if data[start] != 0xFF or data[start + 1] & 0xFE != 0xFA or data[start + 2] & 0x0C:
+            raise ValueError(f"no MPEG-1 layer III frame of 44.1 kHz at byte {start}")
+        rate, padding = data[start + 2] >> 4, data[start + 2] >> 1 & 1
+        size = 144_000 * _KBITS[rate] // _RATE + padding
+        frames.append(data[start : start + size])
+        start += size
+    return frames
+
+
+def _cut(frames: list[bytes], number: int, seconds: float) -> list[bytes]:
+    """Clip `number` of a song: `seconds` and some milliseconds."""
+    first = 2 + number  # The first frame of a file is its encoder's table, the second begins in silence.
+    wanted = -(-round(seconds * _RATE) // _FRAME) + 1
+    if first + wanted > len(frames):
+        raise UserError(f"no more than {len(frames) - wanted - 2} clips can be cut out of a song; give fewer --clips")
+    return frames[first : first + wanted]
+
+
+def _song_seconds(seconds: float) -> float:
+    return seconds + 5.0  # room for 180 clips of each of the 48 songs
+
+
+def _song(piece: Piece) -> Path:
+    return Path("songs", f"{piece.artist}.mp3")
+
+
+def _encode_missing(root: Path, pieces: list[Piece], options: LibraryOptions) -> None:
+    missing = [piece for piece in pieces if not (root / _song(piece)).is_file()]
+    if missing:
+        with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
+            list(pool.map(_encode, missing, [options] * len(missing), [root] * len(missing)))
+
+
+def _encode(piece: Piece, options: LibraryOptions, root: Path) -> None:
+    mono = soxr.resample(compose(piece, options) / 32768.0, 22050, _RATE)
+    side = 0.1 * np.roll(mono, _RATE // 50)  # two channels that are not the same
+    encoded = io.BytesIO()
+    soundfile.write(
+        encoded,
+        np.stack([mono + side, mono - side], axis=1),
+        _RATE,
+        format="MP3",
+        bitrate_mode="CONSTANT",
+        compression_level=_QUALITY,
+    )
+    _write(root / _song(piece), encoded.getvalue())
+
+
+def _write(file: Path, data: bytes) -> None:
+    """Puts `data` there whole, or not at all."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_name(f"{file.name}.{os.getpid()}.partial")
+    partial.write_bytes(data)
+    partial.replace(file)

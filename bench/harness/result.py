@@ -1,0 +1,85 @@
+"""What a benchmark found, as it is kept: one JSON file for each."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from bench.harness.machine import Machine
+from bench.harness.timing import Sample, Spread
+from components.base.errors import UserError
+from components.base.section import Section
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a benchmark's `measure` returns."""
+
+    sides: dict[str, tuple[Sample, ...]]
+    figures: dict[str, Spread]
+    """By the key of the target in `bench.harness.registry`."""
+    notes: tuple[str, ...] = ()
+    """What is to be known of it, such as a part that was left out, and why."""
+
+
+class Row(Section):
+    """One figure and what was asked of it."""
+
+    what: str
+    measured: Spread
+    unit: str
+    relation: str
+    bound: float
+
+    @property
+    def met(self) -> bool | None:
+        """Whether the median is within the bound; None where there is none."""
+        if not self.relation:
+            return None
+        median = self.measured.median
+        return median >= self.bound if self.relation == ">=" else median <= self.bound
+
+
+class Result(Section):
+    """A finished benchmark."""
+
+    name: str
+    about: str
+    clips: int
+    seconds: float
+    """Of a clip."""
+    repeats: int
+    date: str
+    commit: str
+    machine: Machine
+    rows: tuple[Row, ...]
+    sides: dict[str, tuple[Sample, ...]]
+    notes: tuple[str, ...]
+
+
+def write_result(directory: Path, result: Result) -> None:
+    """Puts `result` into `directory` in the place of an earlier one, whole or not at all."""
+    directory.mkdir(parents=True, exist_ok=True)
+    partial = directory / f".{result.name}.{os.getpid()}.partial"
+    partial.write_text(result.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    partial.replace(directory / f"{result.name}.json")
+
+
+def read_results(directory: Path) -> dict[str, Result]:
+    """All results in `directory`, by name.
+
+    Raises:
+      UserError: there are none, or one is something else.
+    """
+    results = {}
+    for file in sorted(directory.glob("*.json")):
+        try:
+            results[file.stem] = Result.model_validate_json(file.read_bytes())
+        except ValidationError as error:
+            raise UserError(
+                f"{file}: of another version, or damaged. `python -m bench {file.stem}` measures again."
+            ) from error
+    if not results:
+        raise UserError(f"{directory}: no results. `python -m bench` makes them.")
+    return results

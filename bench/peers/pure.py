@@ -1,0 +1,37 @@
+"""What Transform's work would take if it were nothing but that: read, decode, log-mel; in plain `tf.data`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import tensorflow as tf
+
+from components.audio.config import FeatureConfig
+from components.audio.mel import log_mel
+from components.audio.preprocessing import AUDIO
+from components.audio.waveform import decode_clips
+from pipeline.config.settings import load_config
+
+_BATCH = 8
+
+
+def read_decode_and_transform(examples: Path, settings: Sequence[str]) -> int:
+    """One pass over the splits that Transform transforms, on all cores; the log-mels are dropped.
+
+    Args:
+      examples: ExampleGen's artifact.
+
+    Returns:
+      Number of clips.
+    """
+    config = load_config(None, settings)
+    features = FeatureConfig(representation="log_mel", genres=("any",), audio=config.audio, mel=config.mel)
+    files = sorted(str(file) for split in ("train", "eval") for file in (examples / f"Split-{split}").iterdir())
+    spec = {AUDIO: tf.io.FixedLenFeature([], tf.string)}
+
+    def transform(records: tf.Tensor) -> tf.Tensor:
+        samples = decode_clips(tf.io.parse_example(records, spec)[AUDIO], features.audio)
+        return log_mel(tf.cast(samples, tf.float32) / 32768.0, features.audio, features.mel)
+
+    records = tf.data.TFRecordDataset(files, "GZIP", num_parallel_reads=tf.data.AUTOTUNE).batch(_BATCH)
+    mels = records.map(transform, num_parallel_calls=tf.data.AUTOTUNE, deterministic=False)
+    return sum(len(batch) for batch in mels)

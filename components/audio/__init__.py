@@ -1,0 +1,1 @@
+"""From an audio file to what a model sees of it."""

@@ -1,0 +1,299 @@
+"""Hand-crafted descriptors of a clip, in TensorFlow ops, equal to librosa's features and scipy's statistics of them.
+
+They are FMA's feature set (Defferrard et al. 2017, `features.py`) without the constant-Q transform: 350 of its 518
+columns, namely all but `chroma_cqt` and `chroma_cens` (84 each). Three of the rest are defined a little differently:
+`tonnetz` is of the STFT chroma instead of the CENS one, `chroma_stft` assumes A4 = 440 Hz instead of estimating the
+tuning, and `rms` is of the samples instead of the windowed spectrum. Numbers therefore do not mix with FMA's own table.
+
+Of `MelConfig`, only the frames count (`n_fft`, `hop_length`): FMA's MFCC are of 128 bands up to half the sample rate,
+whatever a network would see.
+
+Every clip has finite descriptors. Where librosa's or scipy's formula divides by zero:
+
+- a frame without energy has chroma, tonnetz, centroid, bandwidth and rolloff of 0 (as in librosa);
+- a row that is constant over time, up to rounding, has skew and kurtosis of 0 (scipy's are NaN);
+- a contrast band narrower than a bin of a coarse spectrum consists of the bin below it, so its contrast is 0.
+"""
+
+import itertools
+import math
+
+import librosa
+import numpy as np
+import scipy.fft
+import tensorflow as tf
+
+from components.audio.config import AudioConfig, MelConfig
+from components.audio.mel import decibels, frame_power, map_frames, mel_filter_bank, sum_bands
+
+MFCCS = 20
+MFCC_MELS = 128
+CHROMAS = 12
+TONNETZ = 6
+TOP_DB = 80.0
+"""Dynamic range within a clip that `librosa.power_to_db` keeps."""
+ROLLOFF_SHARE = 0.85
+CONTRAST_HERTZ = 200.0
+CONTRAST_OCTAVES = 6
+CONTRAST_QUANTILE = 0.02
+STATISTICS = ("mean", "std", "skew", "kurtosis", "median", "min", "max")
+CONSTANT = 1e-5
+"""A row whose deviation is below this share of its largest magnitude varies by nothing but float32's rounding."""
+
+
+def contrast_octaves(audio: AudioConfig) -> int:
+    """Octave bands from 200 Hz on: as many of librosa's 6 as begin below half the sample rate (5 at 8 kHz)."""
+    return min(CONTRAST_OCTAVES, math.ceil(math.log2(audio.sample_rate / 2.0 / CONTRAST_HERTZ)))
+
+
+def row_names(audio: AudioConfig) -> tuple[str, ...]:
+    """Names of what is measured of every frame, in order: 50 of them, fewer below 12.8 kHz."""
+
+    def numbered(name: str, count: int) -> list[str]:
+        return [f"{name}_{index + 1:02d}" for index in range(count)]
+
+    return (
+        *numbered("mfcc", MFCCS),
+        *numbered("chroma_stft", CHROMAS),
+        *numbered("tonnetz", TONNETZ),
+        *numbered("spectral_contrast", contrast_octaves(audio) + 1),
+        "spectral_centroid",
+        "spectral_bandwidth",
+        "spectral_rolloff",
+        "rms",
+        "zcr",
+    )
+
+
+def descriptor_names(audio: AudioConfig) -> tuple[str, ...]:
+    """Names of a clip's descriptors, in order, such as `mfcc_01_mean`."""
+    return tuple(f"{row}_{statistic}" for row in row_names(audio) for statistic in STATISTICS)
+
+
+def descriptor_count(audio: AudioConfig) -> int:
+    """Descriptors of a clip: 350, fewer below 12.8 kHz."""
+    return len(row_names(audio)) * len(STATISTICS)
+
+
+def _bin_hertz(audio: AudioConfig, mel: MelConfig) -> np.ndarray:
+    """Frequencies of the spectrum's bins: float32 [bins]."""
+    return librosa.fft_frequencies(sr=audio.sample_rate, n_fft=mel.n_fft).astype(np.float32)
+
+
+def _decibels(power: tf.Tensor) -> tf.Tensor:
+    """`librosa.power_to_db` of one clip with its default range: any shape, dB at most `TOP_DB` below the largest."""
+    level = decibels(power)
+    return tf.maximum(level, tf.reduce_max(level) - TOP_DB)
+
+
+def _shares(values: tf.Tensor) -> tf.Tensor:
+    """Non-negative [frames, n] scaled to a sum of 1 per frame; zeros stay zeros (`librosa.util.normalize(norm=1)`)."""
+    return tf.math.divide_no_nan(values, tf.reduce_sum(values, axis=-1, keepdims=True))
+
+
+def mfcc(power: tf.Tensor, audio: AudioConfig, mel: MelConfig) -> tf.Tensor:
+    """Mel-frequency cepstral coefficients, as `librosa.feature.mfcc`: power [frames, bins] -> [frames, 20]."""
+    bank = MelConfig(n_fft=mel.n_fft, hop_length=mel.hop_length, n_mels=MFCC_MELS, fmin=0.0, fmax=None)
+    level = _decibels(sum_bands(power, mel_filter_bank(audio, bank)))  # [frames, 128]
+    cosines = scipy.fft.dct(np.eye(MFCC_MELS, dtype=np.float32), type=2, norm="ortho")[:, :MFCCS]
+    return tf.matmul(level, cosines)
+
+
+def chroma(power: tf.Tensor, audio: AudioConfig, mel: MelConfig) -> tf.Tensor:
+    """Energy by pitch class from C, the loudest at 1, as `librosa.feature.chroma_stft(tuning=0)`.
+
+    Args:
+      power: float32 [frames, bins].
+
+    Returns:
+      float32 [frames, 12] in [0, 1].
+    """
+    bank = librosa.filters.chroma(sr=audio.sample_rate, n_fft=mel.n_fft, tuning=0.0, n_chroma=CHROMAS)
+    energy = tf.matmul(power, bank.T)  # [frames, 12]
+    return tf.math.divide_no_nan(energy, tf.reduce_max(energy, axis=-1, keepdims=True))
+
+
+def tonnetz(chromas: tf.Tensor) -> tf.Tensor:
+    """Tonal centroids: places on the circles of fifths, minor and major thirds, as `librosa.feature.tonnetz`.
+
+    Harte, Sandler & Gasser 2006, "Detecting harmonic change in musical audio".
+
+    Args:
+      chromas: float32 [frames, 12].
+
+    Returns:
+      float32 [frames, 6] in [-1, 1].
+    """
+    turns = np.repeat([7.0 / 6.0, 3.0 / 2.0, 2.0 / 3.0], 2)  # half turns per semitone
+    radii = np.repeat([1.0, 1.0, 0.5], 2)
+    sine_first = np.tile([0.5, 0.0], 3)  # cos(x - pi / 2) = sin(x)
+    phases = np.pi * (np.outer(np.arange(CHROMAS), turns) - sine_first)  # [12, 6]
+    return tf.matmul(_shares(chromas), (radii * np.cos(phases)).astype(np.float32))
+
+
+def centroid_and_bandwidth(magnitude: tf.Tensor, audio: AudioConfig, mel: MelConfig) -> tf.Tensor:
+    """Mean frequency of a frame and the deviation from it, weighted by magnitude.
+
+    As `librosa.feature.spectral_centroid` and `spectral_bandwidth` of p = 2.
+
+    Args:
+      magnitude: float32 [frames, bins].
+
+    Returns:
+      float32 [frames, 2], Hz.
+    """
+    hertz = _bin_hertz(audio, mel)
+    shares = _shares(magnitude)
+    centroid = tf.linalg.matvec(shares, hertz)[:, tf.newaxis]  # [frames, 1]
+    # Not by E[f^2] - E[f]^2, of which float32 leaves nothing for a pure tone.
+    variance = tf.reduce_sum(shares * tf.square(hertz - centroid), axis=-1, keepdims=True)  # [frames, 1]
+    return tf.concat([centroid, tf.sqrt(variance)], axis=-1)
+
+
+def rolloff(magnitude: tf.Tensor, audio: AudioConfig, mel: MelConfig) -> tf.Tensor:
+    """Frequency up to which a frame holds 85 % of its magnitude, as `librosa.feature.spectral_rolloff`.
+
+    Args:
+      magnitude: float32 [frames, bins].
+
+    Returns:
+      float32 [frames, 1], Hz, on a bin.
+    """
+    total = tf.cumsum(magnitude, axis=-1)  # [frames, bins], rising
+    first = tf.searchsorted(total, ROLLOFF_SHARE * total[:, -1:], side="left")  # [frames, 1], the first bin to reach it
+    return tf.gather(_bin_hertz(audio, mel), first)
+
+
+def _contrast_bands(audio: AudioConfig, mel: MelConfig) -> list[tuple[int, int, int]]:
+    """(first bin, one past the last, bins that make a peak or a valley) of every band, rounded as librosa does.
+
+    A band takes the bin below it in and leaves its last one to the next, but is counted with both.
+    """
+    hertz = librosa.fft_frequencies(sr=audio.sample_rate, n_fft=mel.n_fft)
+    octaves = contrast_octaves(audio)
+    edges = [0.0, *(CONTRAST_HERTZ * 2.0**octave for octave in range(octaves + 1))]
+    edges[-1] = math.inf  # the last band reaches to the end
+    bands = []
+    for low, high in itertools.pairwise(edges):
+        start = max(0, int(np.searchsorted(hertz, low, "left")) - 1)
+        stop = int(np.searchsorted(hertz, high, "right"))
+        extremes = max(1, int(np.rint(CONTRAST_QUANTILE * (stop - start))))
+        bands.append((start, stop if high == math.inf else max(stop - 1, start + 1), extremes))
+    return bands
+
+
+def contrast(magnitude: tf.Tensor, audio: AudioConfig, mel: MelConfig) -> tf.Tensor:
+    """Peak over valley of every octave band, as `librosa.feature.spectral_contrast`: its decibels are of magnitudes.
+
+    Jiang et al. 2002, "Music type classification by spectral contrast feature".
+
+    Args:
+      magnitude: float32 [frames, bins].
+
+    Returns:
+      float32 [frames, octaves + 1], dB.
+    """
+    peaks, valleys = [], []
+    for start, stop, extremes in _contrast_bands(audio, mel):
+        band = magnitude[:, start:stop]
+        # The few largest and smallest: far cheaper than the sort of which librosa takes the ends.
+        peaks.append(tf.reduce_mean(tf.math.top_k(band, extremes, sorted=False).values, axis=-1))
+        valleys.append(tf.reduce_mean(-tf.math.top_k(-band, extremes, sorted=False).values, axis=-1))
+    return _decibels(tf.stack(peaks, axis=-1)) - _decibels(tf.stack(valleys, axis=-1))
+
+
+def rms(samples: tf.Tensor, mel: MelConfig) -> tf.Tensor:
+    """Root mean square of every frame, as `librosa.feature.rms(y=...)`: [samples] -> [frames, 1]."""
+
+    def of_frames(frames: tf.Tensor) -> tf.Tensor:
+        return tf.sqrt(tf.reduce_mean(tf.square(frames), axis=-1, keepdims=True))
+
+    return map_frames(samples[tf.newaxis], mel, 1, of_frames)[0]
+
+
+def zero_crossing_rate(samples: tf.Tensor, mel: MelConfig) -> tf.Tensor:
+    """Changes of sign per sample of every frame, as `librosa.feature.zero_crossing_rate`: [samples] -> [frames, 1]."""
+    negative = samples < -1e-10  # librosa's threshold, under which a sample is zero, and zero is positive
+    # Zeros round the changes are librosa's repeated first and last sample: no change there.
+    changes = tf.pad(tf.cast(negative[1:] != negative[:-1], tf.float32), [[1, 0]])  # [samples]
+
+    def of_frames(frames: tf.Tensor) -> tf.Tensor:
+        return tf.reduce_mean(frames, axis=-1, keepdims=True) - frames[:, :1] / mel.n_fft  # its first is not inside
+
+    return map_frames(changes[tf.newaxis], mel, 1, of_frames)[0]
+
+
+def power_spectrogram(samples: tf.Tensor, mel: MelConfig) -> tf.Tensor:
+    """Squared magnitudes of `librosa.stft(center=True, pad_mode="constant")`: float32 [samples] -> [frames, bins]."""
+
+    def of_frames(frames: tf.Tensor) -> tf.Tensor:
+        # Half of a contrast may be a single bin 100 dB below the loudest, which the noise of a float32 FFT reaches.
+        return tf.cast(frame_power(tf.cast(frames, tf.float64)), tf.float32)
+
+    return map_frames(samples[tf.newaxis], mel, mel.n_fft // 2 + 1, of_frames)[0]
+
+
+def frame_rows(samples: tf.Tensor, audio: AudioConfig, mel: MelConfig) -> tf.Tensor:
+    """Everything measured of the frames of one clip.
+
+    Args:
+      samples: float32 [samples] in [-1, 1].
+
+    Returns:
+      float32 [frames, rows], columns as by `row_names`.
+    """
+    power = power_spectrogram(samples, mel)  # [frames, bins]
+    magnitude = tf.sqrt(power)
+    chromas = chroma(power, audio, mel)
+    parts = [
+        mfcc(power, audio, mel),
+        chromas,
+        tonnetz(chromas),
+        contrast(magnitude, audio, mel),
+        centroid_and_bandwidth(magnitude, audio, mel),
+        rolloff(magnitude, audio, mel),
+        rms(samples, mel),
+        zero_crossing_rate(samples, mel),
+    ]
+    return tf.concat(parts, axis=-1)
+
+
+def statistics(rows: tf.Tensor) -> tf.Tensor:
+    """Seven statistics over time, as numpy's and `scipy.stats`' (biased moments, Fisher's kurtosis: 0 for a normal).
+
+    Args:
+      rows: float32 [frames, rows].
+
+    Returns:
+      float32 [rows, 7], columns as in `STATISTICS`.
+    """
+    ordered = tf.sort(tf.transpose(rows), axis=-1)  # [rows, frames]
+    frames = ordered.shape[-1]
+    median = (ordered[:, (frames - 1) // 2] + ordered[:, frames // 2]) / 2.0
+    lowest, highest = ordered[:, 0], ordered[:, -1]
+    mean = tf.reduce_mean(ordered, axis=-1)
+    deviation = ordered - mean[:, tf.newaxis]  # [rows, frames]
+    std = tf.sqrt(tf.reduce_mean(tf.square(deviation), axis=-1))
+    constant = std <= CONSTANT * tf.maximum(tf.abs(lowest), tf.abs(highest))
+    scaled = deviation / tf.where(constant, 1.0, std)[:, tf.newaxis]
+    skew = tf.where(constant, 0.0, tf.reduce_mean(scaled**3, axis=-1))
+    kurtosis = tf.where(constant, 0.0, tf.reduce_mean(scaled**4, axis=-1) - 3.0)
+    return tf.stack([mean, std, skew, kurtosis, median, lowest, highest], axis=-1)
+
+
+def descriptors(waveform: tf.Tensor, audio: AudioConfig, mel: MelConfig) -> tf.Tensor:
+    """Descriptors of a batch of clips.
+
+    Args:
+      waveform: float32 [batch, samples] in [-1, 1], of a fixed number of samples.
+
+    Returns:
+      float32 [batch, `descriptor_count`], finite, in the order of `descriptor_names`.
+    """
+
+    def one_clip(samples: tf.Tensor) -> tf.Tensor:
+        return tf.reshape(statistics(frame_rows(samples, audio, mel)), [-1])
+
+    # Clip by clip: some 200 MB of frames and spectra of 30 s at a time, however large the batch.
+    spec = tf.TensorSpec([descriptor_count(audio)], tf.float32)
+    return tf.map_fn(one_clip, waveform, parallel_iterations=1, fn_output_signature=spec)

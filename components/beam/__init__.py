@@ -1,0 +1,1 @@
+"""Options of Apache Beam's runners."""

@@ -1,0 +1,139 @@
+"""The `beam` section as the options of a Beam pipeline: the one place that knows what each runner wants to be told."""
+
+import json
+import os
+import shutil
+from urllib.parse import urlsplit
+
+from components.base.errors import UserError
+from components.beam.config import BeamConfig, DataflowConfig, FlinkConfig, PortableConfig, SparkConfig
+
+BOOT = "/opt/apache/beam/boot"
+"""Where an image of Beam, and ours, has the program that starts a worker."""
+WORKER_POOL = "localhost:50000"
+"""Where a worker pool listens that `boot --worker_pool` has started in the same pod."""
+
+_REST_SECONDS = 30
+"""How long a worker of Flink or Spark waits for more to do."""
+
+
+def beam_args(config: BeamConfig, *, tfx_workers: bool = False) -> list[str]:
+    """Command-line options for a Beam pipeline, such as `beam_pipeline_args` of a TFX pipeline.
+
+    Args:
+      config: the section.
+      tfx_workers: the steps use TFX, so that workers in other processes, of whatever runner, must import it before
+        anything else: tfx puts a stand-in for a part of tfx_bsl in place, without which tensorflow_data_validation
+        cannot be imported. Workers that are threads of this process do not look at it.
+    """
+    if config.flink:
+        args = _flink(config.flink, config.image)
+    elif config.spark:
+        args = _spark(config.spark, config.image)
+    elif config.dataflow:
+        args = _dataflow(config.dataflow)
+    else:
+        args = _direct(config)
+    if tfx_workers:
+        args.append("--beam_plugins=tfx")
+    # Workers have what we have: they are on this machine or of the same image. Without a word of an image TFX would
+    # pack all of itself up for them, in every node: seconds for a package that nobody opens.
+    args.append(f"--sdk_container_image={config.image or 'none'}")
+    return [*args, *config.options]
+
+
+def _direct(config: BeamConfig) -> list[str]:
+    workers = 1 if config.mode == "in_memory" else config.workers  # with more, Beam warns that there will be one
+    return [
+        "--runner=DirectRunner",
+        # We have no triggers. It keeps the runner from trying Prism first, for which it would download a program.
+        "--allow_unsafe_triggers",
+        f"--direct_running_mode={config.mode}",
+        f"--direct_num_workers={workers}",
+    ]
+
+
+def _flink(config: FlinkConfig, image: str | None) -> list[str]:
+    args = ["--runner=FlinkRunner", f"--flink_master={config.master}", *_portable(config, image)]
+    if config.master != "[local]":
+        # The pipeline goes to the cluster inside the jar, so that the step needs no Java.
+        args.append("--flink_submit_uber_jar")
+    if config.job_server_jar is not None:
+        args.append(f"--flink_job_server_jar={config.job_server_jar}")
+    if config.parallelism is not None:
+        args.append(f"--parallelism={config.parallelism}")
+    return args
+
+
+def _spark(config: SparkConfig, image: str | None) -> list[str]:
+    args = ["--runner=SparkRunner", f"--spark_master_url={config.master}", *_portable(config, image)]
+    if config.job_server_jar is not None:
+        args.append(f"--spark_job_server_jar={config.job_server_jar}")
+    return args
+
+
+def _portable(config: PortableConfig, image: str | None) -> list[str]:
+    """How Flink and Spark start workers."""
+    given = config.environment_config
+    told = {
+        "external": given or WORKER_POOL,
+        "docker": given or image,
+        "process": json.dumps({"command": given or BOOT}),
+        "loopback": None,
+    }[config.environment]
+    args = [
+        f"--environment_type={config.environment.upper()}",
+        f"--sdk_worker_parallelism={config.worker_processes}",
+        # A batch job runs stage by stage, and between two of them nobody needs the worker. Without a rest it would be
+        # stopped there, and another one started, which has TensorFlow to import.
+        f"--environment_cache_millis={_REST_SECONDS * 1000}",
+    ]
+    return args if told is None else [*args, f"--environment_config={told}"]
+
+
+def _dataflow(config: DataflowConfig) -> list[str]:
+    named = {
+        "project": config.project,
+        "region": config.region,
+        "temp_location": config.temp_location,
+        "service_account_email": config.service_account,
+        "worker_machine_type": config.machine_type,
+        "max_num_workers": config.max_workers,
+        "disk_size_gb": config.disk_gb,
+        "network": config.network,
+        "subnetwork": config.subnetwork,
+    }
+    args = ["--runner=DataflowRunner", *(f"--{name}={value}" for name, value in named.items() if value is not None)]
+    return args if config.public_ips else [*args, "--no_use_public_ips"]
+
+
+def with_defaults(config: BeamConfig, image: str, project: str | None = None, region: str | None = None) -> BeamConfig:
+    """`config` for a target whose steps run in `image`; project and region are what Dataflow has unless it is told."""
+    changes: dict[str, object] = {"image": config.image or image}
+    if config.dataflow:
+        own = {"project": config.dataflow.project or project, "region": config.dataflow.region or region}
+        changes["dataflow"] = config.dataflow.model_copy(update=own)
+    return config.model_copy(update=changes)
+
+
+def check_local(config: BeamConfig) -> None:
+    """Checks that a process on this machine, with its data on this machine, can have its Beam steps run so.
+
+    Raises:
+      UserError: the runner's workers would not see the data, or what starts them is not here.
+    """
+    if config.dataflow:
+        raise UserError(
+            "beam.runner: workers of dataflow see buckets only, and not this machine. Compile the pipeline for Vertex "
+            "AI, or choose another runner here: --set beam.runner=direct --set beam.dataflow=null"
+        )
+    cluster = config.flink or config.spark
+    if cluster is None:
+        return
+    jar = cluster.job_server_jar
+    if jar is not None and not urlsplit(jar).scheme and not os.path.isfile(jar):
+        raise UserError(f"beam.{config.runner}.job_server_jar: {jar}: no such file. kubeflow/README.md says whence.")
+    if (config.spark or cluster.master == "[local]") and shutil.which("java") is None:
+        raise UserError(f"beam.{config.runner}.master: {cluster.master} needs Java on this machine. Install Java 17.")
+    if cluster.environment == "docker" and not (cluster.environment_config or config.image):
+        raise UserError(f"beam.{config.runner}.environment: docker, but which image? Name it as beam.image.")

@@ -1,0 +1,1 @@
+"""Tests whether the newest clips still look like those that the champion was measured on."""

@@ -1,0 +1,150 @@
+"""Profiles: what clips look like by themselves and to a model. Drift is the difference of two of them.
+
+A model profiles clips by its own signature `embeddings`, so that whatever changes in this project later, the clips that
+a model was measured on and those that come after are seen through the same graph.
+"""
+
+import hashlib
+import io
+import os
+import zipfile
+import zlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, fields
+
+import numpy as np
+import tensorflow as tf
+from etils import epath
+from numpy.typing import NDArray
+
+from components.base.errors import UserError
+from components.library.shards import HEALTH, SOURCE_FORMAT
+
+PROFILE = "reference.npz"
+"""File of a profile in an artifact."""
+SCALARS = (*HEALTH, *SOURCE_FORMAT)
+"""Columns of `Profile.health`."""
+SIGNATURE = "embeddings"
+_BATCH = 16
+_STRING = tf.io.FixedLenFeature([], tf.string)
+
+
+@dataclass(frozen=True)
+class Profile:
+    """n clips, in the order of their track ids."""
+
+    track_ids: NDArray[np.str_]
+    """[n]"""
+    groups: NDArray[np.str_]
+    """[n]: artists or recordings, the clips of which are not independent."""
+    genres: NDArray[np.str_]
+    """[n]"""
+    health: NDArray[np.float64]
+    """[n, SCALARS]: levels, ratios and source format, as ingest measured them."""
+    descriptors: NDArray[np.float32]
+    """[n, descriptors]"""
+    probabilities: NDArray[np.float32]
+    """[n, genres of the model]"""
+    embeddings: NDArray[np.float32]
+    """[n, E]"""
+
+
+def choose_groups(clips: Mapping[str, int], max_clips: int) -> frozenset[str]:
+    """Groups with at most `max_clips` clips together, in the order of a hash of their names.
+
+    A group that does not fit any more is left out, and the next one tried.
+
+    Args:
+      clips: number of clips by group.
+    """
+    chosen, room = [], max_clips
+    for group in sorted(clips, key=lambda name: hashlib.sha256(name.encode()).digest()):
+        if clips[group] <= room:
+            chosen.append(group)
+            room -= clips[group]
+    return frozenset(chosen)
+
+
+def profile_clips(saved_model: epath.Path, files: Sequence[str], max_clips: int) -> Profile:
+    """Profiles the clips of gzipped TFRecord files.
+
+    Args:
+      saved_model: with the signature `embeddings`.
+      files: of raw examples, in any order.
+      max_clips: of more, only whole groups are taken, always the same ones.
+
+    Raises:
+      UserError: a damaged file.
+    """
+    records = tf.data.TFRecordDataset(list(files), "GZIP")
+    try:
+        counts: Counter[str] = Counter()
+        for batch in records.batch(_BATCH):
+            counts.update(_groups_of(batch))
+        chosen = choose_groups(counts, max_clips)
+        signature = tf.saved_model.load(str(saved_model)).signatures[SIGNATURE]
+        rows = []
+        with ThreadPoolExecutor(os.cpu_count()) as threads:
+            for batch in records.batch(_BATCH):  # so many in memory at a time, and not the library
+                taken = [group in chosen for group in _groups_of(batch)]
+                rows += threads.map(lambda example: _row(example, signature), batch.numpy()[taken])
+    except tf.errors.DataLossError as error:
+        raise UserError(
+            f"damaged TFRecord files ({error.message}) among {', '.join(files)}: ingest the library again"
+        ) from error
+    rows.sort(key=lambda row: row["track_ids"])
+    if not rows:
+        return Profile(*(np.zeros(0, str),) * 3, np.zeros((0, len(SCALARS))), *(np.zeros((0, 0), np.float32),) * 3)
+    return Profile(**{field.name: np.stack([row[field.name] for row in rows]) for field in fields(Profile)})
+
+
+def _groups_of(batch: tf.Tensor) -> list[str]:
+    artists = tf.io.parse_example(batch, {"artist": _STRING})["artist"]
+    return [artist.decode() for artist in artists.numpy()]
+
+
+def _row(example: bytes, signature: "tf.types.experimental.ConcreteFunction") -> dict[str, NDArray]:
+    """A clip's part of every array. Alone, because what it is among decides the last digits of what a model says."""
+    facts = tf.io.parse_single_example(
+        example,
+        {
+            **{name: _STRING for name in ("track_id", "artist", "genre")},
+            **{name: tf.io.FixedLenFeature([], tf.float32) for name in HEALTH},
+            **{name: tf.io.FixedLenFeature([], tf.int64) for name in SOURCE_FORMAT},
+        },
+    )
+    said = signature(examples=tf.constant([example]))
+    names = {"track_ids": "track_id", "groups": "artist", "genres": "genre"}
+    return {
+        **{key: np.array(facts[name].numpy().decode()) for key, name in names.items()},
+        "health": np.array([facts[name].numpy() for name in SCALARS], np.float64),
+        "descriptors": said["descriptors"].numpy()[0],
+        "probabilities": said["probabilities"].numpy()[0],
+        "embeddings": said["embedding"].numpy()[0],
+    }
+
+
+def write_profile(profile: Profile, path: epath.Path) -> None:
+    """Writes a profile as .npz; the same profile gives the same bytes."""
+    content = io.BytesIO()
+    np.savez_compressed(content, **asdict(profile))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content.getvalue())
+
+
+def read_profile(path: epath.Path) -> Profile:
+    """Reads what `write_profile` wrote.
+
+    Raises:
+      UserError: it is damaged, or none.
+    """
+    try:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
+            return Profile(**{field.name: arrays[field.name] for field in fields(Profile)})
+    except (ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise UserError(
+            f"{path}: no profile, or damaged ({error}). Restore it, or remove it: drift is then not tested until the "
+            "next model is pushed."
+        ) from error

@@ -1,0 +1,1 @@
+"""Google Cloud: client, machines, endpoints of Vertex AI."""

@@ -1,0 +1,1 @@
+"""From a library of songs to spans of TFRecords."""

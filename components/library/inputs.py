@@ -1,0 +1,109 @@
+"""What an ingest is given, before any file is opened: checked, in order, and each group in its split."""
+
+import hashlib
+import os
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from stat import S_ISREG
+
+from components.base.errors import UserError
+from components.library.config import SplitConfig
+from components.library.sources.track import MISSING, UNKNOWN_GENRE, UNREADABLE, Track
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A track whose file was looked at, but not opened."""
+
+    track: Track
+    size: int
+    mtime_ns: int
+
+
+def in_order(tracks: Iterable[Track]) -> list[Track]:
+    """`tracks` by id.
+
+    Raises:
+      UserError: an id occurs twice, or a group is given two splits.
+    """
+    ordered = sorted(tracks, key=lambda track: track.track_id)
+    groups: dict[str, Track] = {}
+    for i, track in enumerate(ordered):
+        if i and track.track_id == ordered[i - 1].track_id:
+            raise UserError(f"{_where(track)}: listed twice. Remove one of the two.")
+        if track.split:
+            other = groups.setdefault(track.group, track)
+            if other.split != track.split:
+                raise UserError(
+                    f"{_where(track)}: group {track.group!r} is in split {track.split}, but in {other.split} in "
+                    f"{_where(other)}. Give all songs of a group the same split, or leave the splits to ingest."
+                )
+    return ordered
+
+
+def look_at(track: Track, audio_root: Path) -> Listed:
+    """`track` with its file's size and time, or with the problem that there is no file that can be read."""
+    try:
+        found = os.stat(audio_root / track.path)
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: no file name holds a NUL
+        return Listed(_with_problem(track, MISSING), 0, 0)
+    except OSError as error:
+        return Listed(_with_problem(track, f"{UNREADABLE}: {error.strerror}"), 0, 0)
+    if not S_ISREG(found.st_mode):  # a pipe would keep its reader waiting for ever
+        track = _with_problem(track, f"{UNREADABLE}: not a regular file")
+    return Listed(track, found.st_size, found.st_mtime_ns)
+
+
+def with_known_genre(item: Listed, genres: Sequence[str] | None) -> Listed:
+    """`item`, or with a problem if its genre is none, or none of `genres`, where those are settled."""
+    genre = item.track.genre
+    if not genre:
+        return replace(item, track=_with_problem(item.track, f"{UNKNOWN_GENRE}: none given"))
+    if genres is not None and genre not in genres:
+        remedy = f"to make it one: genre classes add {shlex.quote(genre)}"
+        problem = f"{UNKNOWN_GENRE}: {genre!r} is none of this library's; {remedy}"
+        return replace(item, track=_with_problem(item.track, problem))
+    return item
+
+
+def with_splits(inputs: Sequence[Listed], shares: SplitConfig, earlier: Mapping[str, tuple[str, int]]) -> list[Listed]:
+    """`inputs`, each in its group's split: the one given, else that of an earlier span, else one by the group's hash.
+
+    A group stays where it was, or what a model was trained on in one span would be its test in the next.
+
+    Args:
+      earlier: split and span of every group of earlier spans.
+
+    Raises:
+      UserError: a group is given another split than it had.
+    """
+    given = {item.track.group: item.track.split for item in inputs if item.track.split}
+
+    def split(track: Track) -> str:
+        before, span = earlier.get(track.group, (None, None))
+        now = given.get(track.group)
+        if now and before and now != before:
+            raise UserError(
+                f"{_where(track)}: group {track.group!r} is in split {now}, but in {before} in span {span}. "
+                "Keep a group in its split, or ingest into another --data root."
+            )
+        return now or before or hashed_split(track.group, shares)
+
+    return [replace(item, track=replace(item.track, split=split(item.track))) for item in inputs]
+
+
+def hashed_split(group: str, shares: SplitConfig) -> str:
+    """The split of `group`, the same on every machine and in every span, with `shares` of all groups in each."""
+    digest = hashlib.sha256(group.encode("utf-8", "surrogateescape")).digest()
+    place = int.from_bytes(digest[:8], "big") / 2**64
+    return "train" if place < shares.train else "eval" if place < shares.train + shares.eval else "test"
+
+
+def _with_problem(track: Track, problem: str) -> Track:
+    return track if track.problem else replace(track, problem=problem)
+
+
+def _where(track: Track) -> str:
+    return f"{track.where} ({track.path})" if track.where else track.path

@@ -1,0 +1,1 @@
+"""Where songs and their genres come from."""

@@ -1,0 +1,1 @@
+"""The nodes of the DAG, one per file. Nothing else in `components` imports TFX."""

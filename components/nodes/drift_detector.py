@@ -1,0 +1,183 @@
+"""The node that tells whether the newest clips are still like those that the champion was measured on.
+
+It looks at both through the champion: at the newest here, at the others when the champion was trained, in a profile
+that was pushed with it. What DistributionValidator needs of the very same clips is an output, too: their statistics,
+and thresholds that are calibrated on them.
+"""
+
+import io
+import wave
+
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+from etils import epath
+from numpy.typing import NDArray
+from tfx.components.statistics_gen import stats_artifact_utils
+from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
+from tfx.dsl.component.experimental.decorators import component
+from tfx.proto import distribution_validator_pb2
+from tfx.types import artifact_utils, standard_artifacts
+from tfx.types.experimental import simple_artifacts
+from tfx.utils import path_utils
+
+from components.audio.descriptors import descriptor_names
+from components.drift.config import DriftConfig
+from components.drift.distances import calibrate, jensen_shannon, l_infinity
+from components.drift.energy import Blocks, Family, compare, deal, log_probabilities, not_tested, too_few
+from components.drift.profile import SCALARS, Profile, profile_clips, read_profile
+from components.library.shards import SOURCE_FORMAT
+from components.nodes.champion import VERSION_PROPERTY
+from components.nodes.example_files import split_files
+from components.store.model_card import ModelCard, read_card
+from components.store.model_store import REFERENCE
+
+REPORT = "drift.json"
+SPLIT = "held_out"
+"""Of the statistics."""
+_NEWEST = ("test", "eval")
+_CONFIG = "config.pb"
+
+
+@component
+def DriftDetector(  # noqa: N802 (the name of a node)
+    held_out: InputArtifact[standard_artifacts.Examples],
+    champion: InputArtifact[standard_artifacts.Model],
+    drift: OutputArtifact[simple_artifacts.File],
+    statistics: OutputArtifact[standard_artifacts.ExampleStatistics],
+    baseline_statistics: OutputArtifact[standard_artifacts.ExampleStatistics],
+    thresholds: OutputArtifact[simple_artifacts.File],
+    settings: Parameter[str],
+    source: Parameter[str],
+) -> None:
+    """Compares the newest clips with those that the champion was measured on.
+
+    Where there is nothing to compare, the report says why, and the statistics have no splits.
+
+    Args:
+      held_out: raw examples; their splits `test` and `eval`, of the newest span, are used.
+      champion: what `Champion` found, with the profile that was pushed with it; empty before the first push.
+      drift: `drift.json`, a `DriftReport`.
+      statistics: of the clips that were compared, for `DistributionValidator`.
+      baseline_statistics: the same of the clips that they were compared with.
+      thresholds: a DistributionValidatorConfig, calibrated on these clips. A file, because TFX does not compile its own
+        Config artifact for Kubeflow Pipelines.
+      settings: DriftConfig, JSON.
+      source: digest of this code, for TFX's cache.
+    """
+    del source
+    config = DriftConfig.model_validate_json(settings)
+    files = split_files(held_out, _NEWEST)
+    saved_model = epath.Path(path_utils.serving_model_path(champion.uri))
+    limits: dict[str, float] = {}
+    if reason := _why_not(champion, saved_model, files):
+        report = not_tested(reason, config)
+    else:
+        newest = profile_clips(saved_model, files, config.max_clips)
+        reference = read_profile(saved_model / REFERENCE)
+        sides = newest.groups.tolist(), reference.groups.tolist()
+        if reason := too_few(*sides, config) or _why_incomparable(newest, reference):
+            report = not_tested(reason, config, *map(len, sides))
+        else:
+            blocks = deal(*sides, config.permutations)
+            report = compare(families(newest, reference, read_card(saved_model)), blocks, config)
+            limits = feature_thresholds(newest, reference, blocks, config.false_alarm_rate / 2.0)
+            for artifact, profile in ((statistics, newest), (baseline_statistics, reference)):
+                _write_statistics(profile, artifact)
+    for line in (*report.findings, *report.notes):
+        print(f"drift: {line}", flush=True)
+    for uri in (statistics.uri, baseline_statistics.uri):
+        epath.Path(uri).mkdir(parents=True, exist_ok=True)
+    _write(epath.Path(thresholds.uri) / _CONFIG, validator_config(limits).SerializeToString())
+    _write(epath.Path(drift.uri) / REPORT, report.model_dump_json(indent=2).encode())
+
+
+def _write(path: epath.Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)  # not every backend has made it
+    path.write_bytes(content)
+
+
+def _why_not(champion: standard_artifacts.Model, saved_model: epath.Path, files: list[str]) -> str:
+    """Why the champion cannot look at the newest clips, or has nothing to compare them with; empty if it can."""
+    version = champion.get_int_custom_property(VERSION_PROPERTY)
+    if not version:
+        return "there is no champion yet"
+    if not (saved_model / REFERENCE).exists():
+        return f"version {version} was pushed without a profile of its clips"
+    theirs, ours = read_card(saved_model).features.audio.sample_rate, _sample_rate(files)
+    if ours not in (theirs, None):
+        return f"the champion takes audio at {theirs} Hz, and the newest clips are at {ours} Hz"
+    return ""
+
+
+def _sample_rate(files: list[str]) -> int | None:
+    """Of the first clip; None where there is none. All clips of a library are alike in this."""
+    for record in tf.data.TFRecordDataset(files, "GZIP").take(1):
+        audio = tf.io.parse_single_example(record, {"audio": tf.io.FixedLenFeature([], tf.string)})["audio"]
+        with wave.open(io.BytesIO(audio.numpy())) as wav:
+            return wav.getframerate()
+    return None
+
+
+def _why_incomparable(newest: Profile, reference: Profile) -> str:
+    for name in ("health", "descriptors", "probabilities", "embeddings"):
+        ours, theirs = (getattr(profile, name).shape[1] for profile in (newest, reference))
+        if ours != theirs:
+            return f"the champion's profile is of another version of this project: {theirs} {name}, not {ours}"
+    return ""
+
+
+def families(newest: Profile, reference: Profile, card: ModelCard) -> list[Family]:
+    """What is compared, with a name for every column."""
+
+    def words(name: str) -> str:
+        return name.replace("_", " ")
+
+    predictions = [log_probabilities(profile.probabilities) for profile in (newest, reference)]
+    dimensions = tuple(f"dimension {number}" for number in range(1, newest.embeddings.shape[1] + 1))
+    descriptors = tuple(map(words, descriptor_names(card.features.audio)))
+    return [
+        Family("audio health", tuple(map(words, SCALARS)), newest.health, reference.health),
+        Family("descriptors", descriptors, newest.descriptors, reference.descriptors),
+        Family("predictions", card.features.genres, *predictions),
+        Family("embeddings", dimensions, newest.embeddings, reference.embeddings),
+    ]
+
+
+def feature_thresholds(newest: Profile, reference: Profile, blocks: Blocks, rate: float) -> dict[str, float]:
+    """By feature of the schema, the distance that only a share `rate` of the permutations exceeds in any of them."""
+    ours, theirs = _features(newest), _features(reference)
+    distances = {
+        name: (l_infinity if name == "genre" else jensen_shannon)(np.concatenate([ours[name], theirs[name]]), blocks)
+        for name in ours
+    }
+    return calibrate(distances, rate)
+
+
+def _features(profile: Profile) -> dict[str, NDArray]:
+    """The features of the schema that DistributionValidator compares, by name, with the types that they have there."""
+    scalars = {
+        name: values.astype(np.int64) if name in SOURCE_FORMAT else values
+        for name, values in zip(SCALARS, profile.health.T, strict=True)
+    }
+    return {"genre": profile.genres, **scalars}
+
+
+def validator_config(limits: dict[str, float]) -> distribution_validator_pb2.DistributionValidatorConfig:
+    """What DistributionValidator takes, of thresholds by feature."""
+    config = distribution_validator_pb2.DistributionValidatorConfig()
+    for name, limit in limits.items():
+        feature = config.default_slice_config.feature.add()
+        feature.path.step.append(name)
+        comparator = feature.distribution_comparator
+        (comparator.infinity_norm if name == "genre" else comparator.jensen_shannon_divergence).threshold = limit
+    return config
+
+
+def _write_statistics(profile: Profile, artifact: standard_artifacts.ExampleStatistics) -> None:
+    import tensorflow_data_validation as tfdv  # which must not be imported before TFX
+
+    table = pd.DataFrame(_features(profile))
+    artifact.split_names = artifact_utils.encode_split_names([SPLIT])
+    path = epath.Path(artifact_utils.get_split_uri([artifact], SPLIT)) / stats_artifact_utils.BINARY_PB_BASENAME
+    _write(path, tfdv.generate_statistics_from_dataframe(table).SerializeToString())

@@ -1,0 +1,64 @@
+"""The node that puts what was pushed behind a Vertex AI endpoint."""
+
+from etils import epath
+from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
+from tfx.dsl.component.experimental.decorators import component
+from tfx.types import standard_artifacts
+
+from components.base.errors import UserError
+from components.google.config import EndpointConfig
+from components.store.model_card import read_card
+from components.store.model_store import current_version, read_lineage
+
+
+@component
+def EndpointPusher(  # noqa: N802 (the name of a node)
+    pushed_model: InputArtifact[standard_artifacts.PushedModel],
+    served_model: OutputArtifact[standard_artifacts.PushedModel],
+    model: Parameter[str],
+    endpoint: Parameter[str],
+    project: Parameter[str],
+    region: Parameter[str],
+    api: Parameter[str],
+    source: Parameter[str],
+) -> None:
+    """Has an endpoint serve the version that was pushed; where none was, it asks nobody anything.
+
+    Args:
+      pushed_model: what StorePusher says.
+      served_model: says whether, as which version, and from which endpoint it is served.
+      model: id of the model in Vertex AI's registry.
+      endpoint: EndpointConfig, JSON.
+      project: on Google Cloud.
+      region: of the endpoint.
+      api: URL of Vertex AI there.
+      source: digest of this code, for TFX's cache.
+
+    Raises:
+      UserError: another version has been pushed since; or see `components.google.endpoint.serve`.
+    """
+    del source
+    pushed = pushed_model.get_int_custom_property("pushed")
+    served_model.set_int_custom_property("pushed", pushed)
+    if not pushed:
+        return
+    from components.google.endpoint import Version, serve  # Google's clients: seconds, and only here
+
+    saved_model = epath.Path(pushed_model.get_string_custom_property("pushed_destination"))
+    store, number = saved_model.parent, int(saved_model.name)
+    if (current := current_version(store)) != number:
+        raise UserError(
+            f"{store}: version {current} has been pushed since by another run, or version {number} was rolled back. "
+            f"Nothing was changed at the endpoint {EndpointConfig.model_validate_json(endpoint).name}."
+        )
+    lineage = read_lineage(store, number)
+    version = Version(
+        model=model,
+        number=number,
+        candidate=lineage.candidate if lineage else str(saved_model),
+        saved_model=str(saved_model),
+        features=read_card(saved_model).features,
+    )
+    name = serve(version, EndpointConfig.model_validate_json(endpoint), project, region, api)
+    served_model.set_string_custom_property("pushed_destination", name)
+    served_model.set_string_custom_property("pushed_version", str(number))

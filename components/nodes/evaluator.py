@@ -1,0 +1,301 @@
+"""The node that judges: candidate and champion answer the same raw clips through the signature that is served.
+
+One Beam pass collects both models' answers. From them TensorFlow Model Analysis writes its standard evaluation
+(`tfma.load_eval_result` reads it), and `components.evaluation` the paired test, the verdict and its reasons.
+"""
+
+import io
+import json
+import statistics
+import time
+from collections.abc import Callable, Iterator
+
+import apache_beam as beam
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import tensorflow as tf
+import tensorflow_model_analysis as tfma
+from apache_beam.io import parquetio
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.utils.shared import Shared
+from etils import epath
+from tfx.components.evaluator import constants
+from tfx.dsl.component.experimental.annotations import BeamComponentParameter, InputArtifact, OutputArtifact, Parameter
+from tfx.dsl.component.experimental.decorators import component
+from tfx.types import artifact_utils, standard_artifacts
+from tfx.utils import io_utils, path_utils
+from tfx_bsl.arrow import table_util
+
+from components.base.errors import UserError
+from components.beam.config import BeamConfig
+from components.beam.options import beam_args
+from components.evaluation.config import GateConfig
+from components.evaluation.gate import judge
+from components.evaluation.predictions import predictions, write_predictions
+from components.evaluation.results import VERDICT, Answers, Predecessor
+from components.nodes.champion import VERSION_PROPERTY
+from components.store.model_card import read_card
+
+SPLIT = "test"
+GOLDEN = "golden"
+SIGNATURE = "serving_default"
+PREDICTIONS = "predictions.csv"
+_ANSWERS = "answers"
+_SCHEMA = pa.schema(
+    [(name, pa.string()) for name in ("split", "track_id", "genre")]
+    + [(name, pa.list_(pa.float64())) for name in ("candidate", "champion")]
+)
+_BATCH = 16
+_MODELS = ("candidate", "champion")
+_WARM_UP, _TIMED = 3, 21
+
+
+class Answer(beam.DoFn):
+    """Splits and serialized examples of clips -> rows of what each model says of them."""
+
+    def __init__(self, models: dict[str, str]) -> None:
+        super().__init__()
+        self._paths = models
+        self._shared = Shared()
+
+    def setup(self) -> None:
+        """Loads the models, once per process."""
+
+        def load() -> "_Loaded":
+            return _Loaded({name: tf.saved_model.load(path) for name, path in self._paths.items()})
+
+        self._models = self._shared.acquire(load).models
+
+    def process(self, batch: list[tuple[str, bytes]]) -> Iterator[dict[str, object]]:
+        """Yields a row per example: split, track_id, genre, and a list of probabilities per model."""
+        strings = tf.io.FixedLenFeature([], tf.string)
+        splits, serialized = zip(*batch, strict=True)
+        examples = tf.constant(serialized)
+        facts = tf.io.parse_example(examples, {"track_id": strings, "genre": strings})
+        answers = {
+            # By keyword: without, TensorFlow first writes the bytes of all clips into an error that it then drops.
+            name: model.signatures[SIGNATURE](examples=examples)["probabilities"].numpy().astype(float)
+            for name, model in self._models.items()
+        }
+        clips = zip(splits, facts["track_id"].numpy(), facts["genre"].numpy(), strict=True)
+        for row, (split, track_id, genre) in enumerate(clips):
+            yield {
+                "split": split,
+                "track_id": track_id.decode(),
+                "genre": genre.decode(),
+                **{name: answers[name][row].tolist() if name in answers else [] for name in _MODELS},
+            }
+
+
+class _Loaded:
+    """A holder, because `Shared` keeps a weak reference and a dict has none."""
+
+    def __init__(self, models: dict[str, object]) -> None:
+        self.models = models
+
+
+def tfma_config(models: list[str]) -> tfma.EvalConfig:
+    """What TensorFlow Model Analysis measures: overall and by genre, for one model or for two.
+
+    A genre's recall is the accuracy of its slice. TFMA's own Recall with `class_id` and `top_k` is left out: it came
+    out as 1 for every genre of a model that answers all clips alike.
+    """
+    return tfma.EvalConfig(
+        model_specs=[
+            tfma.ModelSpec(name=name, prediction_key=name, label_key="label", is_baseline=name == "champion")
+            for name in models
+        ],
+        slicing_specs=[tfma.SlicingSpec(), tfma.SlicingSpec(feature_keys=["genre"])],
+        metrics_specs=[
+            tfma.MetricsSpec(
+                metrics=[
+                    tfma.MetricConfig(class_name="ExampleCount"),
+                    tfma.MetricConfig(class_name="SparseCategoricalAccuracy"),
+                    tfma.MetricConfig(class_name="SparseCategoricalCrossentropy"),
+                    tfma.MetricConfig(class_name="MultiClassConfusionMatrixPlot"),
+                ]
+            ),
+        ],
+    )
+
+
+def serving_path(model: standard_artifacts.Model) -> str:
+    """SavedModel directory of a Model artifact."""
+    return path_utils.serving_model_path(model.uri, path_utils.is_old_model_artifact(model))
+
+
+def files_of(examples: standard_artifacts.Examples, split: str) -> str:
+    """Pattern of the TFRecord files of a split."""
+    return io_utils.all_files_pattern(artifact_utils.get_split_uri([examples], split))
+
+
+def latency_ms(answer: Callable[..., dict[str, tf.Tensor]], example: bytes) -> float:
+    """Median time in which a signature answers one clip, alone, once it has warmed up.
+
+    Args:
+      answer: the signature.
+      example: the clip, as a serialized example.
+    """
+    clip, times = tf.constant([example]), []
+    for _ in range(_WARM_UP + _TIMED):
+        start = time.perf_counter()
+        answer(examples=clip)["probabilities"].numpy()  # a device may answer before it is done
+        times.append(time.perf_counter() - start)
+    return 1000.0 * statistics.median(times[_WARM_UP:])
+
+
+def megabytes(saved_model: str) -> float:
+    """Size of a SavedModel's files, in millions of bytes."""
+    files = (f"{directory}/{name}" for directory, _, names in tf.io.gfile.walk(saved_model) for name in names)
+    return sum(tf.io.gfile.stat(file).length for file in files) / 1e6
+
+
+@component(use_beam=True)
+def GateEvaluator(  # noqa: N802 (the name of a node)
+    held_out: InputArtifact[standard_artifacts.Examples],
+    model: InputArtifact[standard_artifacts.Model],
+    champion: InputArtifact[standard_artifacts.Model],
+    evaluation: OutputArtifact[standard_artifacts.ModelEvaluation],
+    blessing: OutputArtifact[standard_artifacts.ModelBlessing],
+    genres: Parameter[str],
+    gate: Parameter[str],
+    span: Parameter[str],
+    golden_span: Parameter[str],
+    best: Parameter[str],
+    source: Parameter[str],
+    beam_pipeline: BeamComponentParameter[beam.Pipeline] = None,
+) -> None:
+    """Measures candidate and champion on raw clips that neither was trained on, and blesses or refuses the candidate.
+
+    Args:
+      held_out: raw examples: split `test`, and split `golden` where that is another span's.
+      model: the candidate.
+      champion: what `Champion` found; empty before the first push.
+      evaluation: TFMA's results on the test clips, `verdict.json` and `predictions.csv`.
+      blessing: what Pusher obeys.
+      genres: the class list, JSON.
+      gate: GateConfig, JSON.
+      span: number of the span that the test clips are of; empty: not known.
+      golden_span: number of the span whose test clips are the golden set; if it is `span`, split `golden` is not read.
+        Empty: there is no golden set.
+      best: the best of the champion's line on the golden set, a `Predecessor` as JSON; empty: none.
+      source: digest of the code that judges; it is here so that TFX's cache notices a change of it.
+      beam_pipeline: given by TFX.
+
+    Raises:
+      UserError: a split has no clips, or what `judge` raises.
+    """
+    del source
+    class_list = json.loads(genres)
+    models = {"candidate": serving_path(model)}
+    version = champion.get_int_custom_property(VERSION_PROPERTY)
+    note = why_incomparable(serving_path(champion), serving_path(model)) if version else ""
+    if version and not note:
+        models["champion"] = serving_path(champion)
+    golden_is_test = golden_span != "" and golden_span == span
+    spans = {SPLIT: span} | ({GOLDEN: golden_span} if golden_span and not golden_is_test else {})
+    there = set(artifact_utils.decode_split_names(held_out.split_names))
+    table = _answers(held_out, [split for split in spans if split in there], models, evaluation.uri, beam_pipeline)
+    table["label"] = [class_list.index(genre) for genre in table["genre"]]
+
+    def of(split: str) -> Answers:
+        rows = table[table["split"] == split]
+        if rows.empty:
+            raise UserError(
+                f"{held_out.uri}: split {split} has no clips to judge the model on; they are those of split test of "
+                f"span {spans[split]}. Ingest that span again, or choose another."
+            )
+        said = {name: np.stack(rows[name].to_list()) for name in models}
+        return Answers(
+            track_ids=rows["track_id"].to_list(),
+            truth=rows["label"].to_numpy(),
+            candidate=said["candidate"],
+            champion=(str(version), said["champion"]) if "champion" in said else None,
+            split=split,
+            span=int(spans[split]) if spans[split] else None,
+        )
+
+    answers = {split: of(split) for split in spans}
+    candidate = tf.saved_model.load(models["candidate"])
+    files = tf.io.gfile.glob(files_of(held_out, SPLIT))
+    [example] = tf.data.TFRecordDataset(files, compression_type="GZIP").take(1).as_numpy_iterator()
+    verdict = judge(
+        GateConfig.model_validate_json(gate),
+        class_list,
+        answers[SPLIT],
+        answers[SPLIT] if golden_is_test else answers.get(GOLDEN),
+        latency_ms=latency_ms(candidate.signatures[SIGNATURE], example),
+        megabytes=megabytes(models["candidate"]),
+        best=Predecessor.model_validate_json(best) if best else None,
+        note=note,
+    )
+    directory = epath.Path(evaluation.uri)
+    (directory / VERDICT).write_text(verdict.model_dump_json(indent=2))
+    rows = [row for each in answers.values() for row in predictions(class_list, each)]
+    write_predictions(directory / PREDICTIONS, class_list, rows)
+    _write_tfma(table[table["split"] == SPLIT], list(models), evaluation.uri)
+
+    blessing.set_string_custom_property(constants.ARTIFACT_PROPERTY_CURRENT_MODEL_URI_KEY, model.uri)
+    blessing.set_int_custom_property(constants.ARTIFACT_PROPERTY_CURRENT_MODEL_ID_KEY, model.id)
+    blessing.set_int_custom_property(constants.ARTIFACT_PROPERTY_BLESSED_KEY, int(verdict.blessed))
+    name = constants.BLESSED_FILE_NAME if verdict.blessed else constants.NOT_BLESSED_FILE_NAME
+    outcome = epath.Path(blessing.uri)
+    outcome.mkdir(parents=True, exist_ok=True)  # not every backend has made it
+    (outcome / name).write_text("\n".join(verdict.reasons))
+
+
+def _answers(
+    held_out: standard_artifacts.Examples,
+    splits: list[str],
+    models: dict[str, str],
+    directory: str,
+    pipeline: beam.Pipeline,
+) -> pd.DataFrame:
+    """What each of `models` says of the clips of `splits`, in one Beam pass; a row per clip, see `Answer`."""
+    with pipeline:
+        read = [
+            pipeline
+            | f"Read {split}" >> beam.io.ReadFromTFRecord(files_of(held_out, split))
+            | f"Name {split}" >> beam.Map(lambda example, split: (split, example), split)
+            for split in splits
+        ]
+        _ = (
+            read
+            | beam.Flatten()
+            | "Batch" >> beam.BatchElements(min_batch_size=_BATCH, max_batch_size=_BATCH)
+            | "Answer" >> beam.ParDo(Answer(models))
+            | "Write" >> parquetio.WriteToParquet(f"{directory}/{_ANSWERS}", _SCHEMA, file_name_suffix=".parquet")
+        )
+    # pandas would ask for libraries of its own to read a bucket.
+    parts = list(epath.Path(directory).glob(f"{_ANSWERS}-*"))
+    table = pd.concat(pd.read_parquet(io.BytesIO(part.read_bytes())) for part in parts)
+    for part in parts:
+        part.unlink()
+    return table
+
+
+def why_incomparable(champion: str, candidate: str) -> str:
+    """Why a champion cannot answer the candidate's clips, in words; empty if it can."""
+    theirs, ours = (read_card(epath.Path(path)).features for path in (champion, candidate))
+    if theirs.genres != ours.genres:
+        return f"the champion knows other genres ({', '.join(theirs.genres)}), so the two cannot be compared"
+    if theirs.audio.sample_rate != ours.audio.sample_rate:
+        return f"the champion takes audio at {theirs.audio.sample_rate} Hz, so the two cannot be compared"
+    return ""
+
+
+def _write_tfma(table: pd.DataFrame, models: list[str], output: str) -> None:
+    config = tfma_config(models)
+    batch = table_util.CanonicalizeRecordBatch(
+        pa.RecordBatch.from_pandas(table[["genre", "label", *models]], preserve_index=False)
+    )
+    options = PipelineOptions(beam_args(BeamConfig(mode="in_memory")))  # a batch of numbers, not of audio
+    with beam.Pipeline(options=options) as pipeline:
+        _ = (
+            pipeline
+            | beam.Create([batch])
+            | tfma.ExtractEvaluateAndWriteResults(
+                eval_config=config, output_path=output, writers=tfma.default_writers(output, eval_config=config)
+            )
+        )

@@ -1,0 +1,135 @@
+"""The node that deploys: TFX's Pusher, writing to our model store, in which nothing half-written is ever served."""
+
+from typing import Any
+
+from etils import epath
+from tfx import types
+from tfx.components.pusher import executor as pusher_executor
+from tfx.dsl.components.base import base_component, executor_spec
+from tfx.types import artifact_utils, component_spec, standard_artifacts
+from tfx.types.experimental import simple_artifacts
+
+from components.base.errors import UserError
+from components.drift.profile import PROFILE
+from components.evaluation.results import VERDICT, Verdict
+from components.store.model_store import (
+    WITHDRAWN_PROPERTY,
+    Lineage,
+    champion_of,
+    prune,
+    publish,
+    version_dir,
+    withdrawn_version,
+)
+from components.store.smoke import smoke_test
+
+
+class StorePusherSpec(component_spec.ComponentSpec):
+    """Inputs, outputs and parameters of `StorePusher`."""
+
+    PARAMETERS = {  # noqa: RUF012 (TFX's way)
+        "store": component_spec.ExecutionParameter(type=str),
+        "lineage": component_spec.ExecutionParameter(type=str),
+        "keep": component_spec.ExecutionParameter(type=str),
+    }
+    INPUTS = {  # noqa: RUF012
+        "model": component_spec.ChannelParameter(type=standard_artifacts.Model),
+        "model_blessing": component_spec.ChannelParameter(type=standard_artifacts.ModelBlessing),
+        "evaluation": component_spec.ChannelParameter(type=standard_artifacts.ModelEvaluation),
+        "reference": component_spec.ChannelParameter(type=simple_artifacts.File, optional=True),
+    }
+    OUTPUTS = {  # noqa: RUF012
+        "pushed_model": component_spec.ChannelParameter(type=standard_artifacts.PushedModel),
+    }
+
+
+class Executor(pusher_executor.Executor):
+    """TFX's Pusher, whose own copy could be read half-way, with the copy replaced."""
+
+    def Do(  # noqa: N802 (TFX's name)
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Publishes a blessed model, and removes old ones; marks `pushed_model` with the version, or as not pushed.
+
+        A model that was rolled back is not pushed again: what sent it back is not known to the gate.
+
+        Raises:
+          UserError: another run has pushed since this one began: the model was judged against a former champion. Or
+            the copy in the store does not load and answer.
+        """
+        self._log_startup(input_dict, output_dict, exec_properties)
+        pushed = artifact_utils.get_single_instance(output_dict["pushed_model"])
+        if not self.CheckBlessing(input_dict):
+            self._MarkNotPushed(pushed)
+            return
+        store = epath.Path(exec_properties["store"])
+        lineage = Lineage.model_validate_json(exec_properties["lineage"])
+        champion = champion_of(store, lineage.candidate)
+        if champion != lineage.parent:
+            raise UserError(
+                f"{store}: version {champion} is served by now, but the candidate was judged against "
+                f"{f'version {lineage.parent}' if lineage.parent else 'none'}. Run again: it is judged against the new "
+                "champion, and nothing else needs to be done twice."
+            )
+        if withdrawn := withdrawn_version(store, lineage.candidate):
+            print(f"{store}: this model is version {withdrawn}, which was rolled back; it is not pushed again.")
+            self._MarkNotPushed(pushed)
+            pushed.set_string_custom_property(WITHDRAWN_PROPERTY, str(withdrawn))
+            return
+        evaluation = epath.Path(artifact_utils.get_single_uri(input_dict["evaluation"]))
+        verdict = Verdict.model_validate_json((evaluation / VERDICT).read_text())
+        profiles = input_dict.get("reference")
+        version = publish(
+            store,
+            epath.Path(self.GetModelPath(input_dict)),
+            lineage,
+            verdict,
+            check=smoke_test,
+            reference=epath.Path(artifact_utils.get_single_uri(profiles)) / PROFILE if profiles else None,
+        )
+        prune(store, int(exec_properties["keep"]))
+        self._MarkPushed(pushed, str(version_dir(store, version)), str(version))
+
+
+class StorePusher(base_component.BaseComponent):
+    """Pushes a blessed model to the model store and points at it."""
+
+    SPEC_CLASS = StorePusherSpec
+    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
+
+    def __init__(
+        self,
+        model: types.BaseChannel,
+        model_blessing: types.BaseChannel,
+        evaluation: types.BaseChannel,
+        store: str,
+        lineage: str,
+        keep: str,
+        reference: types.BaseChannel | None = None,
+    ) -> None:
+        """Wires the node.
+
+        Args:
+          model: the candidate.
+          model_blessing: whether it may be pushed.
+          evaluation: holds the gate's verdict, which goes with the model.
+          store: root of the model store.
+          lineage: where the candidate comes from, a `Lineage` as JSON.
+          keep: number of versions that the store keeps. Text, as nodes tell it each other.
+          reference: what `ReferenceProfile` found, which goes with the model.
+        """
+        super().__init__(
+            StorePusherSpec(
+                model=model,
+                model_blessing=model_blessing,
+                evaluation=evaluation,
+                reference=reference,
+                store=store,
+                lineage=lineage,
+                keep=keep,
+                pushed_model=types.Channel(type=standard_artifacts.PushedModel),
+            )
+        )

@@ -1,0 +1,46 @@
+"""The node that closes the account of a candidate in the history."""
+
+import json
+from datetime import UTC, datetime
+
+from etils import epath
+from tfx.dsl.component.experimental.annotations import InputArtifact, Parameter
+from tfx.dsl.component.experimental.decorators import component
+from tfx.types import standard_artifacts
+
+from components.evaluation.results import VERDICT, Verdict
+from components.retraining.history import note_outcome, outcome_of
+from components.store.model_card import HISTORY
+from components.store.model_store import WITHDRAWN_PROPERTY, Lineage
+
+
+@component
+def Recorder(  # noqa: N802 (the name of a node)
+    model_run: InputArtifact[standard_artifacts.ModelRun],
+    evaluation: InputArtifact[standard_artifacts.ModelEvaluation],
+    pushed_model: InputArtifact[standard_artifacts.PushedModel],
+    lineage: Parameter[str],
+    history: Parameter[str],
+    now: Parameter[str],
+) -> None:
+    """Records what the gate said and what became of the candidate, unless that is recorded already.
+
+    Args:
+      model_run: holds `history.json`.
+      evaluation: holds the verdict.
+      pushed_model: says whether, and as which version, the candidate was pushed.
+      lineage: of the candidate, JSON.
+      history: directory of the records.
+      now: when the run was planned, ISO 8601. No two runs have the same: no cache answers in the place of this node,
+        and a record that was lost, or never written, is written by the next run.
+    """
+    del now
+    version = withdrawn = None
+    if pushed_model.get_int_custom_property("pushed"):
+        version = int(pushed_model.get_string_custom_property("pushed_version"))
+    elif rolled_back := pushed_model.get_string_custom_property(WITHDRAWN_PROPERTY):
+        withdrawn = int(rolled_back)
+    training = json.loads((epath.Path(model_run.uri) / HISTORY).read_text())
+    verdict = Verdict.model_validate_json((epath.Path(evaluation.uri) / VERDICT).read_text())
+    outcome = outcome_of(verdict, version, withdrawn, training.get("started_from", ""), datetime.now(UTC))
+    note_outcome(epath.Path(history), Lineage.model_validate_json(lineage).candidate, outcome)

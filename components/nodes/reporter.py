@@ -1,0 +1,145 @@
+"""The node that writes the report: gathers what the run left, and lets `components.reporting.report` render it."""
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import numpy as np
+import tensorflow as tf
+from etils import epath
+from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
+from tfx.dsl.component.experimental.decorators import component
+from tfx.types import artifact_utils, standard_artifacts
+from tfx.types.experimental import simple_artifacts
+from tfx.utils import io_utils
+
+from components.audio.config import FeatureConfig
+from components.audio.mel import log_mel
+from components.audio.waveform import decode_clips
+from components.evaluation.predictions import read_predictions
+from components.evaluation.results import VERDICT, Verdict
+from components.library.layout import read_manifest, span_dir
+from components.nodes.evaluator import PREDICTIONS, SPLIT, serving_path
+from components.reporting.report import ReportInputs, render_report
+from components.retraining.history import outcome_of, read_history
+from components.retraining.timeline import read_store, timeline, with_run
+from components.store.model_card import HISTORY, read_card
+from components.store.model_store import WITHDRAWN_PROPERTY, Lineage
+
+REPORT = "report.html"
+
+
+def _rows(path: epath.Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"), newline="")))
+
+
+def sample_spectrograms(files: list[str], features: FeatureConfig) -> Iterator[tuple[str, str, np.ndarray, float]]:
+    """The first clip of each genre in gzipped TFRecord files.
+
+    Yields:
+      Track id, genre, float32 [frames, mels] in dB from -top_db to 0, seconds.
+    """
+    strings = tf.io.FixedLenFeature([], tf.string)
+    waiting = set(features.genres)
+    for record in tf.data.TFRecordDataset(files, compression_type="GZIP"):
+        if not waiting:
+            return
+        example = tf.io.parse_single_example(record, {"track_id": strings, "genre": strings, "audio": strings})
+        genre = example["genre"].numpy().decode()
+        if genre in waiting:
+            waiting.remove(genre)
+            samples = decode_clips(example["audio"][tf.newaxis], features.audio)
+            mel = log_mel(tf.cast(samples, tf.float32) / 32768.0, features.audio, features.mel)[0].numpy()
+            yield example["track_id"].numpy().decode(), genre, mel, features.audio.clip_seconds
+
+
+@component
+def Reporter(  # noqa: N802 (the name of a node)
+    examples: InputArtifact[standard_artifacts.Examples],
+    model: InputArtifact[standard_artifacts.Model],
+    model_run: InputArtifact[standard_artifacts.ModelRun],
+    evaluation: InputArtifact[standard_artifacts.ModelEvaluation],
+    pushed_model: InputArtifact[standard_artifacts.PushedModel],
+    report: OutputArtifact[simple_artifacts.File],
+    anomalies: Parameter[str],
+    lineage: Parameter[str],
+    history: Parameter[str],
+    store: Parameter[str],
+    config: Parameter[str],
+    source: Parameter[str],
+) -> None:
+    """Writes `report.html`.
+
+    Args:
+      examples: raw examples; a clip per genre is drawn from their test split.
+      model: the candidate.
+      model_run: holds `history.json`.
+      evaluation: holds the verdict and the predictions.
+      pushed_model: says whether, and as which version, the candidate was pushed.
+      report: the page.
+      anomalies: of the data, see `DataGate`.
+      lineage: where the candidate comes from, a `Lineage` as JSON; names the library and its span.
+      history: directory of what was decided and done; empty: the report tells of this run alone.
+      store: root of the model store.
+      config: the whole configuration, JSON.
+      source: digest of this code, for TFX's cache.
+    """
+    del source
+    card = read_card(epath.Path(serving_path(model)))
+    origin = Lineage.model_validate_json(lineage)
+    root = epath.Path(origin.data)
+    span = span_dir(root, origin.span)
+    settings = json.loads(config)
+    training = json.loads((epath.Path(model_run.uri) / HISTORY).read_text())
+    verdict = Verdict.model_validate_json((epath.Path(evaluation.uri) / VERDICT).read_text())
+    version = pushed_model.get_string_custom_property("pushed_version")
+    withdrawn = pushed_model.get_string_custom_property(WITHDRAWN_PROPERTY)
+    outcome = outcome_of(
+        verdict,
+        int(version) if version else None,
+        int(withdrawn) if withdrawn else None,
+        training.get("started_from", ""),
+        datetime.now(UTC),
+    )
+    inputs = ReportInputs(
+        title=f"Music genres, span {origin.span}",
+        pipeline_name=settings["name"],
+        genres=card.features.genres,
+        manifest=read_manifest(root, origin.span),
+        tracks=_rows(span / "tracks.csv"),
+        rejects=_rows(span / "rejects.csv"),
+        samples=list(
+            sample_spectrograms(
+                tf.io.gfile.glob(io_utils.all_files_pattern(artifact_utils.get_split_uri([examples], SPLIT))),
+                card.features,
+            )
+        ),
+        history=training,
+        verdict=verdict,
+        anomalies=json.loads(anomalies),
+        model=card.model_dump(exclude={"features"}),
+        config=settings,
+        pushed=(
+            {
+                "version": version,
+                "path": pushed_model.get_string_custom_property("pushed_destination"),
+            }
+            if pushed_model.get_int_custom_property("pushed")
+            else None
+        ),
+        sample_rate=card.features.audio.sample_rate,
+        hop_length=card.features.mel.hop_length,
+        fmin=card.features.mel.fmin,
+        fmax=card.features.mel.fmax,
+        predictions=read_predictions(epath.Path(evaluation.uri) / PREDICTIONS),
+        timeline=(
+            timeline(with_run(read_history(epath.Path(history)), origin, outcome), read_store(epath.Path(store)))
+            if history
+            else None
+        ),
+    )
+    directory = epath.Path(report.uri)
+    directory.mkdir(parents=True, exist_ok=True)  # not every backend has made it
+    (directory / REPORT).write_text(render_report(inputs))

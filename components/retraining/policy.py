@@ -1,0 +1,173 @@
+"""Whether to retrain: one pure function, for the loop on this machine and for the compiled pipeline alike."""
+
+from typing import Literal
+
+from components.base.section import Section
+from components.drift.energy import DriftReport
+from components.retraining.config import RetrainConfig
+
+
+class Facts(Section):
+    """What a decision rests on, besides drift."""
+
+    candidate: str
+    """Digest of what would determine the model; see `components.store.model_store.Lineage`."""
+    span: int
+    """The newest of `window`."""
+    window: tuple[int, ...]
+    champion: int | None
+    champion_spans: tuple[int, ...] = ()
+    """Spans that the champion was trained on; empty if that is not known."""
+    champion_hours: float | None = None
+    """Since the champion was pushed, if that is known."""
+    new_clips: int
+    """Training clips of the window that the champion was not trained on."""
+    new_genres: tuple[str, ...] = ()
+    """That the champion does not know."""
+    judged: str = ""
+    """What became of the very candidate before, in words; empty if it was never judged."""
+    begun: str = ""
+    """When a run for the candidate began that has not ended; ISO 8601."""
+    failures: tuple[str, ...] = ()
+    """Of the candidate's runs, in words, oldest first."""
+    hours_since_run: float | None = None
+    """Since the start of the last run, of whatever candidate; None before the first."""
+    runs_today: int = 0
+    """Started since midnight, UTC."""
+    hours_to_midnight: float = 0.0
+    asked: bool = False
+    """Whether somebody wants the run now, whatever the policy says."""
+
+
+class Decision(Section):
+    """What is to be done now."""
+
+    action: Literal["retrain", "wait", "measure"]
+    """measure: it depends on whether there is drift."""
+    reasons: tuple[str, ...]
+    again_hours: float | None = None
+    """When waiting will be over if nothing else happens; None: when there is a new span."""
+
+
+def decide(policy: RetrainConfig, facts: Facts, drift: DriftReport | None) -> Decision:
+    """Whether to retrain, and why.
+
+    Args:
+      policy: the rules.
+      facts: what is known without looking at a single clip.
+      drift: what the newest span looks like to the champion; None if it has not been measured.
+    """
+    if facts.asked:
+        return _retrain("asked for")
+    if policy.when == "never":
+        return _wait("retrain.when is never")
+    if facts.judged:
+        return _wait(f"this data with these settings was judged before: {facts.judged}")
+    if len(facts.failures) >= policy.max_attempts:
+        return _wait(
+            f"given up after {len(facts.failures)} failures, the last: {facts.failures[-1]}. A new span, other "
+            "settings or `genre retrain --now` begin anew"
+        )
+    if facts.begun:  # taken up again whatever the limits say: they let it begin
+        return _retrain(f"a run for this began at {facts.begun} and did not end")
+    if facts.champion is not None and not set(facts.window) - set(facts.champion_spans):
+        return _wait(f"version {facts.champion} was trained on {spans_in_words(facts.window)}: there is nothing new")
+    if policy.when == "now":
+        return _retrain("retrain.when is now")
+    causes, others = _causes(policy, facts, drift)
+    if not causes:
+        if policy.on_drift and drift is None:
+            return Decision(action="measure", reasons=(*others, "drift is not measured yet"))
+        reasons = tuple(others) or ("no rule of retrain is set: on_drift, min_new_clips or every_days",)
+        return Decision(action="wait", reasons=reasons, again_hours=_hours_to_schedule(policy, facts))
+    if facts.failures:
+        causes.append(f"attempt {len(facts.failures) + 1} of {policy.max_attempts}: {facts.failures[-1]}")
+    limits = _limits(policy, facts)
+    if limits:
+        reasons = tuple(words for words, _ in limits)
+        return Decision(action="wait", reasons=(*causes, *reasons), again_hours=max(hours for _, hours in limits))
+    return _retrain(*causes)
+
+
+def spans_in_words(spans: tuple[int, ...]) -> str:
+    """As "span 3", "spans 3 to 5" or "spans 3, 5, 6"."""
+    if len(spans) == 1:
+        return f"span {spans[0]}"
+    if len(spans) > 2 and spans == tuple(range(spans[0], spans[-1] + 1)):
+        return f"spans {spans[0]} to {spans[-1]}"
+    return f"spans {', '.join(map(str, spans))}"
+
+
+def _causes(policy: RetrainConfig, facts: Facts, drift: DriftReport | None) -> tuple[list[str], list[str]]:
+    """What speaks for it, and what does not, in words that stay the same while the clock runs."""
+    if facts.champion is None:
+        return ["no model is served yet"], []
+    causes, others = [], []
+    if facts.new_genres:
+        causes.append(f"version {facts.champion} does not know {', '.join(facts.new_genres)}: a new model line begins")
+    if policy.min_new_clips is not None:
+        enough = facts.new_clips >= policy.min_new_clips
+        (causes if enough else others).append(
+            f"{facts.new_clips} training clips are new to version {facts.champion}, "
+            f"{'at least' if enough else 'fewer than'} retrain.min_new_clips {policy.min_new_clips}"
+        )
+    if policy.every_days is not None:
+        if facts.champion_hours is None:
+            causes.append(f"the age of version {facts.champion} is not known, and retrain.every_days is set")
+        else:
+            due = facts.champion_hours >= 24.0 * policy.every_days
+            (causes if due else others).append(
+                f"version {facts.champion} {'has' if due else 'has not'} reached the age of "
+                f"retrain.every_days {policy.every_days:g}"
+            )
+    if policy.on_drift and drift is not None:
+        if drift.drifted:
+            causes += drift.findings or ("drift",)
+        else:
+            others.append(_no_drift(drift))
+    return causes, others
+
+
+def _no_drift(drift: DriftReport) -> str:
+    """In one sentence; the report has a note for every test."""
+    if drift.p_value is None:
+        return "; ".join(drift.notes) or "drift was not measured"
+    return (
+        f"no drift: {drift.newest_clips} newest clips against {drift.reference_clips} (least p = {drift.p_value:.2g}, "
+        f"drift from {drift.false_alarm_rate / 2:g} down)"
+    )
+
+
+def _limits(policy: RetrainConfig, facts: Facts) -> list[tuple[str, float]]:
+    """What stands against it now, each with the hours until it no longer does."""
+    limits = []
+    since = facts.hours_since_run
+    if since is not None and since < policy.cooldown_hours:
+        limits.append(
+            (
+                f"but the last run began within retrain.cooldown_hours {policy.cooldown_hours:g}",
+                policy.cooldown_hours - since,
+            )
+        )
+    if facts.runs_today >= policy.max_runs_per_day:
+        limits.append(
+            (
+                f"but {facts.runs_today} runs began today, and retrain.max_runs_per_day is {policy.max_runs_per_day}",
+                facts.hours_to_midnight,
+            )
+        )
+    return limits
+
+
+def _hours_to_schedule(policy: RetrainConfig, facts: Facts) -> float | None:
+    if policy.every_days is None or facts.champion_hours is None:
+        return None
+    return max(0.0, 24.0 * policy.every_days - facts.champion_hours)
+
+
+def _retrain(*reasons: str) -> Decision:
+    return Decision(action="retrain", reasons=reasons)
+
+
+def _wait(reason: str) -> Decision:
+    return Decision(action="wait", reasons=(reason,))

@@ -1,0 +1,1 @@
+"""The model store: versions, what is served, smoke test, prediction."""

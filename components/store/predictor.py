@@ -1,0 +1,72 @@
+"""Names the genre of any song with a pushed model; TensorFlow alone is needed for it, not TFX."""
+
+import itertools
+import os
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+from etils import epath
+
+from components.audio.decoding import AudioError, decode_clips, encode_wav
+from components.store.model_card import read_card
+
+_BATCH = 8
+
+
+@dataclass(frozen=True)
+class SongGenres:
+    """What a model says of a song."""
+
+    probabilities: dict[str, float]
+    """By genre, the most probable first; the mean over the song's clips."""
+    clips: int
+    """Consecutive clips that the song was cut into."""
+
+
+class Predictor:
+    """A loaded model."""
+
+    def __init__(self, saved_model: epath.Path) -> None:
+        """Loads `saved_model`, a version of the model store."""
+        self._model = tf.saved_model.load(str(saved_model))
+        self._audio = read_card(saved_model).features.audio
+
+    def _answers(self, song: Path) -> Iterator[dict[str, np.ndarray]]:
+        clips = decode_clips(song, self._audio)
+        while batch := list(itertools.islice(clips, _BATCH)):
+            wavs = [encode_wav(clip.pcm, self._audio.sample_rate) for clip in batch]
+            yield {
+                key: value.numpy() for key, value in self._model.signatures["audio"](audio=tf.constant(wavs)).items()
+            }
+
+    def predict(self, song: Path) -> SongGenres:
+        """The genres of an audio file of any length, decoded clip by clip, so that memory does not grow with it.
+
+        Raises:
+          AudioError: the file does not decode.
+        """
+        answers = list(self._answers(song))
+        genres = [genre.decode() for genre in answers[0]["genres"][0]]
+        probabilities = np.concatenate([answer["probabilities"] for answer in answers])
+        ranked = sorted(zip(genres, probabilities.mean(axis=0).tolist(), strict=True), key=lambda pair: -pair[1])
+        return SongGenres(dict(ranked), len(probabilities))
+
+    def predict_all(self, songs: Iterable[Path]) -> Iterator[SongGenres | AudioError | OSError]:
+        """As `predict`, of song after song; several are decoded and answered at a time, one per processor.
+
+        Yields:
+          The genres of each song, in the order of `songs`; of one that cannot be read, the error.
+        """
+
+        def attempt(song: Path) -> SongGenres | AudioError | OSError:
+            try:
+                return self.predict(song)
+            except (AudioError, OSError) as error:
+                return error
+
+        with ThreadPoolExecutor(os.cpu_count()) as threads:  # decoders and graph let go of Python's lock
+            yield from threads.map(attempt, songs)

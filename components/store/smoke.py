@@ -1,0 +1,69 @@
+"""The smoke test of a served model: one short clip through the very signature, and a look at the answer.
+
+Whether the model is right, the gate knows. This is about whether what was copied and loaded answers at all.
+"""
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from etils import epath
+
+from components.audio.config import AudioConfig
+from components.audio.decoding import encode_wav
+from components.base.errors import UserError
+from components.library.tfrecords import encode_example
+from components.store.model_card import read_card
+
+
+def smoke_example(audio: AudioConfig) -> bytes:
+    """A second of a tone, or a clip of it where clips are shorter, as the serialized example of a request."""
+    seconds = min(1.0, audio.clip_seconds)
+    phase = 2.0 * np.pi * 440.0 * np.arange(round(seconds * audio.sample_rate)) / audio.sample_rate
+    return encode_example({"audio": encode_wav((np.sin(phase) * 16000.0).astype(np.int16), audio.sample_rate)})
+
+
+def check_answer(predictions: list[Any], genres: tuple[str, ...]) -> None:
+    """That these are the predictions of one clip.
+
+    Args:
+      predictions: as JSON.
+      genres: the class list.
+
+    Raises:
+      UserError: they are not.
+    """
+    answer = predictions[0] if len(predictions) == 1 else None
+    if not isinstance(answer, dict) or not {"genres", "probabilities"} <= set(answer):
+        raise UserError(f"the answer is not one clip's `genres` and `probabilities`: {_shortened(predictions)}")
+    if answer["genres"] != list(genres):
+        raise UserError(f"the answer's genres are {_shortened(answer['genres'])}, not {', '.join(genres)}")
+    given = answer["probabilities"]
+    numbers = isinstance(given, list) and all(type(value) in (int, float) for value in given)
+    if not numbers or len(given) != len(genres) or min(given) < 0.0 or not abs(sum(given) - 1.0) < 1e-3:
+        raise UserError(f"the answer's probabilities are not one for each genre, with a sum of 1: {_shortened(given)}")
+
+
+def smoke_test(saved_model: epath.Path) -> None:
+    """Loads a SavedModel from where it will be served, and has it answer.
+
+    Raises:
+      UserError: it cannot be loaded, or does not answer as it should.
+    """
+    card = read_card(saved_model)
+    try:
+        signature = tf.saved_model.load(str(saved_model)).signatures["serving_default"]
+        answer = signature(examples=tf.constant([smoke_example(card.features.audio)]))
+        genres, probabilities = (answer[name].numpy()[0] for name in ("genres", "probabilities"))
+    except (tf.errors.OpError, OSError, KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{saved_model}: the model does not load and answer: {_shortened(str(error))}") from error
+    said = {"genres": [genre.decode() for genre in genres], "probabilities": [float(value) for value in probabilities]}
+    try:
+        check_answer([said], card.features.genres)
+    except UserError as error:
+        raise UserError(f"{saved_model}: {error}") from error
+
+
+def _shortened(found: Any) -> str:
+    text = found if isinstance(found, str) else repr(found)
+    return text if len(text) <= 300 else f"{text[:300]} ..."

@@ -1,0 +1,1 @@
+"""Fits a model: data, training, calibration, tuning."""

@@ -1,0 +1,281 @@
+"""The Trainer: from transformed records to an exported model. `run_fn` is TFX's entry point."""
+
+import hashlib
+import json
+import posixpath
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+import tensorflow_transform as tft
+
+from components.audio.config import FeatureConfig
+from components.store.model_card import HISTORY, ModelCard
+from models import registry
+from models.config import ModelConfig, TrainConfig, with_hyperparameters
+from models.fitting.calibration import fit_temperature, softmax, with_temperature
+from models.fitting.data import Clips, read_clips, training_batches, validation_batches
+from models.windows import all_windows
+from models.fitting.devices import synchronise_batch_norm, training_devices
+from models.fitting.progress import Progress
+from models.fitting.transfer import assemble, embed, embedding_batches
+from models.fitting.warm_start import FRESH, Start, begin, warm_start, write_weights
+from models.windows import window_shape
+from models.serving import GenreModel, export
+
+if TYPE_CHECKING:
+    from tfx.components.trainer.fn_args_utils import FnArgs
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What `fit` was given, for the family that does it."""
+
+    train: Clips
+    validation: Clips
+    model: ModelConfig
+    features: FeatureConfig
+    config: TrainConfig
+    logs: str
+    checkpoints: str
+    start: Start
+
+    def stage(self, name: str) -> tuple[str, str]:
+        """Directories for logs and checkpoints of one of several trainings."""
+        return posixpath.join(self.logs, name), posixpath.join(self.checkpoints, name)
+
+
+@dataclass(frozen=True)
+class _Fitted:
+    """What a family made of it."""
+
+    network: keras.Model
+    """From windows to logits."""
+    told: dict[str, Any]
+    """For the history."""
+    train_logits: np.ndarray
+    """float32 [clips, windows, classes], of whole clips without augmentation."""
+    validation_logits: np.ndarray
+
+
+def fit(
+    train: Clips,
+    validation: Clips,
+    model: ModelConfig,
+    features: FeatureConfig,
+    config: TrainConfig,
+    logs: str,
+    checkpoints: str,
+    start_from: Start = FRESH,
+) -> tuple[keras.Model, dict[str, Any]]:
+    """Builds, fits and calibrates what `model` names.
+
+    Args:
+      train: clips to fit on.
+      validation: clips to stop early and to calibrate on.
+      logs: directory for TensorBoard.
+      checkpoints: directory where a killed training is taken up again, and which is empty otherwise.
+      start_from: weights to start from.
+
+    Returns:
+      A model from a window to calibrated logits; and its history: kind, what it started from, parameters, strategy,
+      seconds, best_epoch, the figures of each epoch (none of a model that is fitted in one go), what was chosen, the
+      temperature, and the accuracy on whole, unaugmented clips of both splits.
+    """
+    keras.utils.set_random_seed(config.seed)
+    start = time.monotonic()
+    kind = registry.kind_of(model)
+    fit_family = {"network": _fit_network, "transfer": _fit_transfer, "classical": _fit_classical}[kind.family]
+    with training_devices(config.precision) as where:
+        fitted = fit_family(_Work(train, validation, model, features, config, logs, checkpoints, start_from))
+    temperature = fit_temperature(fitted.validation_logits, validation.labels)
+    history = {
+        "kind": model.kind,
+        "parameters": fitted.network.count_params(),
+        "strategy": "CPU" if kind.family == "classical" else where,
+        "best_epoch": None,
+        "epochs": [],
+        "chosen": {},
+        "started_from": start_from.words,
+        **fitted.told,
+        "temperature": temperature,
+        "train_accuracy": _clip_accuracy(fitted.train_logits / temperature, train.labels),
+        "validation_accuracy": _clip_accuracy(fitted.validation_logits / temperature, validation.labels),
+        "seconds": round(time.monotonic() - start, 1),
+    }
+    return with_temperature(fitted.network, temperature), history
+
+
+def clip_logits(
+    network: keras.Model, clips: Clips, features: FeatureConfig, window: int, batch_size: int
+) -> np.ndarray:
+    """Logits of every window of every clip, float32 [clips, windows, classes]."""
+    batches = clips.dataset.batch(batch_size).map(lambda stored, _: all_windows(stored, features, window))
+    logits = np.concatenate([network(windows, training=False).numpy() for windows in batches])
+    return logits.reshape(len(clips.labels), -1, logits.shape[-1])
+
+
+def _clip_accuracy(logits: np.ndarray, labels: np.ndarray) -> float:
+    return float(np.mean(softmax(logits).mean(axis=1).argmax(axis=1) == labels))
+
+
+def _compile(network: keras.Model, config: TrainConfig, steps: int) -> keras.Model:
+    """The network, ready to be fitted for at most `config.epochs` of `steps` batches."""
+    synchronise_batch_norm(network)
+    network.compile(
+        optimizer=keras.optimizers.Adam(
+            keras.optimizers.schedules.CosineDecay(config.learning_rate, steps * config.epochs, alpha=0.01)
+        ),
+        loss=keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=config.label_smoothing),
+        metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
+        jit_compile=False,  # on a CPU, XLA takes longer to compile than it ever saves
+    )
+    return network
+
+
+def _train(
+    network: keras.Model,
+    batches: tf.data.Dataset,
+    checks: tf.data.Dataset,
+    config: TrainConfig,
+    logs: str,
+    checkpoints: str,
+) -> dict[str, Any]:
+    """Fits a compiled model, leaves it with the weights of its best epoch, and returns how it went."""
+    progress = Progress(checkpoints, config.patience)
+    progress.restore_last(network)
+    if not progress.finished:
+        network.fit(
+            batches,
+            validation_data=checks,
+            initial_epoch=len(progress.epochs),
+            epochs=config.epochs,
+            callbacks=[progress, keras.callbacks.TensorBoard(logs, write_graph=False)],
+            verbose=0,
+        )
+    progress.restore_best(network)
+    return {"best_epoch": progress.best["epoch"], "epochs": progress.epochs}
+
+
+def _fitted(work: _Work, network: keras.Model, told: dict[str, Any]) -> _Fitted:
+    """With the logits of a network that takes windows."""
+    train, validation = (
+        clip_logits(network, clips, work.features, network.input_shape[1], work.config.batch_size)
+        for clips in (work.train, work.validation)
+    )
+    return _Fitted(network, told, train, validation)
+
+
+def _fit_windows(network: keras.Model, work: _Work, config: TrainConfig, logs: str, checkpoints: str) -> dict[str, Any]:
+    """Trains a network that takes windows, drawn and augmented anew at every epoch."""
+    window = network.input_shape[1]
+    batches = training_batches(work.train, work.features, window, config)
+    checks = validation_batches(work.validation, work.features, window, config.batch_size)
+    return _train(_compile(network, config, int(batches.cardinality())), batches, checks, config, logs, checkpoints)
+
+
+def _fit_network(work: _Work) -> _Fitted:
+    module, options = registry.load(work.model)
+    network = module.build(options, window_shape(work.model, work.features), len(work.features.genres))
+    begun = begin(network, work.start)
+    told = _fit_windows(network, work, work.config, work.logs, work.checkpoints)
+    return _fitted(work, network, {**told, "started_from": begun})
+
+
+def _fit_transfer(work: _Work) -> _Fitted:
+    """A head on a frozen base, whose embeddings are computed once; then, if the settings say so, its top blocks too."""
+    module, options = registry.load(work.model)
+    shape = window_shape(work.model, work.features)
+    classes = len(work.features.genres)
+    base = module.build_base(options, shape)
+    head = module.build_head(options, base.output_shape[-1], classes)
+    network = assemble(base, head)
+    begun = begin(network, work.start)
+    embedded = [
+        embed(base, clips.dataset, work.features, shape[0], work.config.batch_size)[0]
+        for clips in (work.train, work.validation)
+    ]
+    batches = embedding_batches(embedded[0], work.train.labels, classes, work.config, shuffle=True)
+    checks = embedding_batches(embedded[1], work.validation.labels, classes, work.config, shuffle=False)
+    head = _compile(head, work.config, int(batches.cardinality()))
+    told = _train(head, batches, checks, work.config, *work.stage("head")) | {"started_from": begun}
+    if not options.fine_tune_blocks:
+        return _Fitted(network, told, *(_head_logits(head, values) for values in embedded))
+    gentle = work.config.model_copy(
+        update={"learning_rate": options.fine_tune_learning_rate, "epochs": options.fine_tune_epochs}
+    )
+    module.fine_tune(base, options)
+    tuned = _fit_windows(network, work, gentle, *work.stage("fine-tune"))
+    before = len(told["epochs"])  # both stages are counted through
+    epochs = [*told["epochs"], *({**entry, "epoch": before + entry["epoch"]} for entry in tuned["epochs"])]
+    return _fitted(work, network, {**told, "epochs": epochs, "best_epoch": before + tuned["best_epoch"]})
+
+
+def _head_logits(head: keras.Model, embeddings: np.ndarray) -> np.ndarray:
+    """Embeddings float32 [clips, windows, E] -> logits float32 [clips, windows, classes]."""
+    clips, windows, size = embeddings.shape
+    return head.predict(embeddings.reshape(-1, size), verbose=0).reshape(clips, windows, -1)
+
+
+def _fit_classical(work: _Work) -> _Fitted:
+    module, options = registry.load(work.model)
+    values = [
+        np.stack([stored for stored, _ in clips.dataset.as_numpy_iterator()]) for clips in (work.train, work.validation)
+    ]
+    network, chosen = module.fit(
+        options,
+        (values[0], work.train.labels),
+        (values[1], work.validation.labels),
+        len(work.features.genres),
+        work.config.seed,
+    )
+    return _fitted(work, network, {"chosen": chosen})
+
+
+def run_fn(fn_args: "FnArgs") -> None:
+    """TFX's entry point: fits on the transformed `train` split, stops early on `eval`, exports the serving model.
+
+    `fn_args.custom_config` holds `features`, `model` and `train`, configuration sections as JSON, and `checkpoints`, a
+    directory that outlives a killed run.
+    """
+    features = FeatureConfig.model_validate_json(fn_args.custom_config["features"])
+    model = ModelConfig.model_validate_json(fn_args.custom_config["model"])
+    config = TrainConfig.model_validate_json(fn_args.custom_config["train"])
+    if fn_args.hyperparameters:  # what the Tuner node found
+        config = with_hyperparameters(config, fn_args.hyperparameters["values"])
+    train, validation = (
+        read_clips(tf.io.gfile.glob(patterns), features) for patterns in (fn_args.train_files, fn_args.eval_files)
+    )
+    same_work = json.dumps(
+        [
+            fn_args.custom_config,
+            fn_args.hyperparameters,
+            fn_args.train_files,
+            fn_args.eval_files,
+            config.warm_start and fn_args.base_model,
+        ],
+        sort_keys=True,
+    )
+    name = hashlib.sha256(same_work.encode()).hexdigest()[:16]
+    checkpoints = posixpath.join(fn_args.custom_config["checkpoints"], name)
+    start = warm_start(fn_args.base_model, model, features) if config.warm_start else FRESH
+    logs = posixpath.join(fn_args.model_run_dir, "logs")
+    network, history = fit(train, validation, model, features, config, logs, checkpoints, start)
+    network.save_weights(posixpath.join(fn_args.model_run_dir, "best.weights.h5"))
+    with tf.io.gfile.GFile(posixpath.join(fn_args.model_run_dir, HISTORY), "w") as file:
+        file.write(json.dumps(history, indent=2))
+    transform = tft.TFTransformOutput(fn_args.transform_output).transform_features_layer()
+    card = ModelCard(
+        kind=model.kind,
+        parameters=network.count_params(),
+        window_seconds=model.window_seconds,
+        features=features,
+    )
+    export(GenreModel(network, transform, features), card, fn_args.serving_model_dir)
+    if config.warm_start:
+        write_weights(network, model, fn_args.serving_model_dir)
+    if tf.io.gfile.exists(checkpoints):
+        tf.io.gfile.rmtree(checkpoints)

@@ -1,0 +1,95 @@
+"""The nearest training clips' votes, by their descriptors."""
+
+from itertools import product
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from models.fitting.classical import Examples, Front, choose, dense, export, prepare
+
+if TYPE_CHECKING:
+    import keras
+
+LEAST_SHARE = 1e-6
+"""Of the votes, in place of none: its logarithm is finite. It moves no probability by more than `classes` times it."""
+
+LEAST_DISTANCE = 1e-6
+"""As a share of a training clip's usual distance from the centre. What is nearer is the same clip."""
+
+
+class Options(Front):
+    """Settings of `knn`."""
+
+    pca: int | None = Field(
+        20, ge=1, description="principal components kept, at most clips - 1; null: no PCA, and less telling distances"
+    )
+    neighbours: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        (1, 3, 5, 7, 9, 13, 17, 25),
+        min_length=1,
+        description="to choose from: how many vote; more than there are training clips are all of them",
+    )
+    weights: tuple[Literal["uniform", "distance"], ...] = Field(
+        ("uniform", "distance"),
+        min_length=1,
+        description="to choose from: votes count alike, or by 1 / distance",
+    )
+
+
+def fit(
+    options: Options, train: Examples, validation: Examples, classes: int, seed: int
+) -> tuple["keras.Model", dict[str, Any]]:
+    """`sklearn.neighbors.KNeighborsClassifier` by brute force; its vote shares are scikit-learn's `predict_proba`.
+
+    Of equally far clips the earlier one in `train` votes; scikit-learn leaves open which. Genres with equal votes: the
+    first, as in scikit-learn.
+
+    Args:
+      train: clips that vote.
+      validation: clips to choose the neighbours and weights by; of equally accurate choices the most neighbours, then
+        uniform weights are taken.
+      classes: number of genres.
+      seed: not used: nothing is drawn.
+
+    Returns:
+      A model from float32 [batch, D] to logits [batch, classes], the log of the shares of the votes, at least
+      `LEAST_SHARE`. It holds all training clips, as float64. And what was chosen; see `classical.choose`.
+
+    Raises:
+      UserError: see `classical.prepare`.
+    """
+    import keras
+    from keras import ops
+    from sklearn.neighbors import KNeighborsClassifier
+
+    prepared = prepare(options, train, validation, classes)
+    clips = prepared.x
+    candidates = (
+        ({"neighbours": k, "weights": weights}, KNeighborsClassifier(k, weights=weights, algorithm="brute"))
+        for k, weights in product(
+            sorted({min(k, len(clips)) for k in options.neighbours}, reverse=True),
+            sorted(set(options.weights), reverse=True),
+        )
+    )
+    _, chosen = choose(prepared, candidates)
+    norms = np.sum(clips**2, axis=1)
+    least = LEAST_DISTANCE**2 * float(np.mean(norms))
+    # |x - t|^2 = |x|^2 - (2 x.t - |t|^2): the distances to all clips are one matrix product. It is subtracted because
+    # Keras takes [batch, 1] for a bias [units] where it is added to [batch, units] and both sizes happen to be equal.
+    products = dense(2.0 * clips.T, -norms, "training_clips")
+    genres = keras.layers.Embedding(len(clips), classes, trainable=False, dtype="float64", name="genres")
+    genres.build(None)
+    genres.set_weights([np.eye(classes)[prepared.y]])
+
+    def scores(x: "keras.KerasTensor") -> "keras.KerasTensor":
+        squared = ops.maximum(ops.sum(ops.square(x), axis=1, keepdims=True) - products(x), least)
+        # float32 to compare by: the last digits of float64, which vary with the batch, must not order equal distances.
+        nearest, indices = ops.top_k(-ops.cast(squared, "float32"), chosen["neighbours"])
+        votes = genres(indices)  # [batch, neighbours, classes]
+        if chosen["weights"] == "distance":
+            weights = ops.rsqrt(ops.cast(-nearest, "float64"))
+            votes = votes * ops.expand_dims(weights / ops.sum(weights, axis=1, keepdims=True), 2)
+            return ops.log(ops.maximum(ops.sum(votes, axis=1), LEAST_SHARE))
+        return ops.log(ops.maximum(ops.mean(votes, axis=1), LEAST_SHARE))
+
+    return export(prepared.front, scores, "knn"), chosen

@@ -1,0 +1,139 @@
+"""MobileNetV2, trained on ImageNet's photographs, as a frozen base that looks at the log-mel spectrogram."""
+
+import math
+import tempfile
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from components.base.errors import UserError
+from models.fitting.head import HeadOptions, build_head
+
+if TYPE_CHECKING:
+    import keras
+
+__all__ = ["Options", "build_base", "build_head", "fine_tune"]
+
+SIDE = 224
+"""Pixels of the square image that it was trained on."""
+BODY = "mobilenetv2"
+
+
+class Options(HeadOptions):
+    """Settings of `mobilenet`."""
+
+    weights: str | None = Field(
+        "imagenet",
+        description="imagenet: Keras downloads them; or the path of a .h5 of MobileNetV2 1.0 without its top; null: "
+        "random, which is for trying things out only: its batch norm would never adapt",
+    )
+
+
+def build_base(options: Options, input_shape: tuple[int, ...]) -> "keras.Model":
+    """The window as an image of 224 x 224 grey pixels, time from left to right, low bands at the bottom.
+
+    Args:
+      input_shape: (frames, n_mels) of a window with values in [0, 1].
+
+    Returns:
+      A frozen model from [batch, frames, n_mels] to embeddings [batch, 1280], each the mean over the last feature map.
+
+    Raises:
+      UserError: `options.weights` cannot be had, or are not MobileNetV2's.
+    """
+    import keras
+
+    body = _body(options.weights)
+    image = _image(input_shape)
+    # Batch norm keeps to ImageNet's statistics, even once the layers around it are trained.
+    base = keras.Model(image.input, body(image.output, training=False), name="mobilenet")
+    base.trainable = False
+    return base
+
+
+def _image(input_shape: tuple[int, ...]) -> "keras.Model":
+    """[batch, frames, n_mels] in [0, 1] -> [batch, 224, 224, 3] in [-1, 1], the highest band in the first row."""
+    import keras
+
+    window = keras.Input(input_shape, name="log_mel")
+    x = keras.ops.flip(keras.layers.Permute((2, 1))(window), axis=1)  # [batch, n_mels, frames]
+    x = keras.layers.Reshape((*x.shape[1:], 1))(x)
+    x = keras.layers.Resizing(SIDE, SIDE, antialias=True)(x)
+    x = keras.layers.Rescaling(2.0, offset=-1.0)(x)
+    return keras.Model(window, keras.layers.Concatenate()([x, x, x]), name="image")
+
+
+def fine_tune(base: "keras.Model", options: Options) -> None:
+    """Unfreezes the `fine_tune_blocks` last of MobileNetV2's 19 blocks, but none of their batch norm."""
+    import keras
+
+    if not options.fine_tune_blocks:
+        return
+    blocks = ("Conv1", "expanded_conv", *(f"block_{index}" for index in range(1, 17)), "Conv_1")
+    top = tuple(f"{block}_" for block in blocks[-options.fine_tune_blocks :])
+    base.trainable = True
+    for layer in base.get_layer(BODY).layers:
+        is_norm = isinstance(layer, keras.layers.BatchNormalization)
+        layer.trainable = f"{layer.name}_".startswith(top) and not is_norm
+
+
+def _body(weights: str | None) -> "keras.Model":
+    """MobileNetV2 without its classifier, from [batch, 224, 224, 3] in [-1, 1] to [batch, 1280]."""
+    import keras
+
+    def build(known: str | None) -> keras.Model:
+        return keras.applications.MobileNetV2(
+            (SIDE, SIDE, 3), include_top=False, weights=known, pooling="avg", name=BODY
+        )
+
+    if weights != "imagenet":
+        body = build(None)
+        if weights is None:
+            _randomise(body)
+        else:
+            load_weights(body, weights)
+        return body
+    try:
+        return build("imagenet")
+    except Exception as error:  # Keras raises plain Exceptions where a download fails
+        raise UserError(
+            f"model.options.weights: imagenet cannot be downloaded ({error}); where there is no network, {_REMEDY}"
+        ) from error
+
+
+def _randomise(body: "keras.Model") -> None:
+    """He's initial weights: with Keras's own, and batch norm that never adapts, nothing would reach the end."""
+    import keras
+
+    for layer in body.layers:
+        if isinstance(layer, keras.layers.Conv2D | keras.layers.DepthwiseConv2D):
+            height, width, channels, _ = shape = layer.weights[0].shape
+            inputs = height * width * (1 if isinstance(layer, keras.layers.DepthwiseConv2D) else channels)
+            layer.set_weights([keras.random.normal(shape, stddev=math.sqrt(2.0 / inputs))])
+
+
+_REMEDY = "name a .h5 file of MobileNetV2 (alpha 1.0, 224, no top), such as Keras keeps in ~/.keras/models"
+
+
+def load_weights(body: "keras.Model", source: str) -> None:
+    """Gives `body` the weights of a .h5 file, wherever TensorFlow can read it.
+
+    Raises:
+      UserError: there is no such file, or it is not of this network.
+    """
+    from etils import epath
+
+    path = epath.Path(source)
+    if not path.is_file():
+        raise UserError(f"model.options.weights: there is no file {source!r}; {_REMEDY}")
+    before = body.get_weights()
+    try:
+        with tempfile.TemporaryDirectory() as directory:  # Keras reads from a disk alone
+            body.load_weights(str(path.copy(epath.Path(directory) / path.name)))
+    except (OSError, KeyError, ValueError) as error:
+        raise UserError(f"model.options.weights: {source!r} does not load ({error}); {_REMEDY}") from error
+    # A loader that matches by name skips in silence what it does not find.
+    pairs = zip(body.weights, before, strict=True)
+    kept = [weight.path for weight, old in pairs if len(weight.shape) > 1 and (weight.numpy() == old).all()]
+    if kept:
+        raise UserError(f"model.options.weights: {source!r} has no weights for {kept[0]}; {_REMEDY}")

@@ -1,0 +1,225 @@
+"""YAMNet (a MobileNet v1 trained on AudioSet's 521 kinds of sound) as a frozen base, in plain Keras layers.
+
+A TensorFlow Lite interpreter cannot be part of an exported graph, and TF Hub's model brings its own spectrogram. So the
+network is rebuilt here, with batch norm folded into the convolutions, and takes its weights from either.
+"""
+
+import math
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from components.base.errors import UserError
+from models.fitting.head import HeadOptions, build_head
+
+if TYPE_CHECKING:
+    import keras
+    import numpy as np
+
+__all__ = ["Options", "build_base", "build_head", "fine_tune"]
+
+HUB = "https://tfhub.dev/google/yamnet/1?tf-hub-format=compressed"
+CLASSES = 521
+PATCH_HOP = 48
+"""Frames between the starts of two patches, at most: half a patch."""
+EPSILON = 1e-4
+"""Of the batch norm that is folded."""
+BLOCKS = ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), *[(512, 1)] * 5, (1024, 2), (1024, 1))
+"""(filters, stride) of the depthwise separable convolutions, layers 2 to 14; layer 1 is a plain one."""
+
+
+class Options(HeadOptions):
+    """Settings of `yamnet`."""
+
+    weights: str | None = Field(
+        "tfhub",
+        description="path of yamnet.tflite or of TF Hub's SavedModel of YAMNet; tfhub: download the latter; null: "
+        "random, which is for trying things out only",
+    )
+    embedding: Literal["embedding", "scores", "both"] = Field(
+        "embedding", description="the 1024 features of the last layer, its 521 class scores, or both side by side"
+    )
+
+
+# --- The network -------------------------------------------------------------------------------------------------
+
+
+def _body() -> "keras.Model":
+    """Log-mel patches [n, 96, 64] -> `embedding` [n, 1024], mean over the last feature map, and `scores` [n, 521]."""
+    import keras
+
+    from components.audio.yamnet_mel import BANDS, PATCH
+
+    patch = keras.Input((PATCH, BANDS), name="patch")
+    x = keras.layers.Reshape((PATCH, BANDS, 1))(patch)
+    relu = {"activation": "relu", "kernel_initializer": "he_normal"}
+    x = keras.layers.Conv2D(32, 3, 2, padding="same", name="layer1_conv", **relu)(x)
+    for layer, (filters, stride) in enumerate(BLOCKS, start=2):
+        x = keras.layers.DepthwiseConv2D(
+            3,
+            stride,
+            padding="same",
+            activation="relu",
+            depthwise_initializer=keras.initializers.RandomNormal(stddev=math.sqrt(2 / 9)),  # He's, for 9 inputs
+            name=f"layer{layer}_depthwise_conv",
+        )(x)
+        x = keras.layers.Conv2D(filters, 1, name=f"layer{layer}_pointwise_conv", **relu)(x)
+    embedding = keras.layers.GlobalAveragePooling2D(name="embedding")(x)
+    scores = keras.layers.Dense(CLASSES, activation="sigmoid", name="dense")(embedding)
+    return keras.Model(patch, {"embedding": embedding, "scores": scores}, name="yamnet_body")
+
+
+def patch_starts(frames: int, patch: int) -> tuple[int, ...]:
+    """Starts of the fewest evenly spaced patches, at most PATCH_HOP apart, that cover `frames` >= `patch` frames."""
+    last = math.ceil((frames - patch) / PATCH_HOP)
+    return tuple(round(index * (frames - patch) / max(1, last)) for index in range(last + 1))
+
+
+def build_base(options: Options, input_shape: tuple[int, ...]) -> "keras.Model":
+    """Mean of YAMNet's outputs over the patches of a window.
+
+    A window may have any length; one that is shorter than a patch is padded with silence, as YAMNet does it.
+
+    Args:
+      input_shape: (frames, 64) of a window of `yamnet_mel`.
+
+    Returns:
+      A frozen model from [batch, frames, 64] to [batch, E], E being 1024, 521 or 1545.
+
+    Raises:
+      UserError: `options.weights` cannot be had, or are not YAMNet's.
+    """
+    import keras
+
+    from components.audio.yamnet_mel import BANDS, FLOOR, PATCH
+
+    frames = max(PATCH, input_shape[0])
+    starts = patch_starts(frames, PATCH)
+    body = _body()
+    if options.weights is not None:
+        load_weights(body, options.weights)
+
+    window = keras.Input(input_shape, name="yamnet_mel")
+    x = window
+    if input_shape[0] < PATCH:
+        x = keras.layers.ZeroPadding1D((0, PATCH - input_shape[0]))(x - FLOOR) + FLOOR
+    x = keras.ops.take(x, [list(range(start, start + PATCH)) for start in starts], axis=1)  # [b, patches, 96, 64]
+    outputs = body(keras.ops.reshape(x, (-1, PATCH, BANDS)))  # each [b * patches, size]
+    names = ["embedding", "scores"] if options.embedding == "both" else [options.embedding]
+    chosen = [keras.ops.reshape(outputs[name], (-1, len(starts), outputs[name].shape[-1])) for name in names]
+    means = [keras.ops.mean(values, axis=1) for values in chosen]
+    base = keras.Model(window, keras.ops.concatenate(means, axis=-1), name="yamnet")
+    base.trainable = False
+    return base
+
+
+def fine_tune(base: "keras.Model", options: Options) -> None:
+    """Unfreezes the `fine_tune_blocks` last of YAMNet's 14 layers of convolutions; there is no batch norm in them."""
+    if not options.fine_tune_blocks:
+        return
+    top = {f"layer{layer}" for layer in range(14, 14 - options.fine_tune_blocks, -1)}
+    base.trainable = True
+    for layer in base.get_layer("yamnet_body").layers:
+        layer.trainable = layer.name.split("_")[0] in top
+
+
+# --- Its weights -------------------------------------------------------------------------------------------------
+
+
+def load_weights(body: "keras.Model", source: str) -> None:
+    """Gives every layer of `body` its weights.
+
+    Args:
+      source: path of a .tflite file, path of a SavedModel, or "tfhub".
+
+    Raises:
+      UserError: there is nothing there, or it is not YAMNet.
+    """
+    from etils import epath
+
+    path = epath.Path(_download() if source == "tfhub" else source)
+    if not path.exists():
+        raise UserError(f"model.options.weights: {source!r} does not exist; {_REMEDY}")
+    try:
+        weights = _read_saved_model(str(path)) if path.is_dir() else _read_tflite(path.read_bytes())
+        for layer in body.layers:
+            if layer.weights:
+                layer.set_weights(weights[layer.name])
+    except (OSError, KeyError, ValueError) as error:
+        raise UserError(f"model.options.weights: {source!r} is not YAMNet ({error}); {_REMEDY}") from error
+
+
+_REMEDY = f"it takes the path of yamnet.tflite, or of the directory into which {HUB} was unpacked"
+
+
+def _download() -> str:
+    """Directory of TF Hub's SavedModel in Keras's cache."""
+    import keras
+
+    try:
+        return keras.utils.get_file("yamnet_1.tar.gz", HUB, extract=True)
+    except Exception as error:  # Keras raises plain Exceptions where a download fails
+        raise UserError(f"model.options.weights: YAMNet cannot be downloaded ({error}); {_REMEDY}") from error
+
+
+def _read_tflite(content: bytes) -> "dict[str, tuple[np.ndarray, np.ndarray]]":
+    """Kernel and bias of each layer, as Keras takes them, from the constants of a .tflite file.
+
+    Raises:
+      KeyError, ValueError: no .tflite file, or not of YAMNet.
+    """
+    import numpy as np
+    import tensorflow as tf
+
+    interpreter = tf.lite.Interpreter(model_content=content)
+    constants: dict[tuple[str, bool], np.ndarray] = {}
+    for detail in interpreter.get_tensor_details():
+        match = re.match(r"[^/;]+/(layer\d+/\w*conv|dense)/(?:bn|Conv2D|MatMul|BiasAdd)", detail["name"])
+        # Constants come first; a later tensor of the same name is what the interpreter makes of them while it runs.
+        if match and (key := (match[1].replace("/", "_"), len(detail["shape"]) == 1)) not in constants:
+            constants[key] = _dequantised(interpreter.get_tensor(detail["index"]), detail["quantization_parameters"])
+    # TensorFlow Lite has the output channels first, or a 1 there for a depthwise convolution; Keras has either last.
+    return {
+        name: (np.moveaxis(kernel, 0, -1), constants[name, True])
+        for (name, is_bias), kernel in constants.items()
+        if not is_bias
+    }
+
+
+def _dequantised(values: "np.ndarray", quantization: "Mapping[str, np.ndarray]") -> "np.ndarray":
+    """float32 of a constant whose scales, if any, are one for all or one for each entry of one axis."""
+    scales, zeros = quantization["scales"], quantization["zero_points"]
+    if not scales.size:
+        return values.astype("float32")
+    shape = [1] * values.ndim
+    shape[quantization["quantized_dimension"]] = -1
+    return (values.astype("float32") - zeros.reshape(shape)) * scales.reshape(shape)
+
+
+def _read_saved_model(directory: str) -> "dict[str, tuple[np.ndarray, np.ndarray]]":
+    """Kernel and bias of each layer, batch norm folded, from the variables of TF Hub's SavedModel.
+
+    Raises:
+      OSError, KeyError, ValueError: no SavedModel, or not of YAMNet.
+    """
+    import numpy as np
+    import tensorflow as tf
+
+    found: dict[str, dict[str, np.ndarray]] = {}
+    loaded = tf.saved_model.load(directory)  # its variables live no longer than this
+    for variable in loaded.signatures["serving_default"].variables:
+        match = re.match(r"(layer\d+/\w*conv|dense)(?:_\d+)?/(?:bn/)?(\w+)", variable.name)
+        if match:
+            found.setdefault(match[1].replace("/", "_"), {})[match[2]] = variable.numpy()
+    weights = {}
+    for name, values in found.items():
+        if name == "dense":
+            weights[name] = values["kernel"], values["bias"]
+            continue
+        gain = 1.0 / np.sqrt(values["moving_variance"] + EPSILON)
+        depthwise = "depthwise_kernel" in values  # [3, 3, channels, 1], where others are [height, width, in, out]
+        kernel = values["depthwise_kernel"] * gain[:, np.newaxis] if depthwise else values["kernel"] * gain
+        weights[name] = kernel, values["beta"] - values["moving_mean"] * gain
+    return weights

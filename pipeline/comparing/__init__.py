@@ -1,0 +1,1 @@
+"""Compares kinds of model on the same clips."""

@@ -1,0 +1,151 @@
+"""Runs the DAG on this machine from its first import to the summary."""
+
+import time
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from components.base.errors import UserError, storage_remedy
+
+if TYPE_CHECKING:
+    from pipeline.console import NodeTable
+    from pipeline.local.runner import NodeState
+    from pipeline.local.summary import Summary
+    from pipeline.planning.prospect import Prospect
+    from pipeline.workspace import Workspace
+from pipeline.local.show import show_decision, show_verdict
+
+_LOADING = "TensorFlow, TFX"
+
+
+def finish(result: "Summary", workspace: "Workspace", file: Path | None) -> None:
+    """Writes the summary of a run, to `file`, too, if there is one; a run that failed ends in its words.
+
+    Raises:
+      UserError: the run failed, or the summary cannot be written.
+    """
+    text = result.model_dump_json(indent=2)
+    wrong = [f"{result.error}\nThe whole log: {result.log}"] if result.error else []
+    for place in (workspace.run(result.run_id) / "summary.json", *([file] if file else [])):
+        try:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_text(text, encoding="utf-8")
+        except OSError as error:
+            wrong.append(f"{place}: the summary cannot be written there: {error.strerror}")
+    if wrong:
+        raise UserError("\n".join(wrong))
+
+
+def execute(prospect: "Prospect", *, dry_run: bool = False) -> "Summary":
+    """Runs the DAG, shows it, and sums up; a failure is part of the summary, and of the history.
+
+    Args:
+      dry_run: end with the decision whether to retrain, and keep no account of it.
+    """
+    from components.retraining.history import note_failure
+    from pipeline.config.settings import config_digest
+    from pipeline.console import NodeTable
+    from pipeline.local.summary import (
+        NodeSummary,
+        Summary,
+        account,
+        pushed_model,
+        read_verdict,
+        report_path,
+        served_model,
+    )
+    from pipeline.process import output_to
+
+    inputs = prospect.inputs
+    run_id = inputs.workspace.new_run_id()
+    run_dir = inputs.workspace.run(run_id)
+    log = run_dir / "run.log"
+    states: dict[str, NodeState] = {}
+    artifacts, error = {}, None
+    start = time.monotonic()
+    with inputs.workspace.temporary_files(run_id), output_to(log) as console:
+        with NodeTable(console) as table:
+
+            def observe(state: "NodeState") -> None:
+                states[state.node] = state
+                table.show(state)
+
+            try:
+                artifacts = _nodes(prospect, run_id, table, observe, dry_run=dry_run)
+            except UserError as problem:
+                error = str(problem)
+            except Exception as problem:  # noqa: BLE001 (told in words; the traceback is in the log)
+                with suppress(OSError):  # the disk may be full
+                    traceback.print_exc()
+                failed = next((name for name, state in states.items() if state.state == "failed"), _LOADING)
+                error = f"{failed} failed: {type(problem).__name__}: {str(problem).strip().partition(chr(10))[0][:300]}"
+                if remedy := storage_remedy(problem):
+                    error += f"\n{inputs.workspace.root}: {remedy}"
+        if error and not dry_run:
+            try:
+                note_failure(inputs.workspace.history, str(inputs.data), prospect.facts, error, datetime.now(UTC))
+            except OSError as problem:
+                error += f"\nThe history cannot tell of it: {problem}"
+        verdict = read_verdict(artifacts)
+        pushed, rolled_back = pushed_model(artifacts, inputs.workspace)
+        page = report_path(artifacts)
+        decision, drift = account(artifacts)
+        summary = Summary(
+            status="failed" if error else "succeeded",
+            error=error,
+            run_id=run_id,
+            config_digest=config_digest(prospect.config),
+            data=str(inputs.data),
+            dataset=inputs.manifest,
+            window=prospect.facts.window,
+            decision=decision,
+            drift=drift,
+            seconds=round(time.monotonic() - start, 1),
+            nodes={
+                name: NodeSummary(state=state.state, cached=state.state == "cached", seconds=round(state.seconds, 2))
+                for name, state in states.items()
+            },
+            accuracy=verdict and verdict.candidate.accuracy,
+            accuracy_interval=verdict and verdict.candidate.accuracy_interval,
+            macro_f1=verdict and verdict.candidate.macro_f1,
+            metrics=verdict and verdict.candidate,
+            golden=verdict.on_golden.candidate if verdict and verdict.on_golden else None,
+            blessed=verdict and verdict.blessed,
+            verdict=verdict,
+            pushed=pushed,
+            rolled_back=rolled_back,
+            served=served_model(inputs.workspace),
+            report=page and str(page),
+            log=str(log),
+        )
+        if verdict:
+            show_verdict(console, summary)
+        elif decision:
+            show_decision(console, summary, dry_run=dry_run)
+    return summary
+
+
+def _nodes(
+    prospect: "Prospect",
+    run_id: str,
+    table: "NodeTable",
+    observe: "Callable[[NodeState], None]",
+    *,
+    dry_run: bool,
+) -> dict:
+    from pipeline.node_state import NodeState
+    from pipeline.process import large_imports
+
+    observe(NodeState(_LOADING, "running"))
+    start = time.monotonic()
+    with large_imports():
+        from pipeline.local.runner import compile_pipeline, create_local, node_ids, run_local
+
+    pipeline = create_local(prospect, keep_account=not dry_run)
+    ir = compile_pipeline(pipeline, run_id)
+    table.expect(node_ids(ir))
+    observe(NodeState(_LOADING, "done", time.monotonic() - start))
+    return run_local(pipeline, ir, observe, decide_only=dry_run)

@@ -1,0 +1,146 @@
+"""Runs the DAG on this machine: TFX's LocalDagRunner, node by node, so that a person can watch."""
+
+import copy
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from etils import epath
+from ml_metadata.metadata_store import ListOptions, OrderByField
+from ml_metadata.proto import metadata_store_pb2
+from tfx.dsl.compiler import compiler, constants
+from tfx.orchestration import metadata
+from tfx.orchestration.local.local_dag_runner import LocalDagRunner
+from tfx.orchestration.metadata import sqlite_metadata_connection_config
+from tfx.orchestration.pipeline import Pipeline
+from tfx.orchestration.portable import execution_publish_utils, runtime_parameter_utils
+from tfx.orchestration.portable.mlmd import execution_lib
+from tfx.proto.orchestration import pipeline_pb2
+
+from components.nodes.retrain_policy import RETRAIN
+from pipeline.dag import POLICY, create_pipeline
+from pipeline.node_state import NodeState
+from pipeline.planning.prospect import Prospect
+
+Observer = Callable[[NodeState], None]
+Artifacts = dict[str, dict[str, metadata_store_pb2.Artifact]]
+"""By node and by name of the output."""
+
+
+def create_local(prospect: Prospect, *, keep_account: bool = True) -> Pipeline:
+    """The DAG for a run on this machine, with ML Metadata in a sqlite file of the workspace.
+
+    Args:
+      prospect: what the run is to do.
+      keep_account: whether the decision to retrain goes into the history.
+    """
+    workspace = prospect.inputs.workspace
+    return create_pipeline(
+        prospect.config,
+        prospect.plan,
+        workspace,
+        artifacts=str(workspace.artifacts),
+        metadata=sqlite_metadata_connection_config(str(workspace.metadata)),
+        keep_account=keep_account,
+    )
+
+
+def compile_pipeline(pipeline: Pipeline, run_id: str) -> pipeline_pb2.Pipeline:
+    """The DAG as TFX's intermediate representation, for the run called `run_id`."""
+    ir = compiler.Compiler().compile(pipeline)
+    runtime_parameter_utils.substitute_runtime_parameter(ir, {constants.PIPELINE_RUN_ID_PARAMETER_NAME: run_id})
+    return ir
+
+
+def node_ids(ir: pipeline_pb2.Pipeline) -> list[str]:
+    """Ids of the nodes, in the order they run."""
+    return [node.pipeline_node.node_info.id for node in ir.nodes]
+
+
+def run_local(
+    pipeline: Pipeline, ir: pipeline_pb2.Pipeline, observe: Observer, *, decide_only: bool = False
+) -> Artifacts:
+    """Runs every node in turn; the first that fails ends the run, and so does a decision not to retrain.
+
+    Nothing else may be running in the workspace: what ML Metadata says is running is taken to have been killed.
+
+    Args:
+      pipeline: what `ir` was compiled from.
+      ir: see `compile_pipeline`.
+      observe: told of each change of a node's state.
+      decide_only: end with the decision, whatever it is.
+
+    Returns:
+      The artifacts that the run made, or took from an earlier one.
+
+    Raises:
+      Exception: whatever the failing node raised, after `observe` was told.
+    """
+    _bury_killed(pipeline)
+    artifacts: Artifacts = {}
+    ended = False
+    for node in ir.nodes:
+        name = node.pipeline_node.node_info.id
+        if ended:
+            observe(NodeState(name, "skipped"))
+            continue
+        single = copy.deepcopy(ir)
+        del single.nodes[:]
+        single.nodes.append(node)
+        observe(NodeState(name, "running"))
+        start = time.monotonic()
+        try:
+            LocalDagRunner().run_with_ir(single)
+        except BaseException:
+            observe(NodeState(name, "failed", time.monotonic() - start))
+            raise
+        cached, outputs = _outcome(pipeline, ir, name)
+        observe(NodeState(name, "cached" if cached else "done", time.monotonic() - start))
+        artifacts[name] = outputs
+        if name == POLICY:
+            ended = decide_only or said(outputs["decision"]) != RETRAIN
+    return artifacts
+
+
+def _bury_killed(pipeline: Pipeline) -> None:
+    """Ends the execution that a killed run left behind, and removes what it had written, as TFX does after a failure.
+
+    There is one at most, and it is the last: every run begins with this.
+    """
+    latest = ListOptions(limit=1, order_by=OrderByField.ID, is_asc=False)
+    with metadata.Metadata(pipeline.metadata_connection_config) as handle:
+        for execution in handle.store.get_executions(list_options=latest):
+            if execution.last_known_state == metadata_store_pb2.Execution.RUNNING:
+                places = (f"*/*/{execution.id}", f"*/.system/*/{execution.id}", "*/.system/stateful_working_dir/*")
+                for place in places:
+                    for written in Path(pipeline.pipeline_info.pipeline_root).glob(place):
+                        shutil.rmtree(written)
+                execution_publish_utils.publish_failed_execution(handle, [], execution.id)
+
+
+def said(value: metadata_store_pb2.Artifact) -> str:
+    """Text that a node has for an output."""
+    return epath.Path(value.uri).read_text()
+
+
+def _outcome(
+    pipeline: Pipeline, ir: pipeline_pb2.Pipeline, node: str
+) -> tuple[bool, dict[str, metadata_store_pb2.Artifact]]:
+    """Whether a node of this run was cached, and its outputs by name."""
+    with metadata.Metadata(pipeline.metadata_connection_config) as handle:
+        store = handle.store
+        run = store.get_context_by_type_and_name(
+            "pipeline_run", ir.runtime_spec.pipeline_run_id.field_value.string_value
+        )
+        executions = [
+            execution for execution in store.get_executions_by_context(run.id) if execution.type == _type(ir, node)
+        ]
+        latest = max(executions, key=lambda execution: execution.id)
+        outputs = execution_lib.get_output_artifacts(handle, latest.id)
+        cached = latest.last_known_state == metadata_store_pb2.Execution.CACHED
+        return cached, {key: values[0].mlmd_artifact for key, values in outputs.items() if values}
+
+
+def _type(ir: pipeline_pb2.Pipeline, node: str) -> str:
+    return next(n.pipeline_node.node_info.type.name for n in ir.nodes if n.pipeline_node.node_info.id == node)

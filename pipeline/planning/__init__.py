@@ -1,0 +1,1 @@
+"""Works out what a run does before it starts."""

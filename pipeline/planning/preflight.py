@@ -1,0 +1,162 @@
+"""What can be found wrong with a run before TensorFlow is loaded."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from etils import epath
+
+from components.base.errors import UserError
+from components.evaluation.gate import require_known_genres
+from components.library.layout import (
+    SCHEMA_FILE,
+    SPLITS,
+    Library,
+    Manifest,
+    complete_spans,
+    read_library,
+    read_manifest,
+    slots,
+    window_spans,
+)
+from components.library.set_aside import set_aside_spans
+from components.retraining.policy import spans_in_words
+from components.store.model_store import current_version, read_lineage
+from models import registry
+from pipeline.config.settings import PipelineConfig, Span
+from pipeline.workspace import Workspace, root_path
+
+
+@dataclass(frozen=True)
+class Preflight:
+    """The inputs of a run, checked."""
+
+    library: Library
+    window: tuple[Manifest, ...]
+    """Of the spans to train on, ascending."""
+    slots: tuple[int | None, ...]
+    """Which of them is in which slot; see `components.library.layout.slots`."""
+    golden: Manifest | None
+    """Of the span with the golden test set."""
+    data: epath.Path
+    workspace: Workspace
+
+    @property
+    def manifest(self) -> Manifest:
+        """Of the newest span."""
+        return self.window[-1]
+
+
+def check_model(config: PipelineConfig) -> None:
+    """Checks what can be said of the model without the data.
+
+    Raises:
+      UserError: an unknown model, settings that it does not take, or a search that makes no sense for it.
+    """
+    registry.load(config.model)
+    if config.tune.enabled and registry.kind_of(config.model).family != "network":
+        raise UserError(
+            f"tune.enabled: {config.model.kind} is not trained from nothing, and needs no search. "
+            "Set tune.enabled to false, or model.kind to a network."
+        )
+
+
+def check(config: PipelineConfig, *, leave_out: bool) -> Preflight:
+    """Reads the library and checks that the configuration fits it.
+
+    Args:
+      config: of the run.
+      leave_out: whether spans that were set aside are not trained on; see `components.library.set_aside`.
+
+    Raises:
+      UserError: missing or empty data, a span that has gone, one genre only, an empty split, other audio settings than
+        the data's, or an unknown model or genre.
+    """
+    check_model(config)
+    data = root_path(config.data)
+    library = read_library(data)
+    if not (data / SCHEMA_FILE).is_file():
+        raise UserError(f"{data}: its {SCHEMA_FILE} is missing. Put it back, or ingest into another data directory.")
+    spans = complete_spans(data)
+    workspace = Workspace(root_path(config.workspace))
+    exclude = set(config.exclude)
+    if leave_out:
+        exclude |= {record.span for record in set_aside_spans(workspace.set_aside, data)}
+    chosen = window_of(config, data, spans, exclude)
+    window = tuple(read_manifest(data, span) for span in chosen)
+    _require_kept(config, workspace, data, spans, exclude)
+    manifest = window[-1]
+    frozen = golden_span(config, spans)
+    golden = None if frozen is None else read_manifest(data, frozen)
+    for key, ours in config.audio:
+        theirs = getattr(library.audio, key)
+        if ours != theirs:
+            raise UserError(
+                f"audio.{key} is {ours}, but {data} was ingested with {theirs}. "
+                f"Set audio.{key} to {theirs}, or ingest into another data directory."
+            )
+    if len(library.genres) < 2:
+        raise UserError(f"{data}: only one genre ({', '.join(library.genres)}); a classifier needs two or more")
+    for split in SPLITS:
+        if split not in manifest.splits or not manifest.splits[split].clips:
+            raise UserError(
+                f"{data}: span {manifest.span} has no examples in its {split} split. Ingest more songs, from more "
+                "artists, or give the split yourself with `genre ingest csv --split-column`."
+            )
+    require_known_genres(config.gate, library.genres)
+    return Preflight(library, window, slots(chosen, config.window, set(spans) - exclude), golden, data, workspace)
+
+
+def _number(span: Span, spans: Sequence[int]) -> int:
+    return {"first": spans[0], "last": spans[-1]}.get(span, span)
+
+
+def _require_kept(
+    config: PipelineConfig, workspace: Workspace, data: epath.Path, spans: Sequence[int], exclude: set[int]
+) -> None:
+    """Checks that no span has gone that what is served rests on, and that the run would rest on, too."""
+    served = current_version(workspace.models)
+    lineage = read_lineage(workspace.models, served) if served is not None else None
+    if lineage is None or lineage.data != str(data):
+        return
+    if config.golden == "first" and lineage.golden is not None and lineage.golden not in spans:
+        raise UserError(
+            f"{data}: span {lineage.golden} is gone, whose test split is the golden set that version {served} was "
+            "judged on. Put it back, or name the span that takes its place: golden."
+        )
+    before = sorted({*spans, *lineage.spans} - exclude)
+    gone = set(window_spans(before, _number(config.span, before), config.window)) - set(spans)
+    if gone:
+        raise UserError(
+            f"{data}: {spans_in_words(tuple(sorted(gone)))} of the window is gone, which version {served} was trained "
+            f"on. Put it back, or say that it is to be done without: exclude: {sorted(gone)}."
+        )
+
+
+def golden_span(config: PipelineConfig, spans: Sequence[int]) -> int | None:
+    """The span with the golden test set, of the complete `spans`; it may be one that is not trained on."""
+    return None if config.golden is None else _number(config.golden, spans)
+
+
+def window_of(config: PipelineConfig, data: epath.Path, spans: Sequence[int], exclude: set[int]) -> tuple[int, ...]:
+    """The spans to train on, ascending.
+
+    Args:
+      config: of the run.
+      data: root of the library.
+      spans: the complete ones.
+      exclude: spans that are not trained on.
+
+    Raises:
+      UserError: there are none, or the window cannot end where the configuration says.
+    """
+    if not spans:
+        raise UserError(f"{data}: no complete span. Ingest a library into it: `genre ingest folder DIR --data {data}`.")
+    usable = [span for span in spans if span not in exclude]
+    if not usable:
+        raise UserError(f"{data}: every complete span is excluded or set aside: {', '.join(map(str, spans))}.")
+    end = _number(config.span, usable)
+    if end in exclude - set(config.exclude):
+        raise UserError(f"{data}: span {end} is set aside. `genre spans` says why; or choose another.")
+    if end not in exclude:
+        read_manifest(data, end)
+    return window_spans(spans, end, config.window, exclude)

@@ -1,0 +1,54 @@
+"""What is to be done now, found out before TensorFlow is loaded: for `genre run`, `genre retrain`, `genre watch`."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from components.library.set_aside import set_aside_spans
+from components.retraining.history import note_decision, read_record
+from components.retraining.policy import Decision, Facts, decide
+from pipeline.config.settings import PipelineConfig
+from pipeline.planning.plan import Plan, make_plan
+from pipeline.planning.preflight import Preflight, check
+from pipeline.workspace import Workspace, root_path
+
+
+@dataclass(frozen=True)
+class Prospect:
+    """What a run now would be, and whether there is reason for one."""
+
+    config: PipelineConfig
+    inputs: Preflight
+    plan: Plan
+    facts: Facts
+    decision: Decision
+    """As far as it can be told without looking at clips; that of the run itself counts."""
+    notes: tuple[str, ...]
+    """Spans that are left out, and why."""
+
+    def note(self) -> None:
+        """Keeps a decision to wait in the history, where no run does it; the same decision again leaves no trace."""
+        history, data = self.inputs.workspace.history, str(self.inputs.data)
+        note_decision(history, data, self.facts, None, self.decision, datetime.now(UTC))
+
+
+def prospect(config: PipelineConfig, now: datetime | None = None, *, asked: bool = False) -> Prospect:
+    """Looks at the library, the model store and the history, at no clip.
+
+    Args:
+      config: of the run.
+      now: for tests; None: the clock.
+      asked: the run is wanted now, whatever `config.retrain` says, and no span is left out.
+
+    Raises:
+      UserError: the workspace is not on this machine; see `preflight.check`; or the history cannot be read, or
+        has runs in the future.
+    """
+    _ = Workspace(root_path(config.workspace)).local  # before anything is looked for in a bucket
+    inputs = check(config, leave_out=not asked)
+    plan = make_plan(config, inputs, now or datetime.now(UTC), asked=asked)
+    facts = Facts.model_validate_json(plan.facts)
+    record = read_record(inputs.workspace.history, facts.candidate)
+    drift = record.drift if record and record.champion == facts.champion else None
+    left_out = [] if asked else set_aside_spans(inputs.workspace.set_aside, inputs.data)
+    notes = tuple(f"span {each.span} is set aside since {each.time}: {each.reason}" for each in left_out)
+    return Prospect(config, inputs, plan, facts, decide(config.retrain, facts, drift), notes)

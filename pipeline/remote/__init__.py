@@ -1,0 +1,1 @@
+"""Compiles, submits and executes the DAG on Kubeflow Pipelines and Vertex AI."""

@@ -1,0 +1,189 @@
+"""Finds what is wrong with the settings of a target before TensorFlow is loaded."""
+
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from components.base.errors import UserError
+from components.beam.config import BeamConfig
+from pipeline.remote.places import ON_DISK
+
+if TYPE_CHECKING:
+    from pipeline.config.settings import PipelineConfig
+from pipeline.config.targets import DEFAULT, TRAINER, KubeflowConfig, Resources, Target, VertexConfig, node_kind
+from pipeline.remote.places import is_loopback
+
+VERTEX_MACHINE = (96, 624)
+"""The most CPUs and gigabytes of memory that Vertex AI Pipelines gives a step."""
+
+
+VERTEX_ACCELERATORS = {
+    "NVIDIA_TESLA_P4": {1: (24, 156), 2: (48, 312), 4: VERTEX_MACHINE},
+    "NVIDIA_TESLA_T4": {1: (48, 312), 2: (48, 312), 4: VERTEX_MACHINE},
+    "NVIDIA_TESLA_P100": {1: (16, 104), 2: (32, 208), 4: VERTEX_MACHINE},
+    "NVIDIA_TESLA_V100": {1: (12, 78), 2: (24, 156), 4: (48, 312), 8: VERTEX_MACHINE},
+    "NVIDIA_L4": {1: (32, 128), 2: (24, 96), 4: (48, 192), 8: (96, 384)},
+    "NVIDIA_TESLA_A100": {1: (12, 85), 2: (24, 170), 4: (48, 340), 8: VERTEX_MACHINE, 16: VERTEX_MACHINE},
+    "NVIDIA_A100_80GB": {1: (12, 170), 2: (24, 340), 4: (48, 624), 8: VERTEX_MACHINE},
+    "NVIDIA_H100_80GB": {8: VERTEX_MACHINE},
+    "TPU_V2": {8: VERTEX_MACHINE},
+    "TPU_V3": {8: VERTEX_MACHINE},
+}
+"""By kind and number: the most CPUs and gigabytes of the machines of Google Cloud that have so many of them."""
+
+
+_POD_LABEL_VALUE = re.compile(r"([A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?)?")
+
+
+_POD_LABEL_KEY = re.compile(r"([a-z0-9.-]{1,253}/)?[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")
+
+
+KUBERNETES_ACCELERATORS = ("nvidia.com/gpu", "amd.com/gpu")
+"""Resources of Kubernetes that TensorFlow can use."""
+
+
+def check_target(config: "PipelineConfig", target: Target) -> KubeflowConfig | VertexConfig:
+    """The section of `config` for `target`, once it is clear that a pipeline can be compiled with it.
+
+    Raises:
+      UserError: there is none, or all that is wrong with it.
+    """
+    settings = getattr(config, target)
+    if settings is None:
+        other = next((name for name in ("kubeflow", "vertex") if getattr(config, name) is not None), None)
+        meant = f"it is for --target {other}" if other else f"see configs/{target}.yaml for one"
+        raise UserError(f"the configuration has no section `{target}`: {meant}.")
+    problems = _kubeflow_problems(config, settings) if target == "kubeflow" else _vertex_problems(config, settings)
+    if listed := "\n".join(f"  {problem}" for problem in problems):
+        raise UserError(f"the pipeline cannot be compiled for {target}:\n{listed}")
+    return settings
+
+
+def _kubeflow_problems(config: "PipelineConfig", settings: KubeflowConfig) -> Iterator[str]:
+    if not settings.image:
+        yield "kubeflow.image: missing. Name the container image that has this project in it."
+    volumes = [volume.path.rstrip("/") + "/" for volume in settings.volumes]
+    for key in ("data", "workspace"):
+        root = getattr(config, key)
+        if not root.startswith("gs://") and not any(f"{root}/".startswith(path) for path in volumes):
+            below = f", or below one of the volumes ({', '.join(volumes)})" if volumes else ""
+            yield (
+                f"{key}: {root} is not where the steps could see it. Name a bucket, gs://...{below}; or mount a "
+                "volume: kubeflow.volumes."
+            )
+    root = settings.pipeline_root
+    if root is not None and not root.startswith(("gs://", "s3://", "minio://")):
+        yield f"kubeflow.pipeline_root: {root} is not in a bucket. Name one, gs://, s3:// or minio://, or null."
+    if settings.host is not None and not re.match(r"https?://[^/]", settings.host):
+        yield f"kubeflow.host: {settings.host} is no URL. Write it as https://kubeflow.example.com/pipeline."
+    for key, value in settings.labels.items():
+        if not (_POD_LABEL_KEY.fullmatch(key) and _POD_LABEL_VALUE.fullmatch(value)):
+            yield (
+                f"kubeflow.labels.{key}: {value!r}: Kubernetes allows letters, digits, `-`, `_` and `.`, at most 63, "
+                "with a letter or digit first and last; a key may have a `domain/` before it."
+            )
+    for node, given in settings.resources.items():
+        if given.accelerator is not None and given.accelerator not in KUBERNETES_ACCELERATORS:
+            allowed = ", ".join(KUBERNETES_ACCELERATORS)
+            yield (
+                f"kubeflow.resources.{node}.accelerator: {given.accelerator} is no resource of Kubernetes that we can "
+                f"use; there are {allowed}. Choose the model of it by kubeflow.node_labels."
+            )
+    yield from _kubeflow_beam_problems(config.beam, settings)
+
+
+def _kubeflow_beam_problems(beam: BeamConfig, settings: KubeflowConfig) -> Iterator[str]:
+    """Kubeflow Pipelines copies artifacts to the disk of the step that needs them: Beam's workers must see it."""
+    cluster = beam.flink or beam.spark
+    if beam.dataflow or (cluster and not cluster.on_this_machine):
+        root = settings.pipeline_root or "minio://"  # what the server's own is, unless its operator changed it
+        place = next((place.rstrip("/") for scheme, place in ON_DISK.items() if root.startswith(scheme)), "")
+        copied = f"the artifacts, which Kubeflow Pipelines copies to {place} of each step"
+        if beam.dataflow:
+            yield f"beam.runner: workers of dataflow would not see {copied}. Choose flink, or --target vertex."
+        elif not any(f"{place}/".startswith(volume.path.rstrip("/") + "/") for volume in settings.volumes):
+            yield (
+                f"kubeflow.volumes: workers of {beam.runner} would not see {copied}. Mount a volume at {place}, in "
+                "the workers too."
+            )
+
+
+def _vertex_problems(config: "PipelineConfig", settings: VertexConfig) -> Iterator[str]:
+    for key, meaning in (
+        ("image", "the container image that has this project in it"),
+        ("project", "the project on Google Cloud"),
+        ("region", "where to run, such as europe-west4"),
+    ):
+        if not getattr(settings, key):
+            yield f"vertex.{key}: missing. Name {meaning}."
+    roots = {"data": config.data, "workspace": config.workspace}
+    if settings.pipeline_root is not None:
+        roots["vertex.pipeline_root"] = settings.pipeline_root
+    for key, root in roots.items():
+        if not root.startswith("gs://"):
+            yield f"{key}: {root} is not in a bucket of Google Cloud. Name one: gs://..."
+    for node, given in settings.resources.items():
+        if problem := _vertex_machine_problem(given):
+            yield f"vertex.resources.{node}: {problem}"
+    if settings.training is not None and settings.resources_of(TRAINER).accelerator is not None:
+        yield (
+            f"vertex.resources.{TRAINER}: its accelerator would idle, for training is on the machine of "
+            "vertex.training. Ask for accelerators there."
+        )
+    yield from _vertex_submission_problems(settings)
+
+
+def _vertex_submission_problems(settings: VertexConfig) -> Iterator[str]:
+    account, key, endpoint = settings.service_account, settings.encryption_key, settings.api_endpoint
+    if account is not None and not re.fullmatch(r"[^@\s]+@[^@\s]+", account):
+        yield f"vertex.service_account: {account} is no e-mail address, as name@project.iam.gserviceaccount.com."
+    if settings.network is not None and not re.fullmatch(r"projects/[0-9]+/global/networks/[^/\s]+", settings.network):
+        yield (
+            f"vertex.network: {settings.network} is no full name: projects/NUMBER/global/networks/NAME, with the "
+            "project's number, not its name: `gcloud projects describe PROJECT --format='value(projectNumber)'`."
+        )
+    if key is not None:
+        location = re.fullmatch(r"projects/[^/]+/locations/([^/]+)/keyRings/[^/]+/cryptoKeys/[^/]+", key)
+        if not location:
+            yield f"vertex.encryption_key: {key} is no key: projects/P/locations/REGION/keyRings/RING/cryptoKeys/KEY."
+        elif location[1] != settings.region:
+            yield f"vertex.encryption_key: it is in {location[1]}, but must be where the runs are: {settings.region}."
+    if endpoint is not None and not (re.match(r"https://[^/]", endpoint) or is_loopback(endpoint)):
+        yield f"vertex.api_endpoint: {endpoint} is no https:// URL (http:// is for this machine alone)."
+    for name, value in settings.labels.items():
+        if not (re.fullmatch(r"[a-z][a-z0-9_-]{0,62}", name) and re.fullmatch(r"[a-z0-9_-]{0,63}", value)):
+            yield (
+                f"vertex.labels.{name}: {value!r}: Google Cloud allows small letters, digits, `-` and `_`, at most 63; "
+                "a key begins with a letter."
+            )
+
+
+def _vertex_machine_problem(given: Resources) -> str:
+    """Why Vertex AI has no machine like that; empty if it has."""
+    machine, with_it = VERTEX_MACHINE, ""
+    if given.accelerator is not None:
+        if given.accelerator not in VERTEX_ACCELERATORS:
+            return f"accelerator {given.accelerator} is none of {', '.join(VERTEX_ACCELERATORS)}"
+        machines = VERTEX_ACCELERATORS[given.accelerator]
+        if given.accelerators not in machines:
+            allowed = " or ".join(map(str, machines))
+            return f"no machine has {given.accelerators} of {given.accelerator}; choose {allowed}"
+        machine, with_it = machines[given.accelerators], f" with {given.accelerators} of {given.accelerator}"
+    cpus, memory = machine
+    if (given.cpus or 0) > cpus or (given.memory_gb or 0) > memory:
+        return f"no machine{with_it} has more than {cpus} CPUs and {memory} GB"
+    return ""
+
+
+def check_nodes(resources: dict[str, Resources], nodes: list[str], target: Target) -> None:
+    """That `resources` are for nodes that there are.
+
+    Raises:
+      UserError: they are not.
+    """
+    kinds = list(dict.fromkeys(map(node_kind, nodes)))
+    if unknown := sorted(set(resources) - {DEFAULT, *kinds}):
+        raise UserError(
+            f"{target}.resources: the pipeline has no node {', '.join(unknown)}; it has {', '.join(kinds)}, and "
+            f"`{DEFAULT}` stands for all the others"
+        )

@@ -1,0 +1,205 @@
+"""Compiles the DAG for Kubeflow Pipelines and Vertex AI. Needs neither of them, nor the data.
+
+TFX's compiler writes the intermediate representation (IR) of Kubeflow Pipelines v2. Open-source Kubeflow Pipelines
+knows less of it than Vertex AI does: no resolvers and no driver hooks, so our DAG has none.
+"""
+
+import json
+from typing import Any
+
+import yaml
+from kfp.pipeline_spec import pipeline_spec_pb2
+from tfx.orchestration.data_types import RuntimeParameter
+from tfx.orchestration.kubeflow.v2.kubeflow_v2_dag_runner import KubeflowV2DagRunner, KubeflowV2DagRunnerConfig
+from tfx.orchestration.pipeline import Pipeline
+
+from components.base.errors import UserError
+from components.beam.options import with_defaults
+from components.nodes.retrain_policy import RETRAIN
+from pipeline.config.settings import PipelineConfig
+from pipeline.config.targets import (
+    TRAINER,
+    CustomJobConfig,
+    KubeflowConfig,
+    Resources,
+    Target,
+    VertexConfig,
+    vertex_api,
+)
+from pipeline.dag import POLICY, create_pipeline, waiting_nodes
+from pipeline.planning.planner import MAX_WINDOW, Planner, plan_of
+from pipeline.remote.checks import check_nodes, check_target
+from pipeline.workspace import Workspace, root_path
+
+ResourceSpec = pipeline_spec_pb2.PipelineDeploymentConfig.PipelineContainerSpec.ResourceSpec
+
+STEP = ("python", "-m", "pipeline.remote.step")
+CUSTOM_JOB = ("python", "-m", "pipeline.remote.custom_job")
+_RUN = "{{$.pipeline_job_uuid}}"
+"""The backend puts the run's own name here."""
+_DECISION = "decision"
+EXECUTOR = "{}_executor"
+"""What TFX's compiler calls the executor of a node."""
+
+
+def run_parameters(config: PipelineConfig) -> dict[str, Any]:
+    """Parameters that can be set when a run is submitted, with their defaults; see `planner.Planner`."""
+    return {"data": config.data, "span": str(config.span), "settings": ""}
+
+
+def compile_remote(config: PipelineConfig, target: Target) -> str:
+    """The pipeline as a file: YAML for open-source Kubeflow Pipelines, a PipelineJob in JSON for Vertex AI.
+
+    Raises:
+      UserError: the configuration does not fit the target.
+    """
+    settings = check_target(config, target)
+    if config.window > MAX_WINDOW:
+        raise UserError(f"window: {config.window} spans are too many for a compiled pipeline; at most {MAX_WINDOW}")
+    pipeline = _create(config, settings)
+    nodes = [node.id for node in pipeline.components]
+    check_nodes(settings.resources, nodes, target)
+    for node in pipeline.components:
+        node.platform_config = _resource_spec(settings.resources_of(node.id))
+    command = STEP if target == "vertex" else (*STEP, "--copied")
+    runner = KubeflowV2DagRunner(
+        KubeflowV2DagRunnerConfig(
+            default_image=settings.image, default_commands=list(command), use_pipeline_spec_2_1=True
+        )
+    )
+    parameters = run_parameters(config)
+    job = runner.run(pipeline, parameter_values=parameters, write_out=False)
+    _amend(job["pipelineSpec"], parameters)
+    _wait_for_policy(job["pipelineSpec"], waiting_nodes(pipeline))
+    if isinstance(settings, VertexConfig):
+        job["labels"] = {**job.get("labels", {}), **settings.labels}
+        if settings.training is not None:
+            executors = job["pipelineSpec"]["deploymentSpec"]["executors"]
+            container = executors[EXECUTOR.format(TRAINER)]["container"]
+            container["command"] = [*_custom_job(config.name, settings, settings.training), *container["command"]]
+        return json.dumps(job, indent=2, sort_keys=True)
+    if settings.pipeline_root is not None:
+        job["pipelineSpec"]["defaultPipelineRoot"] = settings.pipeline_root
+    documents = [job["pipelineSpec"]]
+    if platform := _kubernetes(settings, nodes):
+        documents.append(platform)
+    return yaml.safe_dump_all(documents, sort_keys=True, width=120)
+
+
+def _create(config: PipelineConfig, settings: KubeflowConfig | VertexConfig) -> Pipeline:
+    planner = Planner(
+        compiled=config.model_dump_json(),
+        run=_RUN,
+        **{name: RuntimeParameter(name=name, ptype=str) for name in run_parameters(config)},
+    )
+    outputs = {name: channel.future()[0].value for name, channel in planner.outputs.items()}
+    plan = plan_of(outputs, config.window)
+    workspace = Workspace(root_path(config.workspace))
+    artifacts = settings.pipeline_root
+    if artifacts is None and isinstance(settings, VertexConfig):
+        artifacts = str(workspace.artifacts)
+    # Beam's workers, wherever they are, find everything in the image.
+    places = (settings.project, settings.region) if isinstance(settings, VertexConfig) else ()
+    beam = with_defaults(config.beam, settings.image, *places)
+    config = config.model_copy(update={"beam": beam})
+    vertex = settings if isinstance(settings, VertexConfig) else None
+    return create_pipeline(config, plan, workspace, first=(planner,), artifacts=artifacts or "", vertex=vertex)
+
+
+def _custom_job(pipeline: str, settings: VertexConfig, training: CustomJobConfig) -> list[str]:
+    """Before the command of a step: has it run as a custom job; see `pipeline.remote.custom_job`."""
+    machine: dict[str, Any] = {"machineType": training.machine_type}
+    if training.accelerator is not None:
+        machine |= {"acceleratorType": training.accelerator, "acceleratorCount": training.accelerators}
+    if training.reservation is not None:
+        machine["reservationAffinity"] = {
+            "reservationAffinityType": "SPECIFIC_RESERVATION",
+            "key": "compute.googleapis.com/reservation-name",
+            "values": [training.reservation],
+        }
+    worker = {
+        "machineSpec": machine,
+        "replicaCount": 1,
+        "diskSpec": {"bootDiskType": "pd-ssd", "bootDiskSizeGb": training.boot_disk_gb},
+        "containerSpec": {"imageUri": settings.image},
+    }
+    scheduling = {"timeout": f"{round(training.timeout_hours * 3600)}s", "strategy": training.strategy}
+    spec: dict[str, Any] = {"workerPoolSpecs": [worker], "scheduling": scheduling}
+    if settings.service_account is not None:
+        spec["serviceAccount"] = settings.service_account
+    job = {"displayName": f"{pipeline}-{TRAINER.lower()}", "labels": settings.labels, "jobSpec": spec}
+    parent = f"projects/{settings.project}/locations/{settings.region}"
+    return [*CUSTOM_JOB, "--job", json.dumps(job), "--parent", parent, "--api", vertex_api(settings), "--"]
+
+
+def _resource_spec(given: Resources) -> ResourceSpec:
+    spec = ResourceSpec()
+    if given.cpus is not None:
+        spec.cpu_limit = spec.cpu_request = given.cpus
+    if given.memory_gb is not None:
+        spec.memory_limit = spec.memory_request = given.memory_gb
+    if given.accelerator is not None:
+        spec.accelerator.type = given.accelerator
+        spec.accelerator.count = given.accelerators
+    return spec
+
+
+def _amend(spec: dict[str, Any], defaults: dict[str, Any]) -> None:
+    """Puts right what TFX's compiler leaves out of, or gets wrong in, a pipeline spec."""
+    tasks = spec["root"]["dag"]["tasks"]
+    # It would be served what an earlier run saw.
+    tasks[Planner.__name__].pop("cachingOptions")
+    for task in tasks.values():
+        for parameter in task.get("inputs", {}).get("parameters", {}).values():
+            if produced := parameter.get("taskOutputParameter"):
+                # TFX calls the task so here, but nowhere else.
+                produced["producerTask"] = produced["producerTask"].removesuffix("_task")
+    parameters = spec["root"]["inputDefinitions"]["parameters"]
+    for name, value in defaults.items():
+        parameters[name] |= {"defaultValue": value, "isOptional": True}
+
+
+def _wait_for_policy(spec: dict[str, Any], nodes: list[str]) -> None:
+    """Has the tasks of `nodes` run only if the decision is to retrain.
+
+    TFX's own conditions look at artifacts, which open-source Kubeflow Pipelines does not; both backends know
+    conditions on parameters.
+    """
+    tasks = spec["root"]["dag"]["tasks"]
+    source = {"taskOutputParameter": {"producerTask": POLICY, "outputParameterKey": _DECISION}}
+    output = spec["components"][tasks[POLICY]["componentRef"]["name"]]["outputDefinitions"]
+    output.setdefault("parameters", {})[_DECISION] = {"parameterType": "STRING"}
+    for node in nodes:
+        task = tasks[node]
+        declared = spec["components"][task["componentRef"]["name"]].setdefault("inputDefinitions", {})
+        declared.setdefault("parameters", {})[_DECISION] = {"parameterType": "STRING"}
+        task.setdefault("inputs", {}).setdefault("parameters", {})[_DECISION] = source
+        task["triggerPolicy"] = {"condition": f"inputs.parameter_values['{_DECISION}'] == '{RETRAIN}'"}
+        task["dependentTasks"] = sorted({*task.get("dependentTasks", ()), POLICY})
+
+
+def _kubernetes(settings: KubeflowConfig, nodes: list[str]) -> dict[str, Any]:
+    """The second document of the file: what only Kubernetes knows. Empty if there is nothing to say."""
+    executors = {}
+    for node in nodes:
+        given = settings.resources_of(node)
+        wanted: dict[str, Any] = {}
+        if settings.labels:
+            wanted["podMetadata"] = {"labels": settings.labels}
+        if settings.volumes:
+            wanted["pvcMount"] = [
+                {
+                    "constant": volume.claim,
+                    "mountPath": volume.path,
+                    "pvcNameParameter": {"runtimeValue": {"constant": volume.claim}},
+                }
+                for volume in settings.volumes
+            ]
+        if given.accelerator is not None:
+            # Machines with accelerators keep everything off that does not say it wants one.
+            wanted["tolerations"] = [{"key": given.accelerator, "operator": "Exists", "effect": "NoSchedule"}]
+            if settings.node_labels:
+                wanted["nodeSelector"] = {"labels": settings.node_labels}
+        if wanted:
+            executors[EXECUTOR.format(node)] = wanted
+    return {"platforms": {"kubernetes": {"deploymentSpec": {"executors": executors}}}} if executors else {}

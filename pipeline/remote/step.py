@@ -1,0 +1,62 @@
+"""Runs one node of a compiled pipeline in its container: what a step's command starts, around TFX's own entry point.
+
+Kubeflow Pipelines copies a step's inputs from the bucket to its own disk before, and its outputs back to the bucket
+after, and tells the step the bucket's addresses; it does not repeat the type of an input, which TFX must know. With
+`--copied`, nodes are therefore given the places on disk and the types that the pipeline was compiled with. So a step
+works on every bucket that the backend knows, MinIO and S3 too, which TensorFlow could not read by itself.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from components.base.errors import UserError
+from pipeline.process import large_imports
+from pipeline.remote.places import in_the_bucket, on_disk
+
+
+def _run(executor: str, task: dict[str, Any], declared: str, beam_args: Sequence[str]) -> None:
+    """Has TFX run the executor class of that name."""
+    with large_imports():
+        from tfx.orchestration.kubeflow.v2.container import kubeflow_v2_run_executor
+
+    known = argparse.Namespace(
+        executor_class_path=executor,
+        json_serialized_invocation_args=json.dumps(task),
+        json_serialized_inputs_spec_args=declared,
+    )
+    kubeflow_v2_run_executor.main((known, list(beam_args)))
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs a node with the arguments that TFX compiles for its own entry point; returns the exit code.
+
+    A user's mistake ends in its words, without a traceback.
+    """
+    parser = argparse.ArgumentParser(prog="python -m pipeline.remote.step", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--copied", action="store_true", help="inputs are on disk, and outputs are taken from there")
+    parser.add_argument("--executor_class_path", required=True)
+    parser.add_argument("--json_serialized_invocation_args", required=True)
+    parser.add_argument("--json_serialized_inputs_spec_args", required=True)
+    known, beam_args = parser.parse_known_args(arguments)
+    task = json.loads(known.json_serialized_invocation_args)
+    addresses: dict[str, str] = {}
+    if known.copied:
+        task, addresses = on_disk(task, json.loads(known.json_serialized_inputs_spec_args))
+    try:
+        _run(known.executor_class_path, task, known.json_serialized_inputs_spec_args, beam_args)
+    except UserError as error:
+        print(f"genre: {error}", file=sys.stderr, flush=True)
+        return 1
+    if known.copied:
+        told = Path(task["outputs"]["outputFile"])
+        output = in_the_bucket(json.loads(told.read_text(encoding="utf-8")), addresses)
+        told.write_text(json.dumps(output, indent=2), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

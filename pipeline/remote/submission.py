@@ -1,0 +1,97 @@
+"""Prepares what `genre submit` and `genre schedule` start."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from components.base.errors import UserError
+
+if TYPE_CHECKING:
+    from pipeline.config.settings import PipelineConfig
+    from pipeline.config.targets import Target
+    from pipeline.remote.service import Start
+
+
+def compiled(config: "PipelineConfig", target: "Target") -> str:
+    """The pipeline as a file's text.
+
+    Raises:
+      UserError: the configuration does not fit the target.
+    """
+    from pipeline.planning.preflight import check_model
+    from pipeline.process import output_to
+    from pipeline.remote.checks import check_target
+
+    check_target(config, target)
+    check_model(config)
+    with output_to(Path(os.devnull)):
+        from pipeline.process import large_imports
+
+        with large_imports():
+            from pipeline.remote.compile import compile_remote
+
+        return compile_remote(config, target)
+
+
+def prepare(
+    target: "Target",
+    dry_run: bool,
+    *,
+    config_file: Path | None,
+    overrides: tuple[str, ...],
+    package: Path | None,
+    data: str | None,
+    span: str | None,
+    run_settings: tuple[str, ...],
+) -> tuple["PipelineConfig", "Start"]:
+    """What is to be run, and the configuration to start it with; see `options.started`.
+
+    All that can be found wrong is, before the pipeline is compiled: that takes a while. Buckets are looked at only if
+    it is no dry run.
+
+    Raises:
+      UserError: the configuration, the package, the run parameters or the buckets are not as they must be.
+    """
+    from pipeline.config.settings import load_config
+    from pipeline.planning.plan import parse_span, run_config
+    from pipeline.planning.preflight import check_model
+    from pipeline.remote.buckets import check_buckets
+    from pipeline.remote.checks import check_target
+    from pipeline.remote.package import read_package
+    from pipeline.remote.service import Start, new_name
+
+    read = None
+    if package is None:
+        config = load_config(config_file, overrides)
+    elif config_file is not None:
+        raise UserError(
+            "--config: the package has its configuration in it. Leave out --config or --package; --set sets what "
+            "counts only when a run is submitted."
+        )
+    else:
+        read = read_package(_text(package), str(package), target)
+        config = read.config_with(overrides, target)
+    check_target(config, target)
+    parameters = {"data": data, "span": span, "settings": "; ".join(run_settings) or None}
+    given = {name: value for name, value in parameters.items() if value is not None}
+    of_run = run_config(
+        config,
+        given.get("data", config.data),
+        parse_span(given["span"]) if "span" in given else config.span,
+        given.get("settings", ""),
+    )
+    check_target(of_run, target)
+    check_model(of_run)
+    if not dry_run:
+        check_buckets(of_run, target)
+    read = read or read_package(compiled(config, target), "the compiled pipeline", target)
+    return config, Start(new_name(config), read, read.defaults | given)
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError(f"{file}: no such package. Make it: genre compile --target ... -o {file}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{file}: this is no compiled pipeline: {error}") from error

@@ -1,0 +1,1 @@
+"""The service that retrains as music arrives."""

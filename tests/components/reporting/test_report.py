@@ -1,0 +1,377 @@
+"""The report as a browser would take it: well-formed, self-contained, escaped, and whole whatever the run was."""
+
+import math
+import re
+import sys
+from dataclasses import replace
+from html import unescape
+from html.parser import HTMLParser
+from subprocess import run
+
+import numpy as np
+import pytest
+
+from components.evaluation.config import GateConfig
+from components.evaluation.gate import judge
+from components.evaluation.predictions import predictions
+from components.evaluation.results import Answers
+from components.library.layout import Manifest, SplitCount
+from components.reporting.report import ReportInputs, histogram, line_chart, number, p_value, percent, render_report
+from components.retraining.timeline import Event, Timeline
+
+SECTIONS = (
+    "verdict",
+    "accuracy",
+    "confusion",
+    "genres",
+    "mistakes",
+    "training",
+    "data",
+    "spectrograms",
+    "schema",
+    "config",
+)
+VOID = {"meta", "br", "hr", "img", "input", "link"}
+
+
+class Page(HTMLParser):
+    """Collects what a test asks about, and fails on tags that do not nest."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[str] = []
+        self.ids: list[str] = []
+        self.references: list[str] = []
+        self.text = ""
+        self.feed(html)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.handle_startendtag(tag, attrs)
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append(tag)
+        for name, value in attrs:
+            assert not name.startswith("on")
+            if name == "id":
+                self.ids.append(value)
+            if name in ("href", "src", "xlink:href", "action", "data", "srcset", "poster"):
+                self.references.append(value)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if "style" not in self.open:
+            self.text += data
+
+
+def track(index: int, genre: str, split: str) -> dict[str, str]:
+    return {
+        "track_id": f"{index:04d}",
+        "path": f"{genre}/{index:04d}.mp3",
+        "genre": genre,
+        "group": f"artist {index // 2}",
+        "split": split,
+        "duration_seconds": "29.98",
+        "rms_dbfs": f"{-10 - index % 9}",
+        "peak_dbfs": "-0.5",
+        "silence_ratio": "0.01",
+        "clipping_ratio": "0.0",
+        "source_rate": "44100",
+        "source_channels": "2",
+        "something_else": "ignored",
+    }
+
+
+def epoch(number: int, **values: float) -> dict[str, float]:
+    return {"epoch": number, "loss": 2.0 / number, "accuracy": 0.5, "val_loss": 1.5, "val_accuracy": 0.4, **values}
+
+
+def make_inputs(
+    genres: tuple[str, ...] = ("Folk", "Pop", "Rock"),
+    champion: bool = True,
+    golden_set: bool = False,
+    **changes: object,
+) -> ReportInputs:
+    generator = np.random.default_rng(0)
+    truth = np.arange(6 * len(genres)) % len(genres)
+    said = generator.dirichlet(np.ones(len(genres)), len(truth)) * 0.85 + 0.15 * np.eye(len(genres))[truth]
+    before = ("3", generator.dirichlet(np.ones(len(genres)), len(truth))) if champion else None
+    test = Answers([f"{i:04d}" for i in range(len(truth))], truth, said, before, span=4)
+    golden = Answers([f"golden {i}" for i in range(len(truth))], truth, said[::-1], before, "golden", 1)
+    answers = (test, golden) if golden_set else (test,)
+    tracks = [
+        track(index, genre, split) for split in ("train", "eval", "test") for index, genre in enumerate(genres * 2)
+    ]
+    count = SplitCount(clips=2 * len(genres), groups=len(genres), genres=dict.fromkeys(genres, 2))
+    inputs = ReportInputs(
+        title="Music genres, span 1",
+        pipeline_name="genre",
+        genres=genres,
+        manifest=Manifest(
+            span=1,
+            source="folder",
+            digest="abc",
+            input_files=len(tracks) + 1,
+            splits={"train": count, "eval": count, "test": count},
+            rejects={"too short": 1},
+        ),
+        tracks=tracks,
+        rejects=[{"path": "bad.mp3", "genre": genres[0], "reason": "too short: 0.3 s"}],
+        samples=[
+            (f"{index:04d}", genre, generator.uniform(-80, 0, (96, 64)).astype(np.float32), 2.2)
+            for index, genre in enumerate(genres)
+        ],
+        history={
+            "kind": "mel_cnn",
+            "parameters": 123456,
+            "strategy": "one device (CPU)",
+            "seconds": 81.2,
+            "best_epoch": 2,
+            "train_accuracy": 0.8,
+            "validation_accuracy": 0.4,
+            "epochs": [epoch(1), epoch(2, accuracy=0.8), epoch(3)],
+        },
+        verdict=judge(
+            GateConfig(min_accuracy=0.2, min_genre_recall=0.01),
+            genres,
+            *answers,
+            latency_ms=12.5,
+            megabytes=3.25,
+        ),
+        anomalies=["artist: 2 values missing"],
+        model={"kind": "mel_cnn", "window_seconds": 9.98, "normalised": True},
+        config={"name": "genre", "audio": {"sample_rate": 22050}},
+        pushed={"version": "4", "path": "serving/4"},
+        sample_rate=22050,
+        hop_length=512,
+        predictions=[row for each in answers for row in predictions(genres, each)],
+    )
+    return replace(inputs, **changes)
+
+
+RUNS = {
+    "whole": make_inputs(),
+    "first run": make_inputs(champion=False),
+    "golden set": make_inputs(golden_set=True),
+    "golden set, first run": make_inputs(golden_set=True, champion=False),
+    "two genres": make_inputs(("Folk", "Rock")),
+    "sixty genres": make_inputs(tuple(f"Genre {index}" for index in range(60))),
+    "no epochs": make_inputs(history={"kind": "svm", "seconds": 2.0, "best_epoch": None, "epochs": []}),
+    "one epoch": make_inputs(
+        history={
+            "kind": "mel_cnn",
+            "best_epoch": 1,
+            "train_accuracy": 0.8,
+            "validation_accuracy": 0.4,
+            "epochs": [epoch(1)],
+        }
+    ),
+    "no history": make_inputs(history={}),
+    "nothing rejected": make_inputs(rejects=[]),
+    "nothing drawn": make_inputs(samples=[], tracks=[], predictions=(), anomalies=[], model={}),
+    "unicode": make_inputs(("Música Popular Brasileira", "音楽", "Фолк")),
+}
+
+
+@pytest.fixture(scope="module", params=RUNS)
+def rendered(request) -> tuple[ReportInputs, str]:
+    return RUNS[request.param], render_report(RUNS[request.param])
+
+
+def test_every_run_gives_a_whole_well_formed_page(rendered) -> None:
+    inputs, html = rendered
+    page = Page(html)
+    assert html.startswith("<!DOCTYPE html>")
+    assert tuple(page.ids) == SECTIONS
+    assert all(genre in page.text for genre in inputs.genres)
+    assert not re.search(r"\bnan\b", re.sub(r"data:[^\"]*", "", html), re.IGNORECASE)
+
+
+def test_the_page_refers_to_nothing_outside(rendered) -> None:
+    page = Page(rendered[1])
+    assert not {"script", "link", "iframe", "object", "embed"} & set(page.tags)
+    assert all(reference.startswith(("#", "data:image/png;base64,")) for reference in page.references)
+    assert "://" not in rendered[1]
+    assert "@import" not in rendered[1] and "url(" not in rendered[1]
+
+
+def test_the_page_is_deterministic_and_small() -> None:
+    html = render_report(RUNS["sixty genres"])
+    assert html == render_report(RUNS["sixty genres"])
+    assert len(html) < 1_500_000
+
+
+def test_full_length_samples_keep_the_page_small() -> None:
+    noise = np.random.default_rng(0).uniform(-80, 0, (1292, 128)).astype(np.float32)
+    genres = tuple(f"Genre {index}" for index in range(8))
+    html = render_report(make_inputs(genres, samples=[(genre, genre, noise, 30.0) for genre in genres]))
+    assert html.count("data:image/png") == 8
+    assert len(html) < 1_500_000
+
+
+HOSTILE = '<script>alert("x")</script>'
+
+
+def test_hostile_names_are_escaped_everywhere() -> None:
+    genres = (HOSTILE, "'\"><img src=x onerror=alert(1)>", "{{ 7 * 7 }} & {% raise %}")
+    inputs = make_inputs(genres, title=HOSTILE, pipeline_name=HOSTILE, anomalies=[HOSTILE])
+    inputs = replace(
+        inputs,
+        rejects=[{"path": HOSTILE, "genre": HOSTILE, "reason": HOSTILE}],
+        config={HOSTILE: HOSTILE},
+        model={HOSTILE: HOSTILE},
+        pushed={"version": HOSTILE, "path": HOSTILE},
+        samples=[(HOSTILE, HOSTILE, np.zeros((4, 8), np.float32), 1.0)],
+    )
+    html = render_report(inputs)
+    page = Page(html)
+    assert "script" not in page.tags and "img" not in page.tags
+    assert "<script" not in html and "<img" not in html
+    assert HOSTILE in page.text and "{{ 7 * 7 }}" in page.text
+
+
+def test_the_banner_says_what_became_of_the_model() -> None:
+    whole = RUNS["whole"]
+    assert "Pushed as version 4" in render_report(whole)
+    first = RUNS["first run"]
+    assert "Accepted, but not pushed" in render_report(replace(first, pushed=None))
+    wrong = Answers(["1", "2", "3"], np.array([0, 1, 2]), np.eye(3)[[1, 2, 0]])
+    refused = judge(GateConfig(), first.genres, wrong, latency_ms=12.5, megabytes=3.25)
+    page = Page(render_report(replace(first, verdict=refused, pushed=None)))
+    assert "Refused" in page.text
+    assert "accuracy 0.00 on 3 test clips is below the floor gate.min_accuracy 0.50" in page.text
+
+
+def test_every_check_is_told(rendered) -> None:
+    inputs, html = rendered
+    text = Page(html).text
+    assert all(check.text in text and check.name in text for check in inputs.verdict.checks)
+    assert all(reason in text for reason in inputs.verdict.reasons)
+
+
+@pytest.mark.parametrize("run", ["whole", "golden set"])
+def test_a_confusion_matrix_per_set_holds_its_counts(run: str) -> None:
+    inputs = RUNS[run]
+    matrices = re.findall(r'<table class="matrix.*?</table>', render_report(inputs), re.S)
+    for matrix, judged in zip(matrices, inputs.verdict.sets, strict=True):
+        cells = [int(cell) for cell in re.findall(r"<td class=\"[^\"]*\" style[^>]*>(\d+)</td>", matrix)]
+        assert cells == [count for row in judged.candidate.confusion for count in row]
+
+
+def test_figures_on_test_and_golden_stand_side_by_side() -> None:
+    inputs = RUNS["golden set"]
+    html = render_report(inputs)
+    [accuracy] = re.findall(r'<section id="accuracy">.*?</section>', html, re.S)
+    test, golden = accuracy.split("On 18 golden clips of span 1")
+    assert "On 18 test clips of span 4" in test
+    for part, judged in ((test, inputs.verdict), (golden, inputs.verdict.golden)):
+        assert percent(judged.candidate.accuracy) in part
+        assert percent(judged.champion.metrics.accuracy) in part
+        assert f"p {p_value(judged.paired.p_worse)} that" in unescape(part)
+    [genres] = re.findall(r'<section id="genres">.*?</section>', html, re.S)
+    [row] = re.findall(r'<th scope="row">Folk</th>(.*?)</tr>', genres, re.S)
+    recalls = [judged.candidate.genres["Folk"].recall for judged in inputs.verdict.sets]
+    assert [cell for cell in re.findall(r">([\d.]+)<", row)[2::5]] == [number(recall) for recall in recalls]
+    assert "golden 1" not in Page(html).text, "mistakes are those on the test clips"
+
+
+def test_what_has_no_limit_is_neither_passed_nor_failed() -> None:
+    [section] = re.findall(r'<section id="verdict".*?</section>', render_report(RUNS["first run"]), re.S)
+    rows = dict(re.findall(r"<code>(\w+)</code>(.*?)</tr>", section, re.S))
+    assert "measured" in rows["max_latency_ms"] and "pass" not in rows["max_latency_ms"]
+    assert "12.500" in rows["max_latency_ms"] and "3.250" in rows["max_megabytes"]
+    assert "pass" in rows["min_accuracy"] and "≥ 0.200" in rows["min_accuracy"]
+
+
+def test_mistakes_come_the_most_confident_first() -> None:
+    whole = RUNS["whole"]
+    wrong = sorted(
+        (row for row in whole.predictions if not row.correct), key=lambda row: -row.probabilities[row.predicted]
+    )
+    assert wrong
+    [section] = re.findall(r'<section id="mistakes">.*?</section>', render_report(whole), re.S)
+    shown = re.findall(r'<th scope="row">(\d+)</th>', section)
+    assert shown == [row.track_id for row in wrong][:25]
+
+
+def test_the_gap_between_training_and_validation_is_told_in_words() -> None:
+    assert "80.0 % of the training clips right and 40.0 % of the validation clips: 40 points apart, a wide gap" in (
+        render_report(RUNS["whole"])
+    )
+    assert "fitted in one go" in render_report(RUNS["no epochs"])
+
+
+def test_the_timeline_is_told_where_there_were_runs_before() -> None:
+    def story(runs: int) -> Timeline:
+        times = [f"2026-03-0{day + 1}T06:00:00+00:00" for day in range(runs)]
+        events = tuple(Event(time=time, kind="run", words=HOSTILE) for time in times)
+        return Timeline(served=None, events=events, records=())
+
+    page = Page(render_report(make_inputs(timeline=story(2))))
+    assert tuple(page.ids) == (*SECTIONS[:-1], "timeline", "config")
+    assert "#timeline" in page.references and "script" not in page.tags
+    assert page.text.count(HOSTILE) == 2
+    assert render_report(make_inputs(timeline=story(1))) == render_report(make_inputs())
+
+
+def test_missing_and_infinite_numbers_do_no_harm() -> None:
+    whole = RUNS["whole"]
+    rows = [
+        {**row, "rms_dbfs": value, "silence_ratio": value}
+        for row, value in zip(whole.tracks, ["nan", "-inf", "", None, "x"] * 9, strict=False)
+    ]
+    diverged = {**whole.history, "epochs": [epoch(1), epoch(2, loss=math.nan, val_loss=math.inf), {"epoch": 3}]}
+    samples = [("a", "Folk", np.full((10, 16), np.nan, np.float32), 1.0)]
+    page = Page(render_report(replace(whole, tracks=rows, history=diverged, samples=samples)))
+    assert "Loudness" not in page.text
+    assert "Duration" in page.text
+
+
+def test_long_lists_of_rejects_are_cut_and_it_is_said() -> None:
+    rejects = [{"path": f"{index}.mp3", "genre": "Folk", "reason": "not decodable"} for index in range(1200)]
+    html = render_report(make_inputs(rejects=rejects))
+    assert "The first 500 of 1,200" in html
+    assert html.count("not decodable") == 500
+
+
+def test_a_line_breaks_where_a_value_is_missing() -> None:
+    chart = line_chart("Loss", "nats", [1, 2, 3, 4], {"training": [2.0, math.nan, 1.0, 0.5]}, math.nan, share=False)
+    assert chart is not None and chart.mark is None
+    assert re.fullmatch(r"M\S+ \S+ M\S+ \S+ L\S+ \S+", chart.lines[0].path)
+    assert len(chart.lines[0].dots) == 3
+    assert line_chart("Loss", "nats", [1], {"training": [math.nan]}, math.nan, share=False) is None
+
+
+def test_a_histogram_counts_every_clip_within_its_frame() -> None:
+    values = np.random.default_rng(0).normal(-17, 4, 500)
+    chart = histogram("Loudness", "dBFS", values, from_zero=False)
+    assert chart is not None
+    assert sum(int(bar.label.split(": ")[1].split()[0]) for bar in chart.bars) == 500
+    for bar in chart.bars:
+        assert chart.frame.left <= bar.x <= bar.x + bar.width <= chart.frame.right
+        assert chart.frame.top <= bar.y <= chart.frame.bottom
+        assert bar.y + bar.height == pytest.approx(chart.frame.bottom)
+    assert histogram("Loudness", "dBFS", np.array([]), from_zero=False) is None
+    assert histogram("Silence", "%", np.zeros(3), from_zero=True) is not None
+
+
+def test_numbers_as_a_person_reads_them() -> None:
+    assert number(1234.5, 1) == "1,234.5"
+    assert number(-0.001) == "0.00" and number(-1.5) == "−1.50"
+    assert [number(value) for value in (None, math.nan, -math.inf, "")] == ["–"] * 4
+    assert percent(0.125) == "12.5 %" and percent(None) == "–"
+    assert p_value(0.0117) == "= 0.0117" and p_value(1e-9) == "< 0.0001"
+
+
+def test_neither_tensorflow_nor_pyplot_is_imported() -> None:
+    code = (
+        "import sys, components.reporting.report, components.evaluation; "
+        "print([name for name in ('tensorflow', 'tfx', 'apache_beam', 'matplotlib.pyplot') if name in sys.modules])"
+    )
+    assert run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"

@@ -1,0 +1,397 @@
+"""One contract over every kind of model: built, fitted, exported and served alike."""
+
+import io
+import json
+import wave
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_transform as tft
+from etils import epath
+
+from components.audio.config import AudioConfig, FeatureConfig, MelConfig, Representation
+from components.audio.decoding import encode_wav
+from components.audio.descriptors import descriptor_count, descriptors
+from components.audio.preprocessing import FEATURE, LABEL
+from components.audio.representations import feature_shape, represent
+from components.audio.waveform import decode_clips
+from components.library.tfrecords import encode_example
+from components.store.model_card import ModelCard, read_card
+from models.config import EMBEDDING, AugmentConfig, ModelConfig, TrainConfig
+from models.fitting.data import Clips, read_clips
+from models.windows import all_windows
+from models.fitting.training import fit
+from models.fitting.transfer import assemble
+from models.windows import window_shape
+from models.registry import KINDS, kind_of, load
+from models.serving import GenreModel, clip_probabilities, export
+
+RATE = 8000
+AUDIO = AudioConfig(sample_rate=RATE, clip_seconds=2.5)
+MEL = MelConfig(n_fft=256, hop_length=128, n_mels=16)
+GENRES = ("Low", "High", "Noise")
+CLIPS_PER_GENRE = 4
+EPOCHS = 8
+NO_WEIGHTS = {"mobilenet": {"weights": None}, "yamnet": {"weights": None}}
+"""Options by kind, where the defaults would download something."""
+WEIGHTS = {"mobilenet": "mobilenet_v2_1.0_224_no_top_int8dequant.h5", "yamnet": "yamnet.tflite"}
+"""Files of the shared data, without which nothing can be learnt."""
+
+
+def representation_of(kind: str) -> Representation:
+    return kind_of(ModelConfig(kind=kind)).representation
+
+
+def features_of(kind: str, genres: tuple[str, ...] = GENRES) -> FeatureConfig:
+    return FeatureConfig(representation=representation_of(kind), genres=genres, audio=AUDIO, mel=MEL)
+
+
+def song(genre: str, seed: int) -> np.ndarray:
+    """int16 [clip_samples]: a low or a high note, or noise."""
+    generator = np.random.default_rng([seed, GENRES.index(genre)])
+    time = np.arange(AUDIO.clip_samples) / RATE
+    if genre == "Noise":
+        samples = generator.uniform(-1.0, 1.0, time.size)
+    else:
+        hertz = generator.uniform(150.0, 250.0) if genre == "Low" else generator.uniform(1800.0, 2200.0)
+        samples = np.sin(2 * np.pi * hertz * time) + 0.05 * generator.standard_normal(time.size)
+    return (samples * generator.uniform(4000.0, 25000.0)).astype(np.int16)
+
+
+def build(kind: str, shape: tuple[int, ...], classes: int) -> keras.Model:
+    """As the family's fit would, on nothing that makes sense."""
+    module, options = load(ModelConfig(kind=kind, options=NO_WEIGHTS.get(kind, {})))
+    match kind_of(ModelConfig(kind=kind)).family:
+        case "network":
+            return module.build(options, shape, classes)
+        case "transfer":
+            base = module.build_base(options, shape)
+            assert base.input_shape == (None, *shape)
+            assert not base.trainable_variables
+            return assemble(base, module.build_head(options, base.output_shape[1], classes))
+        case "classical":
+            generator = np.random.default_rng(0)
+            labels = np.arange(6 * classes) % classes
+            values = generator.normal(size=(len(labels), *shape)).astype(np.float32)
+            network, _ = module.fit(options, (values, labels), (values, labels), classes, 1)
+            return network
+
+
+def some_windows(network: keras.Model, count: int = 3) -> np.ndarray:
+    """float32 [count, *window shape] in [0, 1)."""
+    return np.random.default_rng(0).random((count, *network.input_shape[1:]), np.float32)
+
+
+every_kind = pytest.mark.parametrize("kind", KINDS)
+
+
+# --- The network -------------------------------------------------------------------------------------------------
+
+
+@every_kind
+@pytest.mark.parametrize(("seconds", "classes"), [(0.33, 2), (1.0, 8), (5.0, 3)])  # 5 is more than the clip
+def test_maps_a_window_to_logits(kind: str, seconds: float, classes: int) -> None:
+    features = features_of(kind, tuple(f"genre {index}" for index in range(classes)))
+    shape = window_shape(ModelConfig(kind=kind, window_seconds=seconds), features)
+    assert len(shape) == len(feature_shape(features))
+    network = build(kind, shape, classes)
+    assert network.input_shape == (None, *shape)
+    assert network.output_shape == (None, classes)
+    logits = network(some_windows(network), training=False).numpy()
+    assert logits.dtype == np.float32
+    assert np.isfinite(logits).all()
+    assert np.abs(logits.sum(axis=1) - 1.0).max() > 1e-3  # logits, not probabilities
+
+
+@every_kind
+def test_builds_at_the_default_settings(kind: str) -> None:
+    features = FeatureConfig(
+        representation=representation_of(kind), genres=GENRES, audio=AudioConfig(), mel=MelConfig()
+    )
+    shape = window_shape(ModelConfig(kind=kind), features)
+    network = build(kind, shape, 8)
+    assert network(some_windows(network, 1), training=False).shape == (1, 8)
+
+
+@every_kind
+def test_is_plain_keras(kind: str, tmp_path: Path) -> None:
+    """Its configuration alone, without any code of ours, brings it back."""
+    features = features_of(kind)
+    network = build(kind, window_shape(ModelConfig(kind=kind, window_seconds=1.0), features), 3)
+    windows = some_windows(network)
+    expected = network(windows, training=False).numpy()
+    copy = keras.models.model_from_json(network.to_json())
+    copy.set_weights(network.get_weights())
+    np.testing.assert_allclose(copy(windows, training=False).numpy(), expected, atol=1e-6)
+    network.save(tmp_path / "network.keras")
+    loaded = keras.models.load_model(tmp_path / "network.keras", safe_mode=True)
+    np.testing.assert_allclose(loaded(windows, training=False).numpy(), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", [kind for kind, is_ in KINDS.items() if is_.family != "classical"])
+def test_logits_are_float32_under_mixed_precision(kind: str) -> None:
+    shape = window_shape(ModelConfig(kind=kind, window_seconds=0.33), features_of(kind))
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        network = build(kind, shape, 3)
+    finally:
+        keras.config.set_dtype_policy(policy)
+    logits = network(some_windows(network), training=False)
+    assert logits.dtype == tf.float32
+    assert np.isfinite(logits.numpy()).all()
+
+
+# --- Fitted, exported, reloaded ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A fitted network, and what was exported of it, loaded again."""
+
+    kind: str
+    family: str
+    features: FeatureConfig
+    network: keras.Model
+    history: dict[str, Any]
+    directory: str
+    served: Any
+
+    def offline(self, wavs: list[bytes]) -> np.ndarray:
+        """Probabilities as the training code computes them."""
+        stored = represent(decode_clips(tf.constant(wavs), self.features.audio), self.features)
+        return clip_probabilities(self.network, stored, self.features).numpy()
+
+    def audio(self, wavs: list[bytes]) -> np.ndarray:
+        """Probabilities of the signature `audio`."""
+        return self.served.signatures["audio"](audio=tf.constant(wavs, tf.string))["probabilities"].numpy()
+
+
+@pytest.fixture(scope="module")
+def songs() -> tuple[list[bytes], np.ndarray]:
+    """Wavs and labels of 12 clips."""
+    labels = np.repeat(np.arange(len(GENRES)), CLIPS_PER_GENRE)
+    wavs = [encode_wav(song(GENRES[label], seed), RATE) for seed, label in enumerate(labels)]
+    return wavs, labels
+
+
+@pytest.fixture(scope="module")
+def transformed(
+    songs: tuple, transform: Callable, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], tuple[Clips, str]]:
+    """The songs as a kind sees them, and the Transform graph; once for all kinds that see the same."""
+
+    @cache
+    def run(representation: Representation) -> tuple[list[dict[str, Any]], str]:
+        wavs, labels = songs
+        features = FeatureConfig(representation=representation, genres=GENRES, audio=AUDIO, mel=MEL)
+        return transform(features, wavs, [GENRES[label].encode() for label in labels])
+
+    def clips(kind: str) -> tuple[Clips, str]:
+        rows, transform_output = run(representation_of(kind))
+        path = str(tmp_path_factory.mktemp("clips") / "clips")
+        with tf.io.TFRecordWriter(path, "GZIP") as writer:
+            for row in rows:
+                writer.write(encode_example({FEATURE: bytes(row[FEATURE]), LABEL: int(row[LABEL])}))
+        return read_clips([path], features_of(kind)), transform_output
+
+    return clips
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def trained(request: pytest.FixtureRequest, transformed: Callable, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    kind = request.param
+    options = {}
+    if kind in WEIGHTS:
+        weights = request.getfixturevalue("shared_data") / "weights" / WEIGHTS[kind]
+        if not weights.exists():
+            pytest.skip(f"no weights of {kind} at {weights}")
+        options = {"weights": str(weights)}
+    features = features_of(kind)
+    directory = str(tmp_path_factory.mktemp(kind))
+    clips, transform_output = transformed(kind)
+    model = ModelConfig(kind=kind, window_seconds=1.0, options=options)
+    nothing = AugmentConfig(time_shift=False, frequency_masks=0, time_masks=0, mixup=0.0)
+    config = TrainConfig(epochs=EPOCHS, batch_size=6, learning_rate=3e-3, patience=EPOCHS, augment=nothing)
+    family = kind_of(model).family
+    often = Clips(clips.dataset.repeat(6), np.tile(clips.labels, 6)) if family == "network" else clips
+    network, history = fit(often, clips, model, features, config, f"{directory}/logs", f"{directory}/checkpoints")
+    layer = tft.TFTransformOutput(transform_output).transform_features_layer()
+    card = ModelCard(kind=kind, parameters=network.count_params(), window_seconds=1.0, features=features)
+    export(GenreModel(network, layer, features), card, f"{directory}/model")
+    served = tf.saved_model.load(f"{directory}/model")
+    return Trained(kind, family, features, network, history, f"{directory}/model", served)
+
+
+def test_learns_what_can_be_learnt(trained: Trained, songs: tuple) -> None:
+    wavs, labels = songs
+    if trained.family != "classical":
+        first, last = trained.history["epochs"][0], trained.history["epochs"][-1]
+        assert last["loss"] < 0.7 * first["loss"]
+        assert last["val_loss"] < 0.7 * first["val_loss"]
+    assert np.array_equal(trained.offline(wavs).argmax(axis=1), labels)
+    assert trained.history["train_accuracy"] == trained.history["validation_accuracy"] == 1.0
+    unheard = [encode_wav(song(genre, 1000 + seed), RATE) for seed in range(4) for genre in GENRES]
+    right = trained.offline(unheard).argmax(axis=1) == np.tile(np.arange(3), 4)
+    assert right.mean() >= 0.75  # by chance a third
+
+
+def test_history_tells_what_happened(trained: Trained) -> None:
+    history = json.loads(json.dumps(trained.history))
+    assert history["kind"] == trained.kind
+    assert history["parameters"] == trained.network.count_params()
+    assert history["temperature"] > 0.0
+    assert history["seconds"] > 0.0
+    if trained.family == "classical":
+        assert history["epochs"] == []
+        assert history["best_epoch"] is None
+        assert history["chosen"]
+        return
+    assert history["chosen"] == {}
+    assert [entry["epoch"] for entry in history["epochs"]] == list(range(1, len(history["epochs"]) + 1))
+    assert 1 <= history["best_epoch"] <= len(history["epochs"]) <= EPOCHS
+    best = history["epochs"][history["best_epoch"] - 1]
+    assert best["val_loss"] == min(entry["val_loss"] for entry in history["epochs"])
+
+
+def test_the_best_epochs_weights_are_kept(trained: Trained, songs: tuple) -> None:
+    if trained.family == "classical":
+        pytest.skip("fitted in one go")
+    wavs, labels = songs
+    stored = represent(decode_clips(tf.constant(wavs), AUDIO), trained.features)
+    windows = all_windows(stored, trained.features, trained.network.input_shape[1])
+    logits = trained.network(windows, training=False) * trained.history["temperature"]  # as they were in training
+    truth = np.repeat(labels, len(windows) // len(labels))
+    loss = float(tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(truth, logits)))
+    loss += sum(float(penalty) for penalty in trained.network.losses)
+    assert loss == pytest.approx(min(entry["val_loss"] for entry in trained.history["epochs"]), abs=1e-4)
+
+
+def test_the_served_model_answers_as_in_training(trained: Trained, songs: tuple) -> None:
+    wavs, _ = songs
+    expected = trained.offline(wavs)
+    examples = [encode_example({"audio": wav, "genre": b"ignored", "rms_dbfs": -3.0}) for wav in wavs]
+    answers = {
+        "serving_default": trained.served.signatures["serving_default"](examples=tf.constant(examples)),
+        "audio": trained.served.signatures["audio"](audio=tf.constant(wavs)),
+    }
+    for name, answer in answers.items():
+        assert set(answer) == {"genres", "probabilities"}, name
+        assert answer["probabilities"].dtype == tf.float32
+        np.testing.assert_allclose(answer["probabilities"], expected, atol=1e-5, err_msg=name)
+        np.testing.assert_allclose(answer["probabilities"].numpy().sum(axis=1), 1.0, atol=1e-5)
+        assert answer["genres"].numpy().tolist() == [[genre.encode() for genre in GENRES]] * len(wavs)
+
+
+def test_the_embeddings_are_what_the_answers_are_made_of(trained: Trained, songs: tuple) -> None:
+    wavs, _ = songs
+    network = trained.network
+    answer = trained.served.signatures["embeddings"](
+        examples=tf.constant([encode_example({"audio": wav, "genre": b"ignored"}) for wav in wavs])
+    )
+    assert set(answer) == {"embedding", "probabilities", "descriptors"}
+    assert {values.dtype for values in answer.values()} == {tf.float32}
+    np.testing.assert_allclose(answer["probabilities"], trained.offline(wavs), atol=1e-5)
+
+    samples = decode_clips(tf.constant(wavs), AUDIO)
+    expected = descriptors(tf.cast(samples, tf.float32) / 32768.0, AUDIO, MEL).numpy()
+    np.testing.assert_allclose(answer["descriptors"], expected, rtol=1e-4, atol=1e-4)
+
+    windows = all_windows(represent(samples, trained.features), trained.features, network.input_shape[1])
+    part = keras.Model(network.input, network.get_layer(EMBEDDING).output)
+    per_window = part(windows, training=False)
+    means = per_window.numpy().reshape(len(wavs), -1, per_window.shape[-1]).mean(axis=1)
+    np.testing.assert_allclose(answer["embedding"], means, rtol=1e-4, atol=1e-4)
+    if trained.family == "classical":
+        assert 1 < answer["embedding"].shape[1] <= descriptor_count(AUDIO)  # less behind a PCA
+        np.testing.assert_allclose(answer["embedding"].numpy().mean(axis=0), 0.0, atol=1e-3)  # standardised
+    else:
+        last = network.get_layer("head" if trained.family == "transfer" else "logits")
+        logits = last(per_window, training=False) if trained.family == "transfer" else last(per_window)
+        expected = network(windows, training=False) * trained.history["temperature"]
+        np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_clip_is_judged_by_all_its_windows(trained: Trained) -> None:
+    """Half a song of one genre and half of another is torn between them, wherever either stands."""
+    if trained.features.representation == "descriptors":
+        pytest.skip("a clip is one window")
+    half = AUDIO.clip_samples // 2
+    low, high = song("Low", 0), song("High", CLIPS_PER_GENRE)
+    level = np.abs(low).mean() / np.abs(high).mean()
+    high = (high * min(1.0, level)).astype(np.int16)
+    low = (low * min(1.0, 1.0 / level)).astype(np.int16)
+    pure = trained.audio([encode_wav(pcm, RATE) for pcm in (low, high)])
+    torn = [np.concatenate([low[:half], high[half:]]), np.concatenate([high[:half], low[half:]])]
+    for row in trained.audio([encode_wav(pcm, RATE) for pcm in torn]):
+        assert row[0] < pure[0, 0] - 0.1
+        assert row[1] < pure[1, 1] - 0.1
+
+
+def test_a_clip_alone_is_judged_as_among_others(trained: Trained, songs: tuple) -> None:
+    wavs, _ = songs
+    together = trained.audio(wavs)
+    alone = np.concatenate([trained.audio([wav]) for wav in wavs])
+    np.testing.assert_allclose(alone, together, atol=1e-5)
+    np.testing.assert_allclose(trained.audio(wavs[::-1])[::-1], together, atol=1e-5)
+
+
+def stereo(pcm: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    with wave.open(file, "wb") as wav:
+        wav.setnchannels(2)
+        wav.setsampwidth(2)
+        wav.setframerate(RATE)
+        wav.writeframes(np.stack([pcm, pcm], axis=1).tobytes())
+    return file.getvalue()
+
+
+def test_odd_audio_gets_probabilities_too(trained: Trained) -> None:
+    generator = np.random.default_rng(3)
+    samples = AUDIO.clip_samples
+    odd = {
+        "silence": np.zeros(samples, np.int16),
+        "white noise": generator.integers(-32768, 32768, samples, np.int16),
+        "clipping": np.where(song("Low", 0) >= 0, 32767, -32768).astype(np.int16),
+        "constant": np.full(samples, 1234, np.int16),
+        "one click": np.eye(1, samples, 77, dtype=np.int16)[0] * np.int16(32767),
+        "one sample": np.array([5], np.int16),
+        "nothing": np.zeros(0, np.int16),
+        "a tenth of a second": song("High", 0)[:800],
+        "twice as long": np.tile(song("High", 0), 2),
+    }
+    wavs = [encode_wav(pcm, RATE) for pcm in odd.values()]
+    probabilities = trained.audio(wavs)
+    for name, row in zip(odd, probabilities, strict=True):
+        assert np.isfinite(row).all(), name
+        assert row.min() >= 0.0, name
+        assert row.sum() == pytest.approx(1.0, abs=1e-5), name
+    np.testing.assert_allclose(probabilities, trained.offline(wavs), atol=1e-5)
+    np.testing.assert_allclose(  # the general decoder in the served graph, and its fast path
+        trained.audio([stereo(song("Low", 0))]), trained.audio([encode_wav(song("Low", 0), RATE)]), atol=1e-5
+    )
+
+
+def test_what_cannot_be_judged_is_refused(trained: Trained, songs: tuple) -> None:
+    with pytest.raises(tf.errors.InvalidArgumentError, match="8000 Hz: resample the audio first"):
+        trained.audio([songs[0][0], encode_wav(song("Low", 0), 16000)])
+    with pytest.raises(tf.errors.InvalidArgumentError, match="not a WAV file"):
+        trained.audio([b"\xff\xfb\x90\x00" * 50])
+    without_audio = encode_example({"genre": b"Low"})
+    with pytest.raises(tf.errors.InvalidArgumentError, match="audio"):
+        trained.served.signatures["serving_default"](examples=tf.constant([without_audio]))
+
+
+def test_the_card_tells_how_to_call_it(trained: Trained) -> None:
+    card = read_card(epath.Path(trained.directory))
+    assert card.kind == trained.kind
+    assert card.features == trained.features
+    assert card.parameters == trained.network.count_params()
+    assert set(trained.served.signatures) == {"serving_default", "audio", "embeddings"}

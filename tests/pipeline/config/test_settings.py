@@ -1,0 +1,313 @@
+"""The configuration: strict, frozen, and every complaint names the dotted key and where it was read."""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import CliRunner
+from pydantic import ValidationError
+
+from components.audio.config import AudioConfig, MelConfig
+from components.base.errors import UserError
+from components.evaluation.config import GateConfig
+from components.library.config import SplitConfig
+from pipeline.cli import cli
+from pipeline.config.settings import PipelineConfig, load_config
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[[str | bytes], Path]:
+    def to_file(text: str | bytes) -> Path:
+        path = tmp_path / "genre.yaml"
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return path
+
+    return to_file
+
+
+# --- What is read ------------------------------------------------------------------------------------------------
+
+
+def test_defaults_need_nothing() -> None:
+    assert load_config() == PipelineConfig()
+
+
+def test_a_file_overlays_the_defaults(write: Callable) -> None:
+    config = load_config(write("mel:\n  n_mels: 64\n  fmax: 8000\nmodel:\n  kind: raw_cnn\n"))
+    assert config.mel == MelConfig(n_mels=64, fmax=8000.0)
+    assert isinstance(config.mel.fmax, float)  # though YAML has an int
+    assert config.model.kind == "raw_cnn"
+    assert config.audio == AudioConfig()
+    assert config.train == PipelineConfig().train
+
+
+@pytest.mark.parametrize("text", ["", "\n", "# nothing yet\n", "---\n"])
+def test_an_empty_file_is_all_defaults(text: str, write: Callable) -> None:
+    assert load_config(write(text)) == PipelineConfig()
+
+
+def test_set_overlays_the_file(write: Callable) -> None:
+    file = write("mel:\n  n_mels: 64\n  n_fft: 1024\ntrain:\n  augment:\n    mixup: 0.4\n")
+    config = load_config(
+        file,
+        [
+            "mel.n_mels=96",
+            "train.augment.mixup=0",
+            "train.augment.time_masks=2",
+            "audio.clip_seconds=10",
+            "span=7",
+            "name=my-genres",
+            "beam.options=[--a=1, --b=2]",
+            "gate.genre_recall={Hip-Hop: 0.4}",
+            "model.options.filters=[8, 16]",
+            "mel.fmax=null",
+        ],
+    )
+    assert (config.mel.n_mels, config.mel.n_fft, config.mel.fmax) == (96, 1024, None)
+    assert (config.train.augment.mixup, config.train.augment.time_masks) == (0.0, 2)
+    assert config.audio.clip_seconds == 10.0
+    assert (config.span, config.name) == (7, "my-genres")
+    assert config.beam.options == ("--a=1", "--b=2")  # a list for a tuple, as YAML writes it
+    assert config.gate.genre_recall == {"Hip-Hop": 0.4}
+    assert config.model.options == {"filters": [8, 16]}
+
+
+def test_the_last_set_wins() -> None:
+    assert load_config(None, ["train.epochs=3", "train.epochs=5"]).train.epochs == 5
+
+
+def test_what_is_dumped_is_read_back(write: Callable) -> None:
+    config = load_config(None, ["beam.options=[--x=1]", "gate.genre_recall={Folk: 0.5}", "audio.clip_seconds=5"])
+    assert load_config(write(yaml.safe_dump(json.loads(config.model_dump_json())))) == config
+    assert PipelineConfig.model_validate_json(config.model_dump_json()) == config
+    for section in (config.audio, config.mel, config.train, config.gate, config.model, config.beam, config.ingest):
+        assert type(section).model_validate_json(section.model_dump_json()) == section  # as a node receives it
+
+
+def test_it_is_frozen() -> None:
+    config = load_config()
+    for target, name in [(config, "span"), (config.mel, "n_mels"), (config.train.augment, "mixup")]:
+        with pytest.raises(ValidationError, match="frozen"):
+            setattr(target, name, 1)
+
+
+# --- What is refused ---------------------------------------------------------------------------------------------
+
+WRONG = {
+    # YAML text: keys that the message must name
+    "melt: {}": ["melt: unknown key"],
+    "mel: {n_mel: 64}": ["mel.n_mel: unknown key"],
+    "train: {augment: {mixpu: 0.1}}": ["train.augment.mixpu: unknown key"],
+    "mel: {n_mels: '64'}": ["mel.n_mels: ", '(found "64")'],
+    "mel: {n_mels: 64.5}": ["mel.n_mels: ", "(found 64.5)"],
+    "mel: {n_mels: true}": ["mel.n_mels: ", "(found true)"],
+    "mel: {n_mels: null}": ["mel.n_mels: ", "(found null)"],
+    "mel: 5": ["mel: "],
+    "mel: [n_mels, 64]": ["mel: "],
+    "mel:": ["mel: "],
+    "audio: {sample_rate: 22050 Hz}": ["audio.sample_rate: "],
+    "audio: {clip_seconds: 0}": ["audio.clip_seconds: "],
+    "audio: {clip_seconds: .nan}": ["audio.clip_seconds: "],
+    "audio: {clip_seconds: .inf}": ["audio.clip_seconds: "],
+    "gate: {min_accuracy: 1.5}": ["gate.min_accuracy: "],
+    "gate: {min_accuracy: .nan}": ["gate.min_accuracy: "],
+    "gate: {genre_recall: {Folk: 2}}": ["gate.genre_recall.Folk: "],
+    "gate: {golden: {min_accuracy: 2}}": ["gate.golden.min_accuracy: "],
+    "gate: {golden: {genre_recall: {Folk: 0.5}}}": ["gate.golden.genre_recall: "],
+    "gate: {max_latency_ms: 0}": ["gate.max_latency_ms: "],
+    "train: {precision: float16}": ["train.precision: "],
+    "train: {augment: {time_shift: 1}}": ["train.augment.time_shift: "],
+    "train: {learning_rate: 0}": ["train.learning_rate: "],
+    "beam: {options: --x=1}": ["beam.options: "],
+    "beam: {options: [1]}": ["beam.options.0: "],
+    "name: Genre!": ["name: "],
+    "name: 2024-01-01": ["name: "],
+    "span: -1": ["span: "],
+    "mel: {hop_length: 4096}": ["mel: hop_length 4096 exceeds n_fft 2048"],
+    "mel: {fmin: 9000, fmax: 8000}": ["mel: fmax 8000.0 must exceed fmin 9000.0"],
+    "ingest: {splits: {train: 0.9}}": ["ingest.splits: train + eval + test is 1.26, not 1"],
+    "mel: {n_mels: x, n_ftt: 1}\ntrain: {epochs: 0}": ["mel.n_mels: ", "mel.n_ftt: unknown key", "train.epochs: "],
+    "1: 2": ["1: unknown key"],
+}
+
+
+@pytest.mark.parametrize("text", WRONG)
+def test_a_wrong_file_is_told_by_key_and_file(text: str, write: Callable) -> None:
+    file = write(text + "\n")
+    with pytest.raises(UserError) as caught:
+        load_config(file)
+    message = str(caught.value)
+    assert str(file) in message
+    lines = [line.strip() for line in message.splitlines()[1:]]
+    for expected in WRONG[text]:
+        assert any(line.startswith(expected) or (expected.startswith("(") and expected in line) for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("mel.n_mels=many", "mel.n_mels: "),
+        ("mel.n_mels=", "mel.n_mels: "),
+        ("train.augment.mixpu=1", "train.augment.mixpu: unknown key"),
+        ("train.epochs.more=1", "train.epochs: "),
+        ("mel=5", "mel: "),
+        ("n_mels=64", "n_mels: unknown key"),
+        ("mel.=5", "mel.: unknown key"),
+        (".n_mels=5", ": unknown key"),
+    ],
+)
+def test_a_wrong_set_is_told_by_key_and_as_a_set(override: str, expected: str) -> None:
+    with pytest.raises(UserError, match=r"\(--set\)") as caught:
+        load_config(None, [override])
+    assert expected in str(caught.value)
+
+
+@pytest.mark.parametrize("override", ["mel.n_mels", "", "=5", "mel.fmin=[1, 2", "mel.fmin=: :"])
+def test_a_garbled_set_is_quoted(override: str) -> None:
+    with pytest.raises(UserError) as caught:
+        load_config(None, [override])
+    assert f"--set {override}" in str(caught.value)
+
+
+def test_a_set_into_a_value_is_refused(write: Callable) -> None:
+    with pytest.raises(UserError, match=r"--set mel\.n_mels\.x=1: n_mels is a value, not a section"):
+        load_config(write("mel: {n_mels: 64}"), ["mel.n_mels.x=1"])
+
+
+def test_both_sources_are_named_when_there_are_two(write: Callable) -> None:
+    file = write("mel: {n_mels: x}")
+    with pytest.raises(UserError) as caught:
+        load_config(file, ["train.epochs=2"])
+    assert f"({file} and --set)" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (b"mel: [1, 2", "not readable as YAML"),
+        (b"mel:\n\tn_mels: 1\n", "not readable as YAML"),
+        (b"\xff\xfe\x00\x01", "not readable as YAML"),
+        (b"a: !!python/object/apply:os.system [true]", "not readable as YAML"),
+        (b"just words", "expected `section: ...` lines, found a str"),
+        (b"- mel\n- train\n", "expected `section: ...` lines, found a list"),
+        (b"42", "expected `section: ...` lines, found a int"),
+    ],
+)
+def test_what_is_no_configuration_is_told_with_its_file(text: bytes, words: str, write: Callable) -> None:
+    file = write(text)
+    with pytest.raises(UserError) as caught:
+        load_config(file)
+    assert str(caught.value).startswith(f"{file}: ")
+    assert words in str(caught.value)
+
+
+def test_a_missing_file_and_a_directory_are_told(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"nowhere\.yaml: no such configuration file"):
+        load_config(tmp_path / "nowhere.yaml")
+    with pytest.raises(UserError, match="not readable as YAML"):
+        load_config(tmp_path)
+
+
+# --- Sections ----------------------------------------------------------------------------------------------------
+
+
+def test_sections_refuse_a_wrong_type_from_python_too() -> None:
+    for section, values in [
+        (AudioConfig, {"sample_rate": "8000"}),
+        (AudioConfig, {"sample_rate": 8000.0}),
+        (MelConfig, {"bands": 3}),
+        (GateConfig, {"min_accuracy": "high"}),
+    ]:
+        with pytest.raises(ValidationError):
+            section(**values)
+
+
+def test_clip_samples_are_rounded() -> None:
+    assert AudioConfig().clip_samples == 661500
+    assert AudioConfig(sample_rate=11025, clip_seconds=0.1).clip_samples == 1102
+    assert AudioConfig(sample_rate=22050, clip_seconds=0.96).clip_samples == 21168
+
+
+def test_splits_may_err_by_rounding_only() -> None:
+    assert SplitConfig(train=0.7, eval=0.1, test=0.2).train == 0.7
+    with pytest.raises(ValidationError, match=r"is 1\.001, not 1"):
+        SplitConfig(train=0.7, eval=0.1, test=0.201)
+
+
+def test_reading_it_imports_no_framework(write: Callable) -> None:
+    file = write("train: {epochs: 3}")
+    script = f"""
+import json, sys
+from pathlib import Path
+from pipeline.config.settings import load_config
+assert load_config(Path({str(file)!r}), ["mel.n_mels=64"]).train.epochs == 3
+print(json.dumps(sorted({{module.split(".")[0] for module in sys.modules}})))
+"""
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    imported = set(json.loads(result.stdout))
+    assert {"pipeline", "components", "models", "pydantic", "yaml"} <= imported
+    heavy = {"tensorflow", "keras", "tfx", "apache_beam", "ml_metadata", "librosa", "sklearn", "numpy"}
+    assert imported & heavy == set()
+
+
+# --- Spans, and what is told of settings -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("text", "span"), [("3", 3), ("0", 0), ("first", "first"), ('"last"', "last")])
+def test_a_span_is_a_number_or_an_end(text: str, span: int | str) -> None:
+    config = load_config(None, [f"span={text}", f"golden={text}"])
+    assert (config.span, config.golden) == (span, span)
+    assert type(config.span) is type(span)
+
+
+@pytest.mark.parametrize("key", ["span", "golden"])
+@pytest.mark.parametrize("text", ["newest", "-1", "1.0", "true", '"3"', "[1]"])
+def test_what_is_no_span(key: str, text: str) -> None:
+    with pytest.raises(UserError, match=rf"{key}: not a span: .*; give its number, first or last"):
+        load_config(None, [f"{key}={text}"])
+
+
+def test_there_need_be_no_golden_span_but_a_newest() -> None:
+    assert load_config(None, ["golden=null"]).golden is None
+    with pytest.raises(UserError, match="span: not a span: None"):
+        load_config(None, ["span=null"])
+
+
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    [
+        ("window=0", "window: Input should be greater than or equal to 1"),
+        ("exclude=[-1]", "exclude.0: Input should be greater than or equal to 0"),
+        ("exclude=[first]", "exclude.0: Input should be a valid integer"),
+        ("exclude=3", "exclude: Input should be a valid array"),
+    ],
+)
+def test_what_is_no_window(setting: str, told: str) -> None:
+    with pytest.raises(UserError) as refusal:
+        load_config(None, [setting])
+    assert told in str(refusal.value)
+
+
+def printed(*words: str) -> str:
+    done = CliRunner().invoke(cli, ["config", *words])
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+def test_sections_are_printed_alone() -> None:
+    chosen = yaml.safe_load(printed("retrain", "window", "--set", "window=3"))
+    assert chosen == {"window": 3, "retrain": yaml.safe_load(printed())["retrain"]}
+    refused = CliRunner().invoke(cli, ["config", "retraining"])
+    assert refused.exit_code == 2
+    assert "'retraining' is no section" in refused.output
+
+
+def test_the_page_on_retraining_has_the_settings_as_they_are() -> None:
+    page = (Path(__file__).resolve().parents[3] / "docs" / "retraining.md").read_text()
+    command, block = re.search(r"`genre config ([a-z ]+)`.*?```yaml\n(.*?)```", page, re.DOTALL).groups()
+    assert block == printed(*command.split()), f"put the output of `genre config {command}` there"
