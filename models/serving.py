@@ -11,8 +11,7 @@ from components.audio.representations import from_bytes
 from components.audio.waveform import decode_clips
 from components.store.model_card import ModelCard, write_card
 from models.config import EMBEDDING
-from models.windows import all_windows
-from models.windows import window_starts
+from models.windows import all_windows, window_starts
 
 
 def clip_probabilities(network: keras.Model, stored: tf.Tensor, features: FeatureConfig) -> tf.Tensor:

@@ -272,8 +272,8 @@ def test_what_was_trained_is_what_is_served(story: dict[str, Any], data: Path) -
     from models.config import ModelConfig
     from models.fitting.calibration import with_temperature
     from models.fitting.data import read_clips
-    from models.windows import window_shape
     from models.serving import clip_probabilities
+    from models.windows import window_shape
 
     served = Path(story["better"]["served"]["path"])
     card = read_card(epath.Path(served))

@@ -12,8 +12,7 @@ from components.audio.preprocessing import FEATURE, LABEL
 from components.audio.representations import feature_shape, from_bytes, network_input, stored_dtype
 from components.base.errors import UserError
 from models.config import AugmentConfig, TrainConfig
-from models.windows import all_windows
-from models.windows import window_starts
+from models.windows import all_windows, window_starts
 
 SHUFFLE_CLIPS = 2048
 PARSED_CLIPS = 64

@@ -18,13 +18,12 @@ from models import registry
 from models.config import ModelConfig, TrainConfig, with_hyperparameters
 from models.fitting.calibration import fit_temperature, softmax, with_temperature
 from models.fitting.data import Clips, read_clips, training_batches, validation_batches
-from models.windows import all_windows
 from models.fitting.devices import synchronise_batch_norm, training_devices
 from models.fitting.progress import Progress
 from models.fitting.transfer import assemble, embed, embedding_batches
 from models.fitting.warm_start import FRESH, Start, begin, warm_start, write_weights
-from models.windows import window_shape
 from models.serving import GenreModel, export
+from models.windows import all_windows, window_shape
 
 if TYPE_CHECKING:
     from tfx.components.trainer.fn_args_utils import FnArgs

@@ -8,8 +8,7 @@ from components.audio.config import FeatureConfig
 from components.audio.representations import feature_shape
 from models.config import EMBEDDING, TrainConfig
 from models.fitting.data import class_weights
-from models.windows import all_windows
-from models.windows import window_starts
+from models.windows import all_windows, window_starts
 
 
 def embed(

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[3]
 
 @pytest.mark.parametrize("name", BENCHMARKS)
 def test_every_name_is_a_module(name: str) -> None:
-    assert importlib.util.find_spec(f"bench.{name}") is not None
+    assert importlib.util.find_spec(f"bench.benchmarks.{name}") is not None
 
 
 def test_without_names_all_but_those_by_name_only() -> None:
@@ -32,7 +32,7 @@ def test_an_unknown_name_is_told_with_those_that_there_are() -> None:
 
 def test_listing_loads_no_tensorflow() -> None:
     code = (
-        "import sys\nfrom pipeline.cli import cli\ncli(['bench', '--list'], standalone_mode=False)\n"
+        "import sys\nfrom bench.__main__ import bench\nbench(['--list'], standalone_mode=False)\n"
         "print([name for name in ('tensorflow', 'tfx', 'apache_beam', 'librosa') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

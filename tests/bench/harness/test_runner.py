@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from bench.__main__ import bench
 from bench.harness.registry import BENCHMARKS
 from bench.harness.result import read_results
 from bench.harness.runner import Request, run
 from components.base.errors import UserError
-from pipeline.cli import cli
 
 IN_ONE_PROCESS = ("mel", "ingest")
 
@@ -23,7 +23,7 @@ IN_ONE_PROCESS = ("mel", "ingest")
 def test_a_benchmark_runs_and_keeps_its_result(name: str, tmp_path: Path) -> None:
     options = ("--clips", "12", "--repeats", "2", "--seconds", "2")
     places = ("--scratch", str(tmp_path / "scratch"), "--results", str(tmp_path / "results"))
-    done = CliRunner().invoke(cli, ["bench", name, *options, *places], catch_exceptions=False)
+    done = CliRunner().invoke(bench, [name, *options, *places], catch_exceptions=False)
     assert done.exit_code == 0
     result = read_results(tmp_path / "results")[name]
     assert [row.what for row in result.rows] == [target.what for target in BENCHMARKS[name].targets.values()]
@@ -37,7 +37,7 @@ def test_a_benchmark_runs_and_keeps_its_result(name: str, tmp_path: Path) -> Non
     assert not list((tmp_path / "scratch").glob(".work*"))
 
     page = tmp_path / "page.md"
-    made = CliRunner().invoke(cli, ["bench", *places, "--table", str(page)], catch_exceptions=False)
+    made = CliRunner().invoke(bench, [*places, "--table", str(page)], catch_exceptions=False)
     assert made.exit_code == 0
     assert result.rows[0].what in page.read_text()
 

@@ -13,9 +13,17 @@ from components.audio.representations import feature_shape, network_input, store
 from components.base.errors import UserError
 from components.library.tfrecords import encode_example
 from models.config import AugmentConfig, ModelConfig, TrainConfig
-from models.fitting.data import Clips, class_weights, mixup, random_windows, read_clips, spec_augment, training_batches, validation_batches
-from models.windows import all_windows
-from models.windows import window_shape, window_starts
+from models.fitting.data import (
+    Clips,
+    class_weights,
+    mixup,
+    random_windows,
+    read_clips,
+    spec_augment,
+    training_batches,
+    validation_batches,
+)
+from models.windows import all_windows, window_shape, window_starts
 
 CLIPS = 13
 PLAIN = AugmentConfig(time_shift=False, frequency_masks=0, time_masks=0, mixup=0.0)

@@ -19,8 +19,8 @@ from models.fitting.data import Clips, read_clips
 from models.fitting.progress import Progress
 from models.fitting.training import clip_logits, fit
 from models.fitting.transfer import embedding_batches
-from models.windows import window_starts
 from models.registry import KINDS
+from models.windows import window_starts
 
 GENRES = ("a", "b", "c")
 COUNTS = (12, 8, 4)

@@ -14,8 +14,8 @@ from models.config import ModelConfig
 from models.fitting.calibration import with_temperature
 from models.fitting.transfer import assemble
 from models.fitting.warm_start import FRESH, begin, warm_start, write_weights
-from models.windows import window_shape
 from models.registry import KINDS, kind_of, load
+from models.windows import window_shape
 
 GENRES = ("folk", "rock")
 OPTIONS: dict[str, dict[str, Any]] = {

@@ -26,12 +26,11 @@ from components.library.tfrecords import encode_example
 from components.store.model_card import ModelCard, read_card
 from models.config import EMBEDDING, AugmentConfig, ModelConfig, TrainConfig
 from models.fitting.data import Clips, read_clips
-from models.windows import all_windows
 from models.fitting.training import fit
 from models.fitting.transfer import assemble
-from models.windows import window_shape
 from models.registry import KINDS, kind_of, load
 from models.serving import GenreModel, clip_probabilities, export
+from models.windows import all_windows, window_shape
 
 RATE = 8000
 AUDIO = AudioConfig(sample_rate=RATE, clip_seconds=2.5)

@@ -9,7 +9,7 @@ from rich.console import Console
 from components.evaluation.config import GateConfig
 from components.evaluation.gate import judge
 from components.evaluation.results import Answers, Verdict
-from pipeline.local.show import _show
+from pipeline.local.show import show_verdict
 
 TRUTH = np.array([0, 1, 0, 1])
 GATE = GateConfig(min_genre_recall=0.1)
@@ -20,7 +20,7 @@ def shown(verdict: Verdict) -> list[str]:
     summary = SimpleNamespace(
         verdict=verdict, pushed=None, rolled_back=None, served=None, report="report.html", log="run.log"
     )
-    _show(Console(file=out, width=110, highlight=False), summary)
+    show_verdict(Console(file=out, width=110, highlight=False), summary)
     return [line.rstrip() for line in out.getvalue().splitlines()]
 
 

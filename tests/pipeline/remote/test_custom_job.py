@@ -12,7 +12,7 @@ import pytest
 from google.auth.credentials import AnonymousCredentials
 
 from components.base.errors import UserError
-from pipeline.remote.compile import custom_job
+from pipeline.remote import custom_job
 from pipeline.remote.custom_job import run_custom_job
 
 if TYPE_CHECKING:
