@@ -109,7 +109,7 @@ def test_each_network_is_in_its_own_closure_only(digests: dict[str, Any]) -> Non
 
 
 def test_the_closures_hold_all_that_python_imports(digests: dict[str, Any]) -> None:
-    """Python itself says what an import brings in: nothing may be missing, but packages, which hold a docstring alone."""
+    """Nothing that Python imports may be missing, but packages, which hold a docstring alone."""
     script = f"""
 import importlib, json, sys
 found = []
