@@ -9,7 +9,7 @@ from tfx.orchestration.pipeline import Pipeline
 from tfx.proto import trainer_pb2, transform_pb2
 
 from components.beam.options import beam_args
-from components.library.layout import SpanImport
+from components.library.span_import import SpanImport
 from components.nodes.champion import Champion
 from components.nodes.data_gate import DataGate
 from components.nodes.distribution_validator import DistributionValidator

@@ -20,7 +20,7 @@ from etils import epath
 from numpy.typing import NDArray
 
 from components.base.errors import UserError
-from components.library.shards import HEALTH, SOURCE_FORMAT
+from components.library.health import HEALTH, SOURCE_FORMAT
 
 PROFILE = "reference.npz"
 """File of a profile in an artifact."""

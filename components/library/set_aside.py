@@ -15,7 +15,7 @@ from components.base.errors import UserError
 from components.base.files import write_atomically
 from components.base.section import Section, problems
 from components.base.times import Time, timestamp
-from components.library.layout import SpanImport, complete_spans, read_manifest
+from components.library.span_import import SpanImport
 
 
 class SetAside(Section):
@@ -45,16 +45,6 @@ def read_set_aside(directory: epath.Path) -> list[SetAside]:
                 f"{path}: damaged: {'; '.join(problems(error))}. Remove it, and the span is used again."
             ) from error
     return sorted(records, key=lambda record: record.span)
-
-
-def set_aside_spans(directory: epath.Path, root: epath.Path) -> list[SetAside]:
-    """Records of the spans of the library at `root` that are set aside, and are still what they were then, by span."""
-    there = complete_spans(root)
-    return [
-        record
-        for record in read_set_aside(directory)
-        if record.span in there and read_manifest(root, record.span).digest == record.digest
-    ]
 
 
 def restore(directory: epath.Path, span: int) -> None:

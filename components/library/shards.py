@@ -17,8 +17,10 @@ import soundfile
 import soxr
 
 from components.audio.config import AudioConfig
-from components.audio.decoding import AudioError, Clip, decode_clip, encode_wav
+from components.audio.decoding import AudioError, Clip, decode_clip
+from components.audio.wav import encode_wav
 from components.library.config import IngestConfig
+from components.library.health import HEALTH, SOURCE_FORMAT
 from components.library.inputs import Listed
 from components.library.layout import SPLITS
 from components.library.sources.track import UNREADABLE, Track
@@ -61,10 +63,6 @@ class Fact:
     """The kind of reason for which it is no example; empty for an example."""
     reason: str = ""
     """The reason in full; it begins with `reject`."""
-
-
-HEALTH = ("duration_seconds", "rms_dbfs", "peak_dbfs", "silence_ratio", "clipping_ratio")
-SOURCE_FORMAT = ("source_rate", "source_channels")
 
 
 def plan_shards(inputs: Sequence[Listed], audio: AudioConfig, config: IngestConfig) -> list[Shard]:

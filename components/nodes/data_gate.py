@@ -10,8 +10,8 @@ from tfx.dsl.component.experimental.decorators import component
 from tfx.types import artifact_utils, standard_artifacts
 
 from components.base.errors import UserError
-from components.library.layout import SpanImport
 from components.library.set_aside import unusable
+from components.library.span_import import SpanImport
 
 
 def anomalies_in_words(anomalies: standard_artifacts.ExampleAnomalies) -> list[str]:

@@ -26,7 +26,7 @@ from components.drift.config import DriftConfig
 from components.drift.distances import calibrate, jensen_shannon, l_infinity
 from components.drift.energy import Blocks, Family, compare, deal, log_probabilities, not_tested, too_few
 from components.drift.profile import SCALARS, Profile, profile_clips, read_profile
-from components.library.shards import SOURCE_FORMAT
+from components.library.health import SOURCE_FORMAT
 from components.nodes.champion import VERSION_PROPERTY
 from components.nodes.example_files import split_files
 from components.store.model_card import ModelCard, read_card

@@ -19,8 +19,8 @@ from tfx.types import artifact_utils, component_spec, standard_artifacts
 from tfx.types.artifact import Artifact
 
 from components.base.errors import UserError
-from components.library.layout import SpanImport
 from components.library.set_aside import unusable
+from components.library.span_import import SpanImport
 from components.nodes.example_files import make_files, plan_split, scratch_in, write_empty
 
 

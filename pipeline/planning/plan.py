@@ -16,7 +16,8 @@ from etils import epath
 
 from components.audio.config import FeatureConfig
 from components.base.errors import UserError
-from components.library.layout import SCHEMA_FILE, SPLITS, Manifest, SpanImport, span_dir
+from components.library.layout import SCHEMA_FILE, SPLITS, Manifest, span_dir
+from components.library.span_import import SpanImport
 from components.retraining.history import gather_facts, read_history
 from components.retraining.policy import Facts
 from components.store.model_card import find_card

@@ -18,7 +18,7 @@ from components.library.layout import (
     slots,
     window_spans,
 )
-from components.library.set_aside import set_aside_spans
+from components.library.left_out import set_aside_spans
 from components.retraining.policy import spans_in_words
 from components.store.model_store import current_version, read_lineage
 from models import registry

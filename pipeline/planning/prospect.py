@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from components.library.set_aside import set_aside_spans
+from components.library.left_out import set_aside_spans
 from components.retraining.history import note_decision, read_record
 from components.retraining.policy import Decision, Facts, decide
 from pipeline.config.settings import PipelineConfig

@@ -32,7 +32,6 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from components.audio.config import AudioConfig, FeatureConfig, MelConfig
-from components.audio.decoding import encode_wav
 from components.audio.descriptors import (
     STATISTICS,
     contrast_octaves,
@@ -45,6 +44,7 @@ from components.audio.descriptors import (
 )
 from components.audio.preprocessing import AUDIO, FEATURE, LABEL
 from components.audio.representations import from_bytes, represent, to_bytes
+from components.audio.wav import encode_wav
 
 ALLOWED = {
     "mfcc": 3e-3,

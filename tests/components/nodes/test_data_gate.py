@@ -9,8 +9,8 @@ from tensorflow_metadata.proto.v0 import anomalies_pb2
 from tfx.types import artifact_utils, standard_artifacts
 
 from components.base.errors import UserError
-from components.library.layout import SpanImport
 from components.library.set_aside import read_set_aside
+from components.library.span_import import SpanImport
 from components.nodes.data_gate import DataGate, anomalies_in_words
 
 LOUD = {"train": {"rms_dbfs": "above the maximum"}, "eval": {"genre": "unknown value ska", "artist": "missing"}}

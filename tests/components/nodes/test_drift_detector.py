@@ -15,8 +15,8 @@ from tfx.types import artifact_utils, standard_artifacts
 from tfx.types.experimental import simple_artifacts
 
 from components.audio.config import AudioConfig, FeatureConfig, MelConfig
-from components.audio.decoding import encode_wav
 from components.audio.descriptors import descriptors
+from components.audio.wav import encode_wav
 from components.audio.waveform import decode_clips
 from components.base.errors import UserError
 from components.drift.config import DriftConfig

@@ -24,13 +24,13 @@ from tfx.types import artifact_utils, standard_artifacts
 from tfx.utils import io_utils, proto_utils
 
 from components.audio.config import AudioConfig, FeatureConfig, MelConfig, Representation
-from components.audio.decoding import encode_wav
 from components.audio.preprocessing import FEATURE, LABEL
+from components.audio.wav import encode_wav
 from components.base.errors import UserError
 from components.beam.config import BeamConfig
 from components.beam.options import beam_args
-from components.library.layout import SpanImport
 from components.library.set_aside import read_set_aside
+from components.library.span_import import SpanImport
 from components.library.tfrecords import encode_example, write_record
 from components.nodes import example_gen, transform
 

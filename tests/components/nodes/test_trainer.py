@@ -15,8 +15,8 @@ from tfx.types import artifact_utils, channel_utils, standard_artifacts
 from tfx.utils import proto_utils
 
 from components.audio.config import AudioConfig, FeatureConfig, MelConfig
-from components.audio.decoding import encode_wav
 from components.audio.preprocessing import FEATURE, LABEL
+from components.audio.wav import encode_wav
 from components.library.tfrecords import encode_example
 from components.nodes.trainer import Trainer, TrainerExecutor, Tuner, united, with_window
 from models.config import ModelConfig, TrainConfig

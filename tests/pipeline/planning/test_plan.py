@@ -7,7 +7,8 @@ import pytest
 from etils import epath
 
 from components.base.errors import UserError
-from components.library.layout import SpanImport, read_manifest
+from components.library.layout import read_manifest
+from components.library.span_import import SpanImport
 from components.retraining.policy import Facts
 from components.store.model_store import Lineage, publish, roll_back
 from pipeline.config.settings import PipelineConfig

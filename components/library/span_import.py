@@ -1,0 +1,16 @@
+"""What of a library a run imports."""
+
+from components.base.section import Section
+
+
+class SpanImport(Section):
+    """The directories of examples that one slot of the window, or the held-out clips, are imported from."""
+
+    span: int | None
+    """The newest of what is imported; null where nothing is."""
+    splits: dict[str, tuple[str, ...]]
+    """By split of the imported examples, directories of shards; there may be none."""
+    digest: str
+    """Of what is in them, and of the code that imports it, so that a cache notices a change."""
+    manifest: str = ""
+    """Digest of the whole span, where this is the whole of one."""
