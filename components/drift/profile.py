@@ -22,8 +22,6 @@ from numpy.typing import NDArray
 from components.base.errors import UserError
 from components.library.health import HEALTH, SOURCE_FORMAT
 
-PROFILE = "reference.npz"
-"""File of a profile in an artifact."""
 SCALARS = (*HEALTH, *SOURCE_FORMAT)
 """Columns of `Profile.health`."""
 SIGNATURE = "embeddings"

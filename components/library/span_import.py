@@ -1,4 +1,4 @@
-"""What of a library a run imports."""
+"""The clips of a library that a run imports."""
 
 from components.base.section import Section
 
@@ -11,6 +11,6 @@ class SpanImport(Section):
     splits: dict[str, tuple[str, ...]]
     """By split of the imported examples, directories of shards; there may be none."""
     digest: str
-    """Of what is in them, and of the code that imports it, so that a cache notices a change."""
+    """Digest of what is in them, so that a cache notices a change."""
     manifest: str = ""
     """Digest of the whole span, where this is the whole of one."""

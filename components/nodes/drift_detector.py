@@ -1,4 +1,4 @@
-"""The node that tells whether the newest clips are still like those that the champion was measured on.
+"""The node that tests whether the newest clips are still like those that the champion was measured on.
 
 It looks at both through the champion: at the newest here, at the others when the champion was trained, in a profile
 that was pushed with it. What DistributionValidator needs of the very same clips is an output, too: their statistics,
@@ -19,20 +19,17 @@ from tfx.dsl.component.experimental.decorators import component
 from tfx.proto import distribution_validator_pb2
 from tfx.types import artifact_utils, standard_artifacts
 from tfx.types.experimental import simple_artifacts
-from tfx.utils import path_utils
 
 from components.audio.descriptors import descriptor_names
-from components.drift.config import DriftConfig
 from components.drift.distances import calibrate, jensen_shannon, l_infinity
 from components.drift.energy import Blocks, Family, compare, deal, log_probabilities, not_tested, too_few
 from components.drift.profile import SCALARS, Profile, profile_clips, read_profile
 from components.library.health import SOURCE_FORMAT
-from components.nodes.champion import VERSION_PROPERTY
-from components.nodes.example_files import split_files
+from components.nodes.artifacts import DRIFT_REPORT, VERSION_PROPERTY, serving_path, split_files
+from components.nodes.parameters.drift_detector import DriftParameters
 from components.store.model_card import ModelCard, read_card
 from components.store.model_store import REFERENCE
 
-REPORT = "drift.json"
 SPLIT = "held_out"
 """Of the statistics."""
 _NEWEST = ("test", "eval")
@@ -47,8 +44,7 @@ def DriftDetector(  # noqa: N802 (the name of a node)
     statistics: OutputArtifact[standard_artifacts.ExampleStatistics],
     baseline_statistics: OutputArtifact[standard_artifacts.ExampleStatistics],
     thresholds: OutputArtifact[simple_artifacts.File],
-    settings: Parameter[str],
-    source: Parameter[str],
+    parameters: Parameter[str],
 ) -> None:
     """Compares the newest clips with those that the champion was measured on.
 
@@ -62,13 +58,11 @@ def DriftDetector(  # noqa: N802 (the name of a node)
       baseline_statistics: the same of the clips that they were compared with.
       thresholds: a DistributionValidatorConfig, calibrated on these clips. A file, because TFX does not compile its own
         Config artifact for Kubeflow Pipelines.
-      settings: DriftConfig, JSON.
-      source: digest of this code, for TFX's cache.
+      parameters: `DriftParameters`, JSON.
     """
-    del source
-    config = DriftConfig.model_validate_json(settings)
+    config = DriftParameters.model_validate_json(parameters).drift
     files = split_files(held_out, _NEWEST)
-    saved_model = epath.Path(path_utils.serving_model_path(champion.uri))
+    saved_model = epath.Path(serving_path(champion))
     limits: dict[str, float] = {}
     if reason := _why_not(champion, saved_model, files):
         report = not_tested(reason, config)
@@ -89,7 +83,7 @@ def DriftDetector(  # noqa: N802 (the name of a node)
     for uri in (statistics.uri, baseline_statistics.uri):
         epath.Path(uri).mkdir(parents=True, exist_ok=True)
     _write(epath.Path(thresholds.uri) / _CONFIG, validator_config(limits).SerializeToString())
-    _write(epath.Path(drift.uri) / REPORT, report.model_dump_json(indent=2).encode())
+    _write(epath.Path(drift.uri) / DRIFT_REPORT, report.model_dump_json(indent=2).encode())
 
 
 def _write(path: epath.Path, content: bytes) -> None:

@@ -16,9 +16,6 @@ from dataclasses import dataclass
 import apache_beam as beam
 import tensorflow as tf
 from tfx.dsl.io import fileio
-from tfx.types import artifact_utils
-from tfx.types.artifact import Artifact
-from tfx.utils import io_utils
 
 from components.base.errors import UserError
 
@@ -30,15 +27,6 @@ _OF_TENSORFLOW = re.compile(r"^\{\{.*?\}\} | \[Op:.*$", re.DOTALL)
 _STORED = tf.io.TFRecordOptions("GZIP", compression_level=0)
 _DEFLATED = tf.io.TFRecordOptions("GZIP", compression_level=1, compression_strategy=zlib.Z_RLE)
 """A search for repeats would take three times as long and find none: what shrinks a spectrum is its uneven values."""
-
-
-def split_files(examples: Artifact, splits: Sequence[str]) -> list[str]:
-    """The files of these splits of an Examples artifact."""
-    return [
-        file
-        for split in splits
-        for file in sorted(fileio.glob(io_utils.all_files_pattern(artifact_utils.get_split_uri([examples], split))))
-    ]
 
 
 @dataclass(frozen=True)

@@ -22,15 +22,13 @@ from components.base.errors import UserError
 from components.library.set_aside import unusable
 from components.library.span_import import SpanImport
 from components.nodes.example_files import make_files, plan_split, scratch_in, write_empty
+from components.nodes.parameters.example_gen import ImportParameters
 
 
 class ImportExampleGenSpec(component_spec.ComponentSpec):
     """Output and parameters of `ImportExampleGen`."""
 
-    PARAMETERS = {  # noqa: RUF012 (TFX's way)
-        "source": component_spec.ExecutionParameter(type=str),
-        "set_aside": component_spec.ExecutionParameter(type=str),
-    }
+    PARAMETERS = {"parameters": component_spec.ExecutionParameter(type=str)}  # noqa: RUF012 (TFX's way)
     INPUTS = {}  # noqa: RUF012
     OUTPUTS = {"examples": component_spec.ChannelParameter(type=standard_artifacts.Examples)}  # noqa: RUF012
 
@@ -44,25 +42,25 @@ class Executor(BaseBeamExecutor):
         output_dict: dict[str, list[Artifact]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """Writes the examples of every split of the `source` to the artifact, as gzipped TFRecords.
+        """Writes the examples of every split of `ImportParameters` to the artifact, as gzipped TFRecords.
 
         Raises:
           UserError: a directory without files, or damaged files.
         """
-        source = SpanImport.model_validate_json(exec_properties["source"])
+        known = ImportParameters.model_validate_json(exec_properties["parameters"])
         artifact = artifact_utils.get_single_instance(output_dict["examples"])
-        artifact.split_names = artifact_utils.encode_split_names(list(source.splits))
-        if source.span is not None:
-            artifact.span = source.span
+        artifact.split_names = artifact_utils.encode_split_names(list(known.clips.splits))
+        if known.clips.span is not None:
+            artifact.span = known.clips.span
         examples_utils.set_payload_format(artifact, example_gen_pb2.FORMAT_TF_EXAMPLE)
         try:
-            self._import(source, artifact)
+            self._import(known.clips, artifact)
         except UserError as error:
-            raise unusable(exec_properties["set_aside"], source, error) from error
+            raise unusable(known.set_aside, known.clips, error) from error
 
-    def _import(self, source: SpanImport, artifact: Artifact) -> None:
+    def _import(self, clips: SpanImport, artifact: Artifact) -> None:
         steps = []
-        for split, directories in source.splits.items():
+        for split, directories in clips.splits.items():
             target = artifact_utils.get_split_uri([artifact], split)
             if directories:
                 steps += plan_split([os.path.join(each, "*") for each in directories], target, "data_tfrecord")
@@ -79,12 +77,7 @@ class ImportExampleGen(BaseBeamComponent):
     SPEC_CLASS = ImportExampleGenSpec
     EXECUTOR_SPEC = BeamExecutorSpec(Executor)
 
-    def __init__(self, source: str, set_aside: str) -> None:
-        """Wires the node.
-
-        Args:
-          source: a `SpanImport` as JSON.
-          set_aside: directory for the record of a span that cannot be imported.
-        """
+    def __init__(self, parameters: str) -> None:
+        """Wires the node; `parameters` is `ImportParameters`, JSON."""
         examples = types.Channel(type=standard_artifacts.Examples)
-        super().__init__(ImportExampleGenSpec(source=source, set_aside=set_aside, examples=examples))
+        super().__init__(ImportExampleGenSpec(parameters=parameters, examples=examples))

@@ -10,11 +10,11 @@ from tfx.types import artifact_utils, component_spec, standard_artifacts
 from tfx.types.experimental import simple_artifacts
 
 from components.base.errors import UserError
-from components.drift.profile import PROFILE
 from components.evaluation.results import VERDICT, Verdict
+from components.nodes.artifacts import PROFILE
+from components.nodes.parameters.pusher import PusherParameters
 from components.store.model_store import (
     WITHDRAWN_PROPERTY,
-    Lineage,
     champion_of,
     prune,
     publish,
@@ -27,11 +27,7 @@ from components.store.smoke import smoke_test
 class StorePusherSpec(component_spec.ComponentSpec):
     """Inputs, outputs and parameters of `StorePusher`."""
 
-    PARAMETERS = {  # noqa: RUF012 (TFX's way)
-        "store": component_spec.ExecutionParameter(type=str),
-        "lineage": component_spec.ExecutionParameter(type=str),
-        "keep": component_spec.ExecutionParameter(type=str),
-    }
+    PARAMETERS = {"parameters": component_spec.ExecutionParameter(type=str)}  # noqa: RUF012 (TFX's way)
     INPUTS = {  # noqa: RUF012
         "model": component_spec.ChannelParameter(type=standard_artifacts.Model),
         "model_blessing": component_spec.ChannelParameter(type=standard_artifacts.ModelBlessing),
@@ -65,8 +61,8 @@ class Executor(pusher_executor.Executor):
         if not self.CheckBlessing(input_dict):
             self._MarkNotPushed(pushed)
             return
-        store = epath.Path(exec_properties["store"])
-        lineage = Lineage.model_validate_json(exec_properties["lineage"])
+        known = PusherParameters.model_validate_json(exec_properties["parameters"])
+        store, lineage = epath.Path(known.store), known.lineage
         champion = champion_of(store, lineage.candidate)
         if champion != lineage.parent:
             raise UserError(
@@ -90,7 +86,7 @@ class Executor(pusher_executor.Executor):
             check=smoke_test,
             reference=epath.Path(artifact_utils.get_single_uri(profiles)) / PROFILE if profiles else None,
         )
-        prune(store, int(exec_properties["keep"]))
+        prune(store, known.keep_versions)
         self._MarkPushed(pushed, str(version_dir(store, version)), str(version))
 
 
@@ -105,9 +101,7 @@ class StorePusher(base_component.BaseComponent):
         model: types.BaseChannel,
         model_blessing: types.BaseChannel,
         evaluation: types.BaseChannel,
-        store: str,
-        lineage: str,
-        keep: str,
+        parameters: str,
         reference: types.BaseChannel | None = None,
     ) -> None:
         """Wires the node.
@@ -116,9 +110,7 @@ class StorePusher(base_component.BaseComponent):
           model: the candidate.
           model_blessing: whether it may be pushed.
           evaluation: holds the gate's verdict, which goes with the model.
-          store: root of the model store.
-          lineage: where the candidate comes from, a `Lineage` as JSON.
-          keep: number of versions that the store keeps. Text, as nodes tell it each other.
+          parameters: `PusherParameters`, JSON.
           reference: what `ReferenceProfile` found, which goes with the model.
         """
         super().__init__(
@@ -127,9 +119,7 @@ class StorePusher(base_component.BaseComponent):
                 model_blessing=model_blessing,
                 evaluation=evaluation,
                 reference=reference,
-                store=store,
-                lineage=lineage,
-                keep=keep,
+                parameters=parameters,
                 pushed_model=types.Channel(type=standard_artifacts.PushedModel),
             )
         )

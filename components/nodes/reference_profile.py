@@ -5,11 +5,10 @@ from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArti
 from tfx.dsl.component.experimental.decorators import component
 from tfx.types import standard_artifacts
 from tfx.types.experimental import simple_artifacts
-from tfx.utils import path_utils
 
-from components.drift.config import DriftConfig
-from components.drift.profile import PROFILE, profile_clips, write_profile
-from components.nodes.example_files import split_files
+from components.drift.profile import profile_clips, write_profile
+from components.nodes.artifacts import PROFILE, serving_path, split_files
+from components.nodes.parameters.reference_profile import ReferenceParameters
 
 SPLITS = ("test", "eval", "window")
 
@@ -19,8 +18,7 @@ def ReferenceProfile(  # noqa: N802 (the name of a node)
     model: InputArtifact[standard_artifacts.Model],
     held_out: InputArtifact[standard_artifacts.Examples],
     reference: OutputArtifact[simple_artifacts.File],
-    settings: Parameter[str],
-    source: Parameter[str],
+    parameters: Parameter[str],
 ) -> None:
     """Profiles, with the candidate, clips of the window that it was not trained on.
 
@@ -28,13 +26,10 @@ def ReferenceProfile(  # noqa: N802 (the name of a node)
       model: the candidate.
       held_out: raw examples; their splits `test`, `eval` and `window` are used.
       reference: the profile; it is pushed with the model.
-      settings: DriftConfig, JSON.
-      source: digest of this code, for TFX's cache.
+      parameters: `ReferenceParameters`, JSON.
     """
-    del source
-    config = DriftConfig.model_validate_json(settings)
-    saved_model = epath.Path(path_utils.serving_model_path(model.uri))
-    profile = profile_clips(saved_model, split_files(held_out, SPLITS), config.max_clips)
+    known = ReferenceParameters.model_validate_json(parameters)
+    profile = profile_clips(epath.Path(serving_path(model)), split_files(held_out, SPLITS), known.max_clips)
     write_profile(profile, epath.Path(reference.uri) / PROFILE)
     groups = len(set(profile.groups))
     print(f"the reference for drift: {len(profile.track_ids)} clips of {groups} groups", flush=True)

@@ -46,7 +46,7 @@ def prospect(config: PipelineConfig, now: datetime | None = None, *, asked: bool
     _ = Workspace(root_path(config.workspace)).local  # before anything is looked for in a bucket
     inputs = check(config, leave_out=not asked)
     plan = make_plan(config, inputs, now or datetime.now(UTC), asked=asked)
-    facts = Facts.model_validate_json(plan.facts)
+    facts = plan.policy.facts
     record = read_record(inputs.workspace.history, facts.candidate)
     drift = record.drift if record and record.champion == facts.champion else None
     left_out = [] if asked else set_aside_spans(inputs.workspace.set_aside, inputs.data)
