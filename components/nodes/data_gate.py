@@ -34,7 +34,7 @@ def DataGate(  # noqa: N802 (the name of a node)
     imported: Parameter[str],
     earlier: Parameter[str],
     parameters: Parameter[str],
-) -> OutputDict(words=str):
+) -> OutputDict(words=str):  # type: ignore[valid-type]  # TFX reads the outputs here
     """Fails if the data has anomalies, unless `on_anomaly` is "continue".
 
     Args:

@@ -29,7 +29,7 @@ class ImportExampleGenSpec(component_spec.ComponentSpec):
     """Output and parameters of `ImportExampleGen`."""
 
     PARAMETERS = {"parameters": component_spec.ExecutionParameter(type=str)}  # noqa: RUF012 (TFX's way)
-    INPUTS = {}  # noqa: RUF012
+    INPUTS: dict[str, component_spec.ChannelParameter] = {}  # noqa: RUF012
     OUTPUTS = {"examples": component_spec.ChannelParameter(type=standard_artifacts.Examples)}  # noqa: RUF012
 
 

@@ -24,7 +24,7 @@ def RetrainPolicy(  # noqa: N802 (the name of a node)
     drift: InputArtifact[simple_artifacts.File],
     anomalies: InputArtifact[standard_artifacts.ExampleAnomalies],
     parameters: Parameter[str],
-) -> OutputDict(decision=str, account=str):
+) -> OutputDict(decision=str, account=str):  # type: ignore[valid-type]  # TFX reads the outputs here
     """Decides, prints the reasons, and records the decision in the history.
 
     Args:

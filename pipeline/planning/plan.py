@@ -68,8 +68,9 @@ def parse_span(text: str) -> Span:
     Raises:
       UserError: it is none of these.
     """
-    if text in ("first", "last"):
-        return text
+    ends: dict[str, Span] = {"first": "first", "last": "last"}
+    if text in ends:
+        return ends[text]
     if not text.isdecimal():
         raise UserError(f"run parameter `span`: {text!r} is no span. Give its number, or first, or last.")
     return int(text)

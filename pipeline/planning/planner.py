@@ -21,7 +21,7 @@ def Planner(  # noqa: N802 (the name of a node)
     span: Parameter[str],
     settings: Parameter[str],
     run: Parameter[str],
-) -> OutputDict(**dict.fromkeys(_NOTHING, str)):
+) -> OutputDict(**dict.fromkeys(_NOTHING, str)):  # type: ignore[valid-type]  # TFX reads the outputs here
     """Makes the plan, whose texts are this node's outputs. It must not be cached: it looks at what is there now.
 
     Args:

@@ -107,7 +107,7 @@ def check(config: PipelineConfig, *, leave_out: bool) -> Preflight:
 
 
 def _number(span: Span, spans: Sequence[int]) -> int:
-    return {"first": spans[0], "last": spans[-1]}.get(span, span)
+    return span if isinstance(span, int) else spans[0 if span == "first" else -1]
 
 
 def _require_kept(

@@ -83,9 +83,8 @@ class _WithoutWords(ast.NodeTransformer):
     """Leaves out docstrings, descriptions of settings, and the texts of errors that are raised or made."""
 
     def generic_visit(self, node: ast.AST) -> ast.AST:
-        body = getattr(node, "body", None)
-        if isinstance(body, list):
-            node.body = [item for item in body if not _is_docstring(item)]  # type: ignore[attr-defined]
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            node.body = [item for item in node.body if not _is_docstring(item)]
         return super().generic_visit(node)
 
     def visit_Raise(self, node: ast.Raise) -> ast.AST:

@@ -23,7 +23,6 @@ from components.drift.config import DriftConfig
 from components.drift.distances import jensen_shannon, l_infinity
 from components.drift.energy import DriftReport, deal
 from components.drift.profile import (
-    PROFILE,
     SCALARS,
     Profile,
     choose_groups,
@@ -32,9 +31,11 @@ from components.drift.profile import (
     write_profile,
 )
 from components.library.tfrecords import encode_example
-from components.nodes.champion import VERSION_PROPERTY
+from components.nodes.artifacts import DRIFT_REPORT, PROFILE, VERSION_PROPERTY
 from components.nodes.distribution_validator import DistributionValidator, add_anomalies
-from components.nodes.drift_detector import REPORT, SPLIT, DriftDetector
+from components.nodes.drift_detector import SPLIT, DriftDetector
+from components.nodes.parameters.drift_detector import DriftParameters
+from components.nodes.parameters.reference_profile import ReferenceParameters
 from components.nodes.reference_profile import ReferenceProfile
 from components.store.model_store import REFERENCE
 
@@ -207,7 +208,7 @@ def refer(model: standard_artifacts.Model, examples: standard_artifacts.Examples
     reference = simple_artifacts.File()
     reference.uri = str(root / "reference")
     executor = ReferenceProfile.EXECUTOR_SPEC.executor_class()
-    properties = {"settings": CONFIG.model_dump_json(), "source": ""}
+    properties = {"parameters": ReferenceParameters(max_clips=CONFIG.max_clips, code="").model_dump_json()}
     executor.Do({"model": [model], "held_out": [examples]}, {"reference": [reference]}, properties)
     return root / "reference" / PROFILE
 
@@ -258,10 +259,10 @@ def detect(
     for name, artifact in outputs.items():
         artifact.uri = str(root / name)  # which does not exist yet, as on some backends
     lists = {name: [artifact] for name, artifact in outputs.items()}
-    properties = {"settings": CONFIG.model_dump_json(), "source": ""}
+    properties = {"parameters": DriftParameters(drift=CONFIG, code="").model_dump_json()}
     executor = DriftDetector.EXECUTOR_SPEC.executor_class()
     executor.Do({"held_out": [examples], "champion": [champion]}, lists, properties)
-    report = DriftReport.model_validate_json((root / "drift" / REPORT).read_text())
+    report = DriftReport.model_validate_json((root / "drift" / DRIFT_REPORT).read_text())
     anomalies = standard_artifacts.ExampleAnomalies()
     anomalies.uri = str(root / "anomalies")
     inputs = {name: lists[name] for name in ("statistics", "baseline_statistics")}
@@ -379,4 +380,4 @@ def test_what_cannot_be_compared_is_said(case: str, told: str, champion: Callabl
     assert report.p_value is None
     assert report.notes == (f"drift was not tested: {told}",)
     assert anomalies.get_json_value_custom_property("blessed") == {}
-    assert json.loads((tmp_path / "drift" / REPORT).read_text())["findings"] == []
+    assert json.loads((tmp_path / "drift" / DRIFT_REPORT).read_text())["findings"] == []
