@@ -1,4 +1,4 @@
-"""The node that stops a run when ExampleValidator found the data at odds with the schema."""
+"""The node that stops a run when the data does not agree with the schema, by ExampleValidator."""
 
 import json
 

@@ -20,7 +20,7 @@ _DISTANCES = {
 
 
 class DistributionValidatorSpec(component_spec.ComponentSpec):
-    """As TFX's, but the thresholds are an artifact, which its executor takes and its own component does not."""
+    """Inputs and outputs: TFX's, and the thresholds as an artifact, which its executor takes and its component does not."""
 
     PARAMETERS: dict[str, component_spec.ExecutionParameter] = {}  # noqa: RUF012 (TFX's way)
     INPUTS = {  # noqa: RUF012

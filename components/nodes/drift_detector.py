@@ -1,8 +1,8 @@
 """The node that tests whether the newest clips are still like those that the champion was measured on.
 
-It looks at both through the champion: at the newest here, at the others when the champion was trained, in a profile
-that was pushed with it. What DistributionValidator needs of the very same clips is an output, too: their statistics,
-and thresholds that are calibrated on them.
+Both are seen through the champion: the newest here; the others when the champion was trained, in a profile that was
+pushed with it. Outputs for DistributionValidator are of the very same clips: their statistics, and thresholds that are
+calibrated on them.
 """
 
 import io
@@ -31,7 +31,7 @@ from components.store.model_card import ModelCard, read_card
 from components.store.model_store import REFERENCE
 
 SPLIT = "held_out"
-"""Of the statistics."""
+"""Split of the statistics."""
 _NEWEST = ("test", "eval")
 _CONFIG = "config.pb"
 
@@ -92,7 +92,7 @@ def _write(path: epath.Path, content: bytes) -> None:
 
 
 def _why_not(champion: standard_artifacts.Model, saved_model: epath.Path, files: list[str]) -> str:
-    """Why the champion cannot look at the newest clips, or has nothing to compare them with; empty if it can."""
+    """Returns why the champion cannot see the newest clips, or has nothing to compare them with; empty if it can."""
     version = champion.get_int_custom_property(VERSION_PROPERTY)
     if not version:
         return "there is no champion yet"
@@ -105,7 +105,7 @@ def _why_not(champion: standard_artifacts.Model, saved_model: epath.Path, files:
 
 
 def _sample_rate(files: list[str]) -> int | None:
-    """Of the first clip; None where there is none. All clips of a library are alike in this."""
+    """Reads the rate of the first clip, in Hz; None where there is none. All clips of a library have the same."""
     for record in tf.data.TFRecordDataset(files, "GZIP").take(1):
         audio = tf.io.parse_single_example(record, {"audio": tf.io.FixedLenFeature([], tf.string)})["audio"]
         with wave.open(io.BytesIO(audio.numpy())) as wav:
@@ -122,7 +122,7 @@ def _why_incomparable(newest: Profile, reference: Profile) -> str:
 
 
 def families(newest: Profile, reference: Profile, card: ModelCard) -> list[Family]:
-    """What is compared, with a name for every column."""
+    """Pairs the columns of both profiles, family by family, with a name for every column."""
 
     def words(name: str) -> str:
         return name.replace("_", " ")
@@ -139,7 +139,7 @@ def families(newest: Profile, reference: Profile, card: ModelCard) -> list[Famil
 
 
 def feature_thresholds(newest: Profile, reference: Profile, blocks: Blocks, rate: float) -> dict[str, float]:
-    """By feature of the schema, the distance that only a share `rate` of the permutations exceeds in any of them."""
+    """Finds, by feature, the distance that only a share `rate` of the permutations exceeds in any feature."""
     ours, theirs = _features(newest), _features(reference)
     distances = {
         name: (l_infinity if name == "genre" else jensen_shannon)(np.concatenate([ours[name], theirs[name]]), blocks)
@@ -149,7 +149,7 @@ def feature_thresholds(newest: Profile, reference: Profile, blocks: Blocks, rate
 
 
 def _features(profile: Profile) -> dict[str, NDArray]:
-    """The features of the schema that DistributionValidator compares, by name, with the types that they have there."""
+    """Returns the features of the schema that DistributionValidator compares, by name, with the schema's types."""
     scalars = {
         name: values.astype(np.int64) if name in SOURCE_FORMAT else values
         for name, values in zip(SCALARS, profile.health.T, strict=True)
@@ -158,7 +158,7 @@ def _features(profile: Profile) -> dict[str, NDArray]:
 
 
 def validator_config(limits: dict[str, float]) -> distribution_validator_pb2.DistributionValidatorConfig:
-    """What DistributionValidator takes, of thresholds by feature."""
+    """Writes thresholds by feature as DistributionValidator takes them."""
     config = distribution_validator_pb2.DistributionValidatorConfig()
     for name, limit in limits.items():
         feature = config.default_slice_config.feature.add()

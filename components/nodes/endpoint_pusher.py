@@ -1,4 +1,4 @@
-"""The node that puts what was pushed behind a Vertex AI endpoint."""
+"""The node that serves the pushed version at a Vertex AI endpoint."""
 
 from etils import epath
 from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
@@ -20,7 +20,7 @@ def EndpointPusher(  # noqa: N802 (the name of a node)
     """Has an endpoint serve the version that was pushed; where none was, it calls no service.
 
     Args:
-      pushed_model: what StorePusher says.
+      pushed_model: of StorePusher.
       served_model: says whether, as which version, and from which endpoint it is served.
       parameters: `EndpointParameters`, JSON.
 

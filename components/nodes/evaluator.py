@@ -1,7 +1,7 @@
 """The node that judges: candidate and champion answer the same raw clips through the signature that is served.
 
-One Beam pass collects both models' answers. From them TensorFlow Model Analysis writes its standard evaluation
-(`tfma.load_eval_result` reads it), and `components.evaluation` the paired test, the verdict and its reasons.
+One Beam pass collects both models' answers. From them TensorFlow Model Analysis writes its standard evaluation, which
+`tfma.load_eval_result` reads, and `components.evaluation` computes the paired test, the verdict and its reasons.
 """
 
 import io
@@ -48,7 +48,7 @@ _WARM_UP, _TIMED = 3, 21
 
 
 class Answer(beam.DoFn):
-    """Splits and serialized examples of clips -> rows of what each model says of them."""
+    """Splits and serialized examples of clips -> rows with each model's probabilities."""
 
     def __init__(self, models: dict[str, str]) -> None:
         super().__init__()
@@ -92,7 +92,7 @@ class _Loaded:
 
 
 def tfma_config(models: list[str]) -> tfma.EvalConfig:
-    """What TensorFlow Model Analysis measures: overall and by genre, for one model or for two.
+    """Lists what TensorFlow Model Analysis measures: overall and by genre, for one model or for two.
 
     A genre's recall is the accuracy of its slice. TFMA's own Recall with `class_id` and `top_k` is left out: it came
     out as 1 for every genre of a model that answers all clips alike.
@@ -152,9 +152,9 @@ def GateEvaluator(  # noqa: N802 (the name of a node)
     Args:
       held_out: raw examples: split `test`, and split `golden` where that is another span's.
       model: the candidate.
-      champion: what `Champion` found; empty before the first push.
+      champion: the served model; left empty by `Champion` before the first push.
       evaluation: TFMA's results on the test clips, `verdict.json` and `predictions.csv`.
-      blessing: what Pusher obeys.
+      blessing: decides whether StorePusher pushes.
       parameters: `EvaluatorParameters`, JSON.
       beam_pipeline: given by TFX.
 
@@ -182,12 +182,12 @@ def GateEvaluator(  # noqa: N802 (the name of a node)
                 f"{held_out.uri}: split {split} has no clips to judge the model on; they are those of split test of "
                 f"span {spans[split]}. Ingest that span again, or choose another."
             )
-        said = {name: np.stack(rows[name].to_list()) for name in models}
+        chances = {name: np.stack(rows[name].to_list()) for name in models}
         return Answers(
             track_ids=rows["track_id"].to_list(),
             truth=rows["label"].to_numpy(),
-            candidate=said["candidate"],
-            champion=(str(version), said["champion"]) if "champion" in said else None,
+            candidate=chances["candidate"],
+            champion=(str(version), chances["champion"]) if "champion" in chances else None,
             split=split,
             span=spans[split],
         )
@@ -228,7 +228,7 @@ def _answers(
     directory: str,
     pipeline: beam.Pipeline,
 ) -> pd.DataFrame:
-    """What each of `models` says of the clips of `splits`, in one Beam pass; a row per clip, see `Answer`."""
+    """Collects the answers of `models` to the clips of `splits`, in one Beam pass; a row per clip, see `Answer`."""
     with pipeline:
         read = [
             pipeline
@@ -252,7 +252,7 @@ def _answers(
 
 
 def why_incomparable(champion: str, candidate: str) -> str:
-    """Why a champion cannot answer the candidate's clips, in words; empty if it can."""
+    """Returns why a champion cannot answer the candidate's clips, as a sentence; empty if it can."""
     theirs, ours = (read_card(epath.Path(path)).features for path in (champion, candidate))
     if theirs.genres != ours.genres:
         return f"the champion knows other genres ({', '.join(theirs.genres)}), so the two cannot be compared"

@@ -1,8 +1,8 @@
 """ExampleGen that takes the shards of `genre ingest` over as they are, each as a file of its own.
 
 They are validated, divided into splits and in a fixed order already; TFX's own executor would parse, shuffle and
-deflate every clip once more. TFX's own driver would look for spans, which open-source Kubeflow Pipelines never starts;
-here what to import is a parameter, and its digest is part of it, so that a cache knows what was in it.
+deflate every clip once more. TFX's own driver, which open-source Kubeflow Pipelines never starts, would look for spans.
+Here the directories are a parameter, with a digest of what is in them, by which a cache notices other clips.
 """
 
 import os
@@ -34,7 +34,7 @@ class ImportExampleGenSpec(component_spec.ComponentSpec):
 
 
 class Executor(BaseBeamExecutor):
-    """As `import_example_gen.executor.Executor`, for inputs that are in the splits of the output."""
+    """Imports as `import_example_gen.executor.Executor` does, from inputs that are in splits already."""
 
     def Do(  # noqa: N802 (TFX's name)
         self,
@@ -72,7 +72,7 @@ class Executor(BaseBeamExecutor):
 
 
 class ImportExampleGen(BaseBeamComponent):
-    """The examples of a span, or of parts of several."""
+    """Imports the examples of a span, or of parts of several."""
 
     SPEC_CLASS = ImportExampleGenSpec
     EXECUTOR_SPEC = BeamExecutorSpec(Executor)

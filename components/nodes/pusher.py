@@ -1,4 +1,4 @@
-"""The node that deploys: TFX's Pusher, writing to our model store, in which nothing half-written is ever served."""
+"""The node that deploys: TFX's Pusher, with our model store, in which nothing half-written is ever served."""
 
 from typing import Any
 
@@ -40,7 +40,7 @@ class StorePusherSpec(component_spec.ComponentSpec):
 
 
 class Executor(pusher_executor.Executor):
-    """TFX's Pusher, whose own copy could be read half-way, with the copy replaced."""
+    """TFX's Pusher with another copy: its own could be read half-way."""
 
     def Do(  # noqa: N802 (TFX's name)
         self,
@@ -50,11 +50,11 @@ class Executor(pusher_executor.Executor):
     ) -> None:
         """Publishes a blessed model, and removes old ones; marks `pushed_model` with the version, or as not pushed.
 
-        A model that was rolled back is not pushed again: what sent it back is not known to the gate.
+        A model that was rolled back is not pushed again: the gate does not know why it was.
 
         Raises:
-          UserError: another run has pushed since this one began: the model was judged against a former champion. Or
-            the copy in the store does not load and answer.
+          UserError: another run has pushed since this one began, so the model was judged against a former champion;
+            or the copy in the store does not load and answer.
         """
         self._log_startup(input_dict, output_dict, exec_properties)
         pushed = artifact_utils.get_single_instance(output_dict["pushed_model"])
@@ -67,8 +67,8 @@ class Executor(pusher_executor.Executor):
         if champion != lineage.parent:
             raise UserError(
                 f"{store}: version {champion} is served by now, but the candidate was judged against "
-                f"{f'version {lineage.parent}' if lineage.parent else 'none'}. Run again: it is judged against the new "
-                "champion, and nothing else needs to be done twice."
+                f"{f'version {lineage.parent}' if lineage.parent else 'none'}. Run again: the candidate is then judged "
+                "against the new champion, and nothing else is computed again."
             )
         if withdrawn := withdrawn_version(store, lineage.candidate):
             print(f"{store}: this model is version {withdrawn}, which was rolled back; it is not pushed again.")
@@ -111,7 +111,7 @@ class StorePusher(base_component.BaseComponent):
           model_blessing: whether it may be pushed.
           evaluation: holds the gate's verdict, which goes with the model.
           parameters: `PusherParameters`, JSON.
-          reference: what `ReferenceProfile` found, which goes with the model.
+          reference: the profile, which goes with the model.
         """
         super().__init__(
             StorePusherSpec(

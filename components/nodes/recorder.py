@@ -1,4 +1,4 @@
-"""The node that closes the account of a candidate in the history."""
+"""The node that records the outcome of a candidate in the history."""
 
 import json
 from datetime import UTC, datetime
@@ -27,7 +27,7 @@ def Recorder(  # noqa: N802 (the name of a node)
     Args:
       model_run: holds `history.json`.
       evaluation: holds the verdict.
-      pushed_model: says whether, and as which version, the candidate was pushed.
+      pushed_model: has the version that the candidate was pushed as, if it was.
       parameters: `RecorderParameters`, JSON.
     """
     known = RecorderParameters.model_validate_json(parameters)

@@ -1,4 +1,4 @@
-"""The node that profiles the clips that a candidate is measured on: what later clips will be compared with."""
+"""The node that profiles the clips that a candidate is measured on, to compare later clips with."""
 
 from etils import epath
 from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter

@@ -1,4 +1,4 @@
-"""The node that writes the report: gathers what the run left, and lets `components.reporting.report` render it."""
+"""The node that writes the report: it gathers the run's results, and `components.reporting.report` renders them."""
 
 import csv
 import io
@@ -36,7 +36,7 @@ def _rows(path: epath.Path) -> list[dict[str, str]]:
 
 
 def sample_spectrograms(files: list[str], features: FeatureConfig) -> Iterator[tuple[str, str, np.ndarray, float]]:
-    """The first clip of each genre in gzipped TFRecord files.
+    """Finds the first clip of each genre in gzipped TFRecord files.
 
     Yields:
       Track id, genre, float32 [frames, mels] in dB from -top_db to 0, seconds.
@@ -73,9 +73,9 @@ def Reporter(  # noqa: N802 (the name of a node)
       model: the candidate.
       model_run: holds `history.json`.
       evaluation: holds the verdict and the predictions.
-      pushed_model: says whether, and as which version, the candidate was pushed.
+      pushed_model: has the version that the candidate was pushed as, if it was.
       report: the page.
-      anomalies: of the data, see `DataGate`.
+      anomalies: of the data, JSON; see `DataGate`.
       parameters: `ReporterParameters`, JSON.
     """
     known = ReporterParameters.model_validate_json(parameters)

@@ -28,13 +28,13 @@ def RetrainPolicy(  # noqa: N802 (the name of a node)
     """Decides, prints the reasons, and records the decision in the history.
 
     Args:
-      drift: what `DriftDetector` found.
-      anomalies: what TFX's DistributionValidator found.
+      drift: the report of `DriftDetector`.
+      anomalies: of TFX's DistributionValidator.
       parameters: `PolicyParameters`, JSON.
 
     Returns:
       decision: "retrain" or "wait"; the nodes behind this one run only if it is "retrain".
-      account: the whole decision and what was found of drift, JSON.
+      account: the whole decision and the drift report, JSON.
     """
     known = PolicyParameters.model_validate_json(parameters)
     measured = DriftReport.model_validate_json((epath.Path(drift.uri) / DRIFT_REPORT).read_bytes())

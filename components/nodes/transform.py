@@ -1,7 +1,7 @@
 """Transform whose clips are computed file by file, without TFX's shuffles, statistics and deflating.
 
-The graph is made by TFX's own executor. Without an analyzer in `preprocessing_fn` it needs not look at a single clip
-for that; with one, it analyzes as ever.
+TFX's own executor makes the graph. Without an analyzer in `preprocessing_fn`, it need not look at a single clip for
+that; with one, it analyzes as usual.
 """
 
 from collections.abc import Iterator
@@ -25,11 +25,11 @@ from components.nodes.example_files import make_files, plan_split, scratch_in
 from components.nodes.parameters.transform import TransformParameters
 
 BATCH_CLIPS = 8
-"""Clips that are transformed at a time: fewer cost calls, more cost memory, and with it time."""
+"""Clips that are transformed at a time. Fewer cost calls; more cost memory, and with it time."""
 
 
 class _Graph:
-    """A Transform graph, and what comes out of it."""
+    """A Transform graph, and its output."""
 
     def __init__(self, uri: str):
         output = tft.TFTransformOutput(uri)
@@ -42,7 +42,7 @@ class _Graph:
         return self._layer(tf.io.parse_example(examples, self._spec))
 
     def transform(self, batches: tf.data.Dataset) -> Iterator[bytes]:
-        """Serialized examples, batch by batch, transformed."""
+        """Transforms serialized examples, batch by batch."""
         # A coder fills the same example over and over. Two threads would mix their clips in it, and protobuf frees
         # nothing of what was in it before the example itself goes. So it serves for one file.
         coder = tft.coders.ExampleProtoCoder(self._schema, serialized=False)
@@ -56,7 +56,7 @@ class _Graph:
 
 
 class _ApplyGraph:
-    """A `components.nodes.example_files.Convert` that computes what a Transform graph says."""
+    """A `components.nodes.example_files.Convert` that applies a Transform graph."""
 
     def __init__(self, uri: str):
         self._uri, self._shared = uri, Shared()
@@ -67,7 +67,7 @@ class _ApplyGraph:
 
 
 class Executor(tfx_executor.Executor):
-    """TFX's executor, but for the transformed examples."""
+    """TFX's executor, with transformed examples of our own."""
 
     def Do(  # noqa: N802 (TFX's name)
         self,

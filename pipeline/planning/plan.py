@@ -132,7 +132,7 @@ class Plan(Section):
 
 
 NAMES = tuple(name for name in Plan.model_fields if name != "slots")
-"""Names of the texts of a plan, but for those of the slots."""
+"""Names of the texts of a plan, except those of the slots."""
 
 
 def slot_name(number: int) -> str:
