@@ -20,7 +20,7 @@ _DISTANCES = {
 
 
 class DistributionValidatorSpec(component_spec.ComponentSpec):
-    """Inputs and outputs: TFX's, and the thresholds as an artifact, which its executor takes and its component does not."""
+    """TFX's inputs and outputs, with the thresholds as an artifact: its executor takes that, its component does not."""
 
     PARAMETERS: dict[str, component_spec.ExecutionParameter] = {}  # noqa: RUF012 (TFX's way)
     INPUTS = {  # noqa: RUF012
