@@ -150,7 +150,7 @@ def story(data: Path, tmp_path_factory: pytest.TempPathFactory, genre: Genre) ->
     told["worse"] = workspace.run(UNTRAINED)
     told["gate"] = workspace.run({"gate.min_macro_f1": 0.01})
     # Words may change freely; then one line of the model's code does.
-    source = copy / "models" / "mel_cnn.py"
+    source = copy / "models" / "kinds" / "mel_cnn.py"
     source.write_text(
         source.read_text().replace('"""Compact', '"""Small').replace("import keras\n", "import keras  # K\n")
     )

@@ -446,6 +446,7 @@ TABLE: list[Relied] = [
         ),
     ),
     Relied("tfx.dsl.components.base.base_executor.BaseExecutor", "an outline of ours for two of TFX's executors"),
+    Relied("tfx.dsl.components.base.base_executor.BaseExecutor.Do", "we override it", takes=DO),
     Relied("tfx.types.component_spec.ChannelParameter", "declares inputs and outputs", call="type=_, optional=_"),
     Relied("tfx.types.component_spec.ExecutionParameter", "declares parameters", call="type=_"),
     Relied(
@@ -458,6 +459,7 @@ TABLE: list[Relied] = [
     Relied("tfx.types", "annotations of our executors", has=("Artifact", "BaseChannel", "Channel")),
     Relied("tfx.types.channel.BaseChannel", "annotations"),
     Relied("tfx.types.Channel", "outputs of our nodes", call="type=_"),
+    Relied("tfx.types.Channel.matching_channel_name", "as many transformed examples as examples"),
     Relied(
         "tfx.types.channel.OutputChannel.future",
         "what a node says, for a parameter of another",
@@ -494,7 +496,7 @@ TABLE: list[Relied] = [
         "types of what our nodes pass on",
         has=(
             *("ExampleAnomalies", "ExampleStatistics", "Examples", "Model", "ModelBlessing", "ModelEvaluation"),
-            *("ModelRun", "PushedModel", "Schema"),
+            *("HyperParameters", "ModelRun", "PushedModel", "Schema", "TransformGraph", "TunerResults"),
         ),
     ),
     Relied(
@@ -1443,10 +1445,10 @@ def test_beam_knows_our_options() -> None:
 
 
 def test_every_option_of_beam_that_we_give_is_listed() -> None:
-    [(path, text)] = [(path, text) for path, text in sources().items() if "--direct_running_mode=" in text]
-    given = set(re.findall(r'"--([a-z]\w+)', text))
+    texts = [(ROOT / "components" / "beam" / name).read_text() for name in ("direct.py", "options.py")]
+    given = {option for text in texts for option in re.findall(r'"--([a-z]\w+)', text)}
     assert len(given) > 10
-    assert given <= BEAM_OPTIONS.keys(), f"{path.relative_to(ROOT)}: {sorted(given - BEAM_OPTIONS.keys())}"
+    assert given <= BEAM_OPTIONS.keys(), sorted(given - BEAM_OPTIONS.keys())
 
 
 def _givers(options: dict[str, str]) -> str:

@@ -94,7 +94,7 @@ class _WithoutWords(ast.NodeTransformer):
         if isinstance(node.func, ast.Name) and node.func.id.endswith("Error"):
             return _WithoutTexts().generic_visit(node)
         if isinstance(node.func, ast.Name) and node.func.id == "Field":
-            node.keywords = [keyword for keyword in node.keywords if keyword.arg != "description"]
+            node = ast.Call(node.func, node.args, [each for each in node.keywords if each.arg != "description"])
         return self.generic_visit(node)
 
 
