@@ -13,8 +13,7 @@ import pytest
 
 from components.evaluation.config import GateConfig
 from components.evaluation.gate import judge
-from components.evaluation.predictions import predictions
-from components.evaluation.results import Answers
+from components.evaluation.predictions import ScoredClips, predictions
 from components.library.layout import Manifest, SplitCount
 from components.reporting.report import ReportInputs, histogram, line_chart, number, p_value, percent, render_report
 from components.retraining.timeline import Event, Timeline
@@ -102,8 +101,8 @@ def make_inputs(
     truth = np.arange(6 * len(genres)) % len(genres)
     said = generator.dirichlet(np.ones(len(genres)), len(truth)) * 0.85 + 0.15 * np.eye(len(genres))[truth]
     before = ("3", generator.dirichlet(np.ones(len(genres)), len(truth))) if champion else None
-    test = Answers([f"{i:04d}" for i in range(len(truth))], truth, said, before, span=4)
-    golden = Answers([f"golden {i}" for i in range(len(truth))], truth, said[::-1], before, "golden", 1)
+    test = ScoredClips([f"{i:04d}" for i in range(len(truth))], truth, said, before, span=4)
+    golden = ScoredClips([f"golden {i}" for i in range(len(truth))], truth, said[::-1], before, "golden", 1)
     answers = (test, golden) if golden_set else (test,)
     tracks = [
         track(index, genre, split) for split in ("train", "eval", "test") for index, genre in enumerate(genres * 2)
@@ -241,7 +240,7 @@ def test_the_banner_says_what_became_of_the_model() -> None:
     assert "Pushed as version 4" in render_report(whole)
     first = RUNS["first run"]
     assert "Accepted, but not pushed" in render_report(replace(first, pushed=None))
-    wrong = Answers(["1", "2", "3"], np.array([0, 1, 2]), np.eye(3)[[1, 2, 0]])
+    wrong = ScoredClips(["1", "2", "3"], np.array([0, 1, 2]), np.eye(3)[[1, 2, 0]])
     refused = judge(GateConfig(), first.genres, wrong, latency_ms=12.5, megabytes=3.25)
     page = Page(render_report(replace(first, verdict=refused, pushed=None)))
     assert "Refused" in page.text

@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import pytest
 
 from components.base.times import timestamp
-from components.drift.energy import DriftReport
+from components.drift.report import DriftReport
 from components.evaluation.metrics import wilson_interval
 from components.reporting.timeline_chart import ACCURACY, SERVED, render_history, timeline_chart
 from components.retraining.history import Outcome, Record

@@ -8,7 +8,8 @@ from rich.console import Console
 
 from components.evaluation.config import GateConfig
 from components.evaluation.gate import judge
-from components.evaluation.results import Answers, Verdict
+from components.evaluation.predictions import ScoredClips
+from components.evaluation.results import Verdict
 from pipeline.local.show import show_verdict
 
 TRUTH = np.array([0, 1, 0, 1])
@@ -25,8 +26,8 @@ def shown(verdict: Verdict) -> list[str]:
 
 
 def test_both_sets_stand_side_by_side_and_every_check_is_told() -> None:
-    test = Answers(["1", "2", "3", "4"], TRUTH, np.eye(2)[TRUTH], span=4)
-    golden = Answers(["5", "6", "7", "8"], TRUTH, np.eye(2)[[0, 1, 0, 0]], split="golden", span=1)
+    test = ScoredClips(["1", "2", "3", "4"], TRUTH, np.eye(2)[TRUTH], span=4)
+    golden = ScoredClips(["5", "6", "7", "8"], TRUTH, np.eye(2)[[0, 1, 0, 0]], split="golden", span=1)
     verdict = judge(GATE, ("folk", "rock"), test, golden, latency_ms=12.5, megabytes=3.25)
     lines = shown(verdict)
     assert lines[1].startswith("accuracy 100.0% on 4 test clips of span 4")
@@ -39,6 +40,6 @@ def test_both_sets_stand_side_by_side_and_every_check_is_told() -> None:
 
 
 def test_a_set_alone_needs_no_name_over_its_columns() -> None:
-    test = Answers(["1", "2", "3", "4"], TRUTH, np.eye(2)[TRUTH])
+    test = ScoredClips(["1", "2", "3", "4"], TRUTH, np.eye(2)[TRUTH])
     lines = shown(judge(GATE, ("folk", "rock"), test, test, latency_ms=12.5, megabytes=3.25))
     assert "genre  precision  recall    F1  clips" in lines
