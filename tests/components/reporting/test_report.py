@@ -15,7 +15,9 @@ from components.evaluation.config import GateConfig
 from components.evaluation.gate import judge
 from components.evaluation.predictions import ScoredClips, predictions
 from components.library.layout import Manifest, SplitCount
-from components.reporting.report import ReportInputs, histogram, line_chart, number, p_value, percent, render_report
+from components.reporting.charts import histogram, line_chart
+from components.reporting.page import number, p_value, percent
+from components.reporting.report import ReportInputs, render_report
 from components.retraining.timeline import Event, Timeline
 
 SECTIONS = (
@@ -247,7 +249,7 @@ def test_the_banner_says_what_became_of_the_model() -> None:
     assert "accuracy 0.00 on 3 test clips is below the floor gate.min_accuracy 0.50" in page.text
 
 
-def test_every_check_is_told(rendered) -> None:
+def test_every_check_is_listed(rendered) -> None:
     inputs, html = rendered
     text = Page(html).text
     assert all(check.text in text and check.name in text for check in inputs.verdict.checks)
@@ -299,14 +301,14 @@ def test_mistakes_come_the_most_confident_first() -> None:
     assert shown == [row.track_id for row in wrong][:25]
 
 
-def test_the_gap_between_training_and_validation_is_told_in_words() -> None:
+def test_the_gap_between_training_and_validation_is_explained() -> None:
     assert "80.0 % of the training clips right and 40.0 % of the validation clips: 40 points apart, a wide gap" in (
         render_report(RUNS["whole"])
     )
     assert "fitted in one go" in render_report(RUNS["no epochs"])
 
 
-def test_the_timeline_is_told_where_there_were_runs_before() -> None:
+def test_the_timeline_is_shown_where_there_were_runs_before() -> None:
     def story(runs: int) -> Timeline:
         times = [f"2026-03-0{day + 1}T06:00:00+00:00" for day in range(runs)]
         events = tuple(Event(time=time, kind="run", words=HOSTILE) for time in times)
@@ -332,7 +334,7 @@ def test_missing_and_infinite_numbers_do_no_harm() -> None:
     assert "Duration" in page.text
 
 
-def test_long_lists_of_rejects_are_cut_and_it_is_said() -> None:
+def test_long_lists_of_rejects_are_cut_with_a_note() -> None:
     rejects = [{"path": f"{index}.mp3", "genre": "Folk", "reason": "not decodable"} for index in range(1200)]
     html = render_report(make_inputs(rejects=rejects))
     assert "The first 500 of 1,200" in html
