@@ -17,6 +17,5 @@ class DriftConfig(Section):
         0.01,
         ge=_SMALLEST_RATE,
         lt=0.5,
-        description="largest share of spans without drift for which drift is reported all the same; at least "
-        f"{_SMALLEST_RATE:g}, because {PERMUTATIONS} permutations cannot show more certainty",
+        description=f"largest share of spans without drift that are reported as drifted; at least {_SMALLEST_RATE:g}",
     )

@@ -5,10 +5,9 @@ Why inline SVG of our own, and no charting library:
 - Weight: a chart is 2 to 8 kB here. matplotlib writes 12 to 25 kB for the same chart; plotly.js (4.8 MB) and Bokeh
   (1.3 MB) put their whole library into a page that must work without a network.
 - Interaction: a value in a tooltip is all that these charts need. An SVG `<title>` gives it without a script, so a page
-  also opens where scripts are forbidden, as in mail and in Kubeflow's viewer.
-- Accessibility: every drawing has a role and a label, text stays text, and colours come from the style sheet of the page,
-  so they follow the light or dark theme. matplotlib fixes its colours and draws text as outlines; plotly draws for the
-  mouse. The tables beside the charts hold the same figures.
+  also opens where scripts are forbidden.
+- Accessibility: every drawing has a role and a label, text stays text, and colours come from the page's style sheet, so
+  they follow the light or dark theme. matplotlib fixes its colours and draws text as outlines by default.
 
 Ticks at round values, the only hard part, are matplotlib's.
 """

@@ -1,4 +1,4 @@
-"""The comparison of kinds of model: its records, as a table for a terminal, and as files for a browser or a document."""
+"""The comparison of kinds of model: its records, a table for a terminal, and files for a browser or a document."""
 
 import csv
 from pathlib import Path

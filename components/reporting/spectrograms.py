@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from components.reporting.charts import Frame, Tick, linear, tick_values, ticks
 from components.reporting.page import exact
 
-PICTURE = Frame(width=340, height=200, left=44, right=326, top=8, bottom=164)
+PICTURE = Frame(width=340, height=208, left=44, right=326, top=8, bottom=164)
 FLOOR_DB = -80.0
 """Level below the loudest point that is drawn darkest, in dB."""
 _PIXELS = 1_000_000  # of all pictures together: keeps the page under 1.5 MB with 8 genres as with 60

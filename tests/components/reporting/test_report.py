@@ -1,4 +1,4 @@
-"""The report as a browser would take it: well-formed, self-contained, escaped, and whole whatever the run was."""
+"""The report and the comparison as a browser reads them: well-formed, self-contained, escaped, whole in every case."""
 
 import math
 import re
@@ -13,9 +13,11 @@ import pytest
 
 from components.evaluation.config import GateConfig
 from components.evaluation.gate import judge
+from components.evaluation.metrics import measure
 from components.evaluation.predictions import ScoredClips, predictions
 from components.library.layout import Manifest, SplitCount
 from components.reporting.charts import histogram, line_chart
+from components.reporting.comparison import COLUMNS, Comparison, Row, cells, render_comparison
 from components.reporting.page import number, p_value, percent
 from components.reporting.report import ReportInputs, render_report
 from components.retraining.timeline import Event, Timeline
@@ -370,9 +372,38 @@ def test_numbers_as_a_person_reads_them() -> None:
     assert p_value(0.0117) == "= 0.0117" and p_value(1e-9) == "< 0.0001"
 
 
-def test_neither_tensorflow_nor_pyplot_is_imported() -> None:
+@pytest.mark.parametrize("folds", [("test",), ("2019", "2020", "2021")])
+def test_a_comparison_is_a_page_of_the_same_kind(folds: tuple[str, ...]) -> None:
+    truth = np.arange(30) % 3
+    rows = tuple(
+        Row(
+            kind=kind,
+            metrics=measure(("a", "b", "c"), truth, np.eye(3)[np.where(np.arange(30) < right, truth, (truth + 1) % 3)]),
+            fold_accuracies=(right / 30,) * len(folds),
+            train_accuracy=0.9,
+            validation_accuracy=0.7,
+            seconds=2.0,
+            megabytes=3.0,
+            milliseconds=4.0,
+            better_than=better_than,
+        )
+        for kind, right, better_than in (("svm", 27, (HOSTILE,)), (HOSTILE, 12, ()))
+    )
+    comparison = Comparison(
+        data="/data", clips=30, genres=("a", "b", "c"), folds=folds, rows=rows, left_out={"mobilenet": HOSTILE}
+    )
+    html = render_comparison(comparison)
+    page = Page(html)
+    assert tuple(page.ids) == (("models", "folds", "left-out") if len(folds) > 1 else ("models", "left-out"))
+    assert page.references == [] and not {"script", "link"} & set(page.tags) and "://" not in html
+    assert all(text in page.text for row in rows for text in (*COLUMNS, *cells(row)))
+    assert re.findall(r'aria-label="svm: ([^"]*)"', html) == ["90.0 %, 95 % interval 74.4 % to 96.5 %"]
+
+
+def test_nothing_heavy_is_imported_before_it_computes() -> None:
+    heavy = ("tensorflow", "tfx", "apache_beam", "matplotlib.pyplot", "scipy", "sklearn")
     code = (
-        "import sys, components.reporting.report, components.evaluation; "
-        "print([name for name in ('tensorflow', 'tfx', 'apache_beam', 'matplotlib.pyplot') if name in sys.modules])"
+        "import sys, components.reporting.report, components.reporting.comparison, components.evaluation.gate; "
+        f"print([name for name in {heavy} if name in sys.modules])"
     )
     assert run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
