@@ -1,4 +1,4 @@
-"""The energy distance of two sets of clips (Székely & Rizzo 2013, "Energy statistics"), and what goes before it.
+"""The energy distance of two sets of clips (Székely & Rizzo 2013, "Energy statistics"), and the scaling before it.
 
 The distance is zero between equal distributions alone.
 """
