@@ -192,7 +192,6 @@ def create_pipeline(
     reference = ReferenceProfile(
         model=trainer.outputs["model"],
         held_out=held_out.outputs["examples"],
-        settings=plan.drift,
         source=plan.reference_source,
     )
     pusher = StorePusher(

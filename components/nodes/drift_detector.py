@@ -22,17 +22,18 @@ from tfx.types.experimental import simple_artifacts
 from tfx.utils import path_utils
 
 from components.audio.descriptors import descriptor_names
-from components.drift.config import DriftConfig
-from components.drift.distances import calibrate, jensen_shannon, l_infinity
-from components.drift.energy import Blocks, Family, compare, deal, log_probabilities, not_tested, too_few
+from components.drift.config import PERMUTATIONS, DriftConfig
+from components.drift.families import Family, log_probabilities, measure_drift
+from components.drift.permutations import Blocks, permute_blocks, too_few
 from components.drift.profile import SCALARS, Profile, profile_clips, read_profile
+from components.drift.report import DRIFT_REPORT, not_tested
+from components.drift.validator_distances import calibrate, jensen_shannon, l_infinity
 from components.library.shards import SOURCE_FORMAT
 from components.nodes.champion import VERSION_PROPERTY
 from components.nodes.example_files import split_files
 from components.store.model_card import ModelCard, read_card
 from components.store.model_store import REFERENCE
 
-REPORT = "drift.json"
 SPLIT = "held_out"
 """Of the statistics."""
 _NEWEST = ("test", "eval")
@@ -66,22 +67,22 @@ def DriftDetector(  # noqa: N802 (the name of a node)
       source: digest of this code, for TFX's cache.
     """
     del source
-    config = DriftConfig.model_validate_json(settings)
+    rate = DriftConfig.model_validate_json(settings).false_alarm_rate
     files = split_files(held_out, _NEWEST)
     saved_model = epath.Path(path_utils.serving_model_path(champion.uri))
     limits: dict[str, float] = {}
     if reason := _why_not(champion, saved_model, files):
-        report = not_tested(reason, config)
+        report = not_tested(reason, rate)
     else:
-        newest = profile_clips(saved_model, files, config.max_clips)
+        newest = profile_clips(saved_model, files)
         reference = read_profile(saved_model / REFERENCE)
         sides = newest.groups.tolist(), reference.groups.tolist()
-        if reason := too_few(*sides, config) or _why_incomparable(newest, reference):
-            report = not_tested(reason, config, *map(len, sides))
+        if reason := too_few(*sides) or _why_incomparable(newest, reference):
+            report = not_tested(reason, rate, *map(len, sides))
         else:
-            blocks = deal(*sides, config.permutations)
-            report = compare(families(newest, reference, read_card(saved_model)), blocks, config)
-            limits = feature_thresholds(newest, reference, blocks, config.false_alarm_rate / 2.0)
+            blocks = permute_blocks(*sides, PERMUTATIONS)
+            report = measure_drift(families(newest, reference, read_card(saved_model)), blocks, rate)
+            limits = feature_thresholds(newest, reference, blocks, rate / 2.0)
             for artifact, profile in ((statistics, newest), (baseline_statistics, reference)):
                 _write_statistics(profile, artifact)
     for line in (*report.findings, *report.notes):
@@ -89,7 +90,7 @@ def DriftDetector(  # noqa: N802 (the name of a node)
     for uri in (statistics.uri, baseline_statistics.uri):
         epath.Path(uri).mkdir(parents=True, exist_ok=True)
     _write(epath.Path(thresholds.uri) / _CONFIG, validator_config(limits).SerializeToString())
-    _write(epath.Path(drift.uri) / REPORT, report.model_dump_json(indent=2).encode())
+    _write(epath.Path(drift.uri) / DRIFT_REPORT, report.model_dump_json(indent=2).encode())
 
 
 def _write(path: epath.Path, content: bytes) -> None:

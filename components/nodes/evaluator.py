@@ -32,8 +32,8 @@ from components.beam.config import BeamConfig
 from components.beam.options import beam_args
 from components.evaluation.config import GateConfig
 from components.evaluation.gate import judge
-from components.evaluation.predictions import predictions, write_predictions
-from components.evaluation.results import VERDICT, Answers, Predecessor
+from components.evaluation.predictions import ScoredClips, predictions, write_predictions
+from components.evaluation.results import VERDICT, Predecessor
 from components.nodes.champion import VERSION_PROPERTY
 from components.store.model_card import read_card
 
@@ -199,7 +199,7 @@ def GateEvaluator(  # noqa: N802 (the name of a node)
     table = _answers(held_out, [split for split in spans if split in there], models, evaluation.uri, beam_pipeline)
     table["label"] = [class_list.index(genre) for genre in table["genre"]]
 
-    def of(split: str) -> Answers:
+    def of(split: str) -> ScoredClips:
         rows = table[table["split"] == split]
         if rows.empty:
             raise UserError(
@@ -207,7 +207,7 @@ def GateEvaluator(  # noqa: N802 (the name of a node)
                 f"span {spans[split]}. Ingest that span again, or choose another."
             )
         said = {name: np.stack(rows[name].to_list()) for name in models}
-        return Answers(
+        return ScoredClips(
             track_ids=rows["track_id"].to_list(),
             truth=rows["label"].to_numpy(),
             candidate=said["candidate"],

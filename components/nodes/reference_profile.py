@@ -7,7 +7,6 @@ from tfx.types import standard_artifacts
 from tfx.types.experimental import simple_artifacts
 from tfx.utils import path_utils
 
-from components.drift.config import DriftConfig
 from components.drift.profile import PROFILE, profile_clips, write_profile
 from components.nodes.example_files import split_files
 
@@ -19,7 +18,6 @@ def ReferenceProfile(  # noqa: N802 (the name of a node)
     model: InputArtifact[standard_artifacts.Model],
     held_out: InputArtifact[standard_artifacts.Examples],
     reference: OutputArtifact[simple_artifacts.File],
-    settings: Parameter[str],
     source: Parameter[str],
 ) -> None:
     """Profiles, with the candidate, clips of the window that it was not trained on.
@@ -28,13 +26,11 @@ def ReferenceProfile(  # noqa: N802 (the name of a node)
       model: the candidate.
       held_out: raw examples; their splits `test`, `eval` and `window` are used.
       reference: the profile; it is pushed with the model.
-      settings: DriftConfig, JSON.
       source: digest of this code, for TFX's cache.
     """
     del source
-    config = DriftConfig.model_validate_json(settings)
     saved_model = epath.Path(path_utils.serving_model_path(model.uri))
-    profile = profile_clips(saved_model, split_files(held_out, SPLITS), config.max_clips)
+    profile = profile_clips(saved_model, split_files(held_out, SPLITS))
     write_profile(profile, epath.Path(reference.uri) / PROFILE)
     groups = len(set(profile.groups))
     print(f"the reference for drift: {len(profile.track_ids)} clips of {groups} groups", flush=True)

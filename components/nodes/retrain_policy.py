@@ -9,9 +9,8 @@ from tfx.dsl.component.experimental.decorators import component
 from tfx.types import standard_artifacts
 from tfx.types.experimental import simple_artifacts
 
-from components.drift.energy import DriftReport
+from components.drift.report import DRIFT_REPORT, DriftReport
 from components.nodes.distribution_validator import add_anomalies
-from components.nodes.drift_detector import REPORT
 from components.retraining.config import RetrainConfig
 from components.retraining.history import note_decision
 from components.retraining.policy import Facts, decide
@@ -49,7 +48,8 @@ def RetrainPolicy(  # noqa: N802 (the name of a node)
     """
     del source
     known = Facts.model_validate_json(facts)
-    report = add_anomalies(DriftReport.model_validate_json((epath.Path(drift.uri) / REPORT).read_bytes()), anomalies)
+    by_families = DriftReport.model_validate_json((epath.Path(drift.uri) / DRIFT_REPORT).read_bytes())
+    report = add_anomalies(by_families, anomalies)
     decision = decide(RetrainConfig.model_validate_json(retrain), known, report)
     for line in (*report.findings, *report.notes):
         print(f"drift: {line}", flush=True)
