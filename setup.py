@@ -60,7 +60,7 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.11,<3.12",
     packages=find_packages(include=["bench*", "components*", "models*", "pipeline*"]),
-    package_data={"components.library": ["*.pbtxt"], "components.reporting": ["*.html", "*.css"]},
+    package_data={"components.library": ["*.pbtxt"], "components.reporting": ["templates/*"]},
     install_requires=RUNTIME,
     extras_require={"dev": DEVELOPMENT, "gpu": GPU},
     entry_points={"console_scripts": ["genre=pipeline.cli:main"]},

@@ -251,7 +251,7 @@ def test_predict_what_is_not_there(tmp_path: Path) -> None:
         (("retrain", "--config", "none.yaml"), "none.yaml: no such configuration file"),
         (("retrain", "--set", "retrain.min_new_clip=3"), "retrain.min_new_clip: unknown key"),
         (("retrain", "--set", "retrain.when=always"), "retrain.when: Input should be 'policy', 'never' or 'now'"),
-        (("retrain", "--set", "drift.permutations=10"), "Set permutations to at least 799"),
+        (("retrain", "--set", "drift.false_alarm_rate=0.001"), "greater than or equal to 0.008"),
         (("retrain", "--set", "train.warm_start=perhaps"), "train.warm_start: Input should be a valid boolean"),
         (("retrain", "--set", "model.kind=transformer"), "no model is called 'transformer'"),
         (("retrain", "--data", "nowhere"), "nowhere: no such data directory"),

@@ -8,10 +8,14 @@ tuning, and `rms` is of the samples instead of the windowed spectrum. Numbers th
 Of `MelConfig`, only the frames count (`n_fft`, `hop_length`): FMA's MFCC are of 128 bands up to half the sample rate,
 whatever a network would see.
 
+Every processor finds the same. The order in which a float32 matrix product is summed is the processor's, and where
+terms cancel, its rounding may be all that is left. So products are of float64, and whether a row varies is judged by
+the size of what was summed.
+
 Every clip has finite descriptors. Where librosa's or scipy's formula divides by zero:
 
 - a frame without energy has chroma, tonnetz, centroid, bandwidth and rolloff of 0 (as in librosa);
-- a row that is constant over time, up to rounding, has skew and kurtosis of 0 (scipy's are NaN);
+- a row that is constant over time, up to rounding, has skew and kurtosis of 0 (scipy's are NaN, or of the rounding);
 - a contrast band narrower than a bin of a coarse spectrum consists of the bin below it, so its contrast is 0.
 """
 
@@ -24,12 +28,13 @@ import scipy.fft
 import tensorflow as tf
 
 from components.audio.config import AudioConfig, MelConfig
-from components.audio.mel import decibels, frame_power, map_frames, mel_filter_bank, sum_bands
+from components.audio.mel import AMIN, decibels, frame_power, map_frames, mel_filter_bank, sum_bands
 
 MFCCS = 20
 MFCC_MELS = 128
 CHROMAS = 12
 TONNETZ = 6
+TONNETZ_RADII = np.repeat([1.0, 1.0, 0.5], 2)
 TOP_DB = 80.0
 """Dynamic range within a clip that `librosa.power_to_db` keeps."""
 ROLLOFF_SHARE = 0.85
@@ -38,7 +43,7 @@ CONTRAST_OCTAVES = 6
 CONTRAST_QUANTILE = 0.02
 STATISTICS = ("mean", "std", "skew", "kurtosis", "median", "min", "max")
 CONSTANT = 1e-5
-"""A row whose deviation is below this share of its largest magnitude varies by nothing but float32's rounding."""
+"""A row whose deviation is below this share of its size (see `row_sizes`) varies by nothing but float32's rounding."""
 
 
 def contrast_octaves(audio: AudioConfig) -> int:
@@ -75,6 +80,38 @@ def descriptor_count(audio: AudioConfig) -> int:
     return len(row_names(audio)) * len(STATISTICS)
 
 
+def _cosines() -> np.ndarray:
+    """The transform from decibels of bands to MFCC (DCT-II, orthonormal): float64 [128, 20]."""
+    return scipy.fft.dct(np.eye(MFCC_MELS), type=2, norm="ortho")[:, :MFCCS]
+
+
+def _tonal_circles() -> np.ndarray:
+    """Places of the pitch classes on the circles of fifths, minor and major thirds: float64 [12, 6]."""
+    turns = np.repeat([7.0 / 6.0, 3.0 / 2.0, 2.0 / 3.0], 2)  # half turns per semitone
+    sine_first = np.tile([0.5, 0.0], 3)  # cos(x - pi / 2) = sin(x)
+    return TONNETZ_RADII * np.cos(np.pi * (np.outer(np.arange(CHROMAS), turns) - sine_first))
+
+
+def row_sizes(audio: AudioConfig) -> np.ndarray:
+    """Sizes of the terms that rows are sums or differences of, in the rows' units.
+
+    Where terms cancel, as the decibels of silence do in all MFCC but the first, rounding leaves what is small against
+    them, but all that there is of the row. Where they cannot, as all are positive, the row's own values are its size.
+
+    Returns:
+      float32 [rows], in the order of `row_names`; 0 where terms cannot cancel.
+    """
+    floor = -10.0 * np.log10(AMIN)  # dB, as far from 0 as any level comes
+    sizes = {
+        "mfcc": floor * np.abs(_cosines()).sum(axis=0),
+        "chroma_stft": np.zeros(CHROMAS),
+        "tonnetz": TONNETZ_RADII,
+        "spectral_contrast": np.full(contrast_octaves(audio) + 1, floor),
+        "centroid, bandwidth, rolloff, rms, zcr": np.zeros(5),
+    }
+    return np.concatenate(list(sizes.values())).astype(np.float32)
+
+
 def _bin_hertz(audio: AudioConfig, mel: MelConfig) -> np.ndarray:
     """Frequencies of the spectrum's bins: float32 [bins]."""
     return librosa.fft_frequencies(sr=audio.sample_rate, n_fft=mel.n_fft).astype(np.float32)
@@ -94,9 +131,8 @@ def _shares(values: tf.Tensor) -> tf.Tensor:
 def mfcc(power: tf.Tensor, audio: AudioConfig, mel: MelConfig) -> tf.Tensor:
     """Mel-frequency cepstral coefficients, as `librosa.feature.mfcc`: power [frames, bins] -> [frames, 20]."""
     bank = MelConfig(n_fft=mel.n_fft, hop_length=mel.hop_length, n_mels=MFCC_MELS, fmin=0.0, fmax=None)
-    level = _decibels(sum_bands(power, mel_filter_bank(audio, bank)))  # [frames, 128]
-    cosines = scipy.fft.dct(np.eye(MFCC_MELS, dtype=np.float32), type=2, norm="ortho")[:, :MFCCS]
-    return tf.matmul(level, cosines)
+    bands = sum_bands(tf.cast(power, tf.float64), mel_filter_bank(audio, bank))  # [frames, 128]
+    return tf.cast(tf.matmul(_decibels(bands), _cosines()), tf.float32)
 
 
 def chroma(power: tf.Tensor, audio: AudioConfig, mel: MelConfig) -> tf.Tensor:
@@ -109,8 +145,8 @@ def chroma(power: tf.Tensor, audio: AudioConfig, mel: MelConfig) -> tf.Tensor:
       float32 [frames, 12] in [0, 1].
     """
     bank = librosa.filters.chroma(sr=audio.sample_rate, n_fft=mel.n_fft, tuning=0.0, n_chroma=CHROMAS)
-    energy = tf.matmul(power, bank.T)  # [frames, 12]
-    return tf.math.divide_no_nan(energy, tf.reduce_max(energy, axis=-1, keepdims=True))
+    energy = tf.matmul(tf.cast(power, tf.float64), bank.T.astype(np.float64))  # [frames, 12]
+    return tf.cast(tf.math.divide_no_nan(energy, tf.reduce_max(energy, axis=-1, keepdims=True)), tf.float32)
 
 
 def tonnetz(chromas: tf.Tensor) -> tf.Tensor:
@@ -124,11 +160,8 @@ def tonnetz(chromas: tf.Tensor) -> tf.Tensor:
     Returns:
       float32 [frames, 6] in [-1, 1].
     """
-    turns = np.repeat([7.0 / 6.0, 3.0 / 2.0, 2.0 / 3.0], 2)  # half turns per semitone
-    radii = np.repeat([1.0, 1.0, 0.5], 2)
-    sine_first = np.tile([0.5, 0.0], 3)  # cos(x - pi / 2) = sin(x)
-    phases = np.pi * (np.outer(np.arange(CHROMAS), turns) - sine_first)  # [12, 6]
-    return tf.matmul(_shares(chromas), (radii * np.cos(phases)).astype(np.float32))
+    shares = _shares(tf.cast(chromas, tf.float64))
+    return tf.cast(tf.matmul(shares, _tonal_circles()), tf.float32)
 
 
 def centroid_and_bandwidth(magnitude: tf.Tensor, audio: AudioConfig, mel: MelConfig) -> tf.Tensor:
@@ -144,7 +177,7 @@ def centroid_and_bandwidth(magnitude: tf.Tensor, audio: AudioConfig, mel: MelCon
     """
     hertz = _bin_hertz(audio, mel)
     shares = _shares(magnitude)
-    centroid = tf.linalg.matvec(shares, hertz)[:, tf.newaxis]  # [frames, 1]
+    centroid = tf.reduce_sum(shares * hertz, axis=-1, keepdims=True)  # [frames, 1]
     # Not by E[f^2] - E[f]^2, of which float32 leaves nothing for a pure tone.
     variance = tf.reduce_sum(shares * tf.square(hertz - centroid), axis=-1, keepdims=True)  # [frames, 1]
     return tf.concat([centroid, tf.sqrt(variance)], axis=-1)
@@ -218,7 +251,7 @@ def zero_crossing_rate(samples: tf.Tensor, mel: MelConfig) -> tf.Tensor:
     changes = tf.pad(tf.cast(negative[1:] != negative[:-1], tf.float32), [[1, 0]])  # [samples]
 
     def of_frames(frames: tf.Tensor) -> tf.Tensor:
-        return tf.reduce_mean(frames, axis=-1, keepdims=True) - frames[:, :1] / mel.n_fft  # its first is not inside
+        return tf.reduce_sum(frames[:, 1:], axis=-1, keepdims=True) / mel.n_fft  # its first change is not inside
 
     return map_frames(changes[tf.newaxis], mel, 1, of_frames)[0]
 
@@ -258,11 +291,12 @@ def frame_rows(samples: tf.Tensor, audio: AudioConfig, mel: MelConfig) -> tf.Ten
     return tf.concat(parts, axis=-1)
 
 
-def statistics(rows: tf.Tensor) -> tf.Tensor:
+def statistics(rows: tf.Tensor, sizes: np.ndarray | float = 0.0) -> tf.Tensor:
     """Seven statistics over time, as numpy's and `scipy.stats`' (biased moments, Fisher's kurtosis: 0 for a normal).
 
     Args:
       rows: float32 [frames, rows].
+      sizes: float32 [rows] as by `row_sizes`; the rows' own largest magnitudes, where those are larger.
 
     Returns:
       float32 [rows, 7], columns as in `STATISTICS`.
@@ -274,7 +308,7 @@ def statistics(rows: tf.Tensor) -> tf.Tensor:
     mean = tf.reduce_mean(ordered, axis=-1)
     deviation = ordered - mean[:, tf.newaxis]  # [rows, frames]
     std = tf.sqrt(tf.reduce_mean(tf.square(deviation), axis=-1))
-    constant = std <= CONSTANT * tf.maximum(tf.abs(lowest), tf.abs(highest))
+    constant = std <= CONSTANT * tf.maximum(sizes, tf.maximum(tf.abs(lowest), tf.abs(highest)))
     scaled = deviation / tf.where(constant, 1.0, std)[:, tf.newaxis]
     skew = tf.where(constant, 0.0, tf.reduce_mean(scaled**3, axis=-1))
     kurtosis = tf.where(constant, 0.0, tf.reduce_mean(scaled**4, axis=-1) - 3.0)
@@ -290,9 +324,10 @@ def descriptors(waveform: tf.Tensor, audio: AudioConfig, mel: MelConfig) -> tf.T
     Returns:
       float32 [batch, `descriptor_count`], finite, in the order of `descriptor_names`.
     """
+    sizes = row_sizes(audio)
 
     def one_clip(samples: tf.Tensor) -> tf.Tensor:
-        return tf.reshape(statistics(frame_rows(samples, audio, mel)), [-1])
+        return tf.reshape(statistics(frame_rows(samples, audio, mel), sizes), [-1])
 
     # Clip by clip: some 200 MB of frames and spectra of 30 s at a time, however large the batch.
     spec = tf.TensorSpec([descriptor_count(audio)], tf.float32)

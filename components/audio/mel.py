@@ -100,18 +100,18 @@ def sum_bands(power: tf.Tensor, bank: np.ndarray) -> tf.Tensor:
     """`power @ bank`, without the zeros that nearly all of a filter bank consists of.
 
     Args:
-      power: float32 [frames, bins].
+      power: float32 or float64 [frames, bins].
       bank: float32 [bins, bands], as by `mel_filter_bank`.
 
     Returns:
-      float32 [frames, bands].
+      [frames, bands] of the type of `power`.
     """
     sums = []
     for first in range(0, bank.shape[1], BANK_BANDS):
         bands = bank[:, first : first + BANK_BANDS]
         heard = np.flatnonzero(bands.any(axis=1))
         low, high = (heard[0], heard[-1] + 1) if heard.size else (0, 1)
-        sums.append(tf.matmul(power[:, low:high], bands[low:high]))
+        sums.append(tf.matmul(power[:, low:high], bands[low:high].astype(power.dtype.as_numpy_dtype)))
     return tf.concat(sums, axis=-1)
 
 
@@ -130,7 +130,9 @@ def mel_power(waveform: tf.Tensor, audio: AudioConfig, mel: MelConfig) -> tf.Ten
 
 def decibels(power: tf.Tensor) -> tf.Tensor:
     """10 log10 of power not below `AMIN`: `librosa.power_to_db(power, top_db=None)`."""
-    return (10.0 / np.log(10.0)) * tf.math.log(tf.maximum(power, AMIN))
+    level = (10.0 / np.log(10.0)) * tf.math.log(tf.maximum(power, AMIN))
+    # Logarithms that fill a register and those left over are rounded differently: silence would not be of one level.
+    return tf.where(power > AMIN, level, 10.0 * np.log10(AMIN))
 
 
 def log_mel(waveform: tf.Tensor, audio: AudioConfig, mel: MelConfig) -> tf.Tensor:

@@ -1,7 +1,7 @@
-"""Profiles: what clips look like by themselves and to a model. Drift is the difference of two of them.
+"""Profiles of clips: their own figures, and a model's outputs for them. Drift is the difference of two profiles.
 
-A model profiles clips by its own signature `embeddings`, so that whatever changes in this project later, the clips that
-a model was measured on and those that come after are seen through the same graph.
+A model profiles clips by its own signature `embeddings`. So the clips that a model was measured on and those that come
+later go through the same graph, whatever changes in this project in between.
 """
 
 import hashlib
@@ -24,6 +24,8 @@ from components.library.health import HEALTH, SOURCE_FORMAT
 
 SCALARS = (*HEALTH, *SOURCE_FORMAT)
 """Columns of `Profile.health`."""
+MAX_CLIPS = 500
+"""Clips that a profile holds, in whole groups; the others are left out."""
 SIGNATURE = "embeddings"
 _BATCH = 16
 _STRING = tf.io.FixedLenFeature([], tf.string)
@@ -31,12 +33,12 @@ _STRING = tf.io.FixedLenFeature([], tf.string)
 
 @dataclass(frozen=True)
 class Profile:
-    """n clips, in the order of their track ids."""
+    """Figures of n clips, in the order of their track ids."""
 
     track_ids: NDArray[np.str_]
     """[n]"""
     groups: NDArray[np.str_]
-    """[n]: artists or recordings, the clips of which are not independent."""
+    """[n]: artists or recordings. Clips of one group are not independent."""
     genres: NDArray[np.str_]
     """[n]"""
     health: NDArray[np.float64]
@@ -50,12 +52,13 @@ class Profile:
 
 
 def choose_groups(clips: Mapping[str, int], max_clips: int) -> frozenset[str]:
-    """Groups with at most `max_clips` clips together, in the order of a hash of their names.
+    """Chooses groups with at most `max_clips` clips together, in the order of a hash of their names.
 
-    A group that does not fit any more is left out, and the next one tried.
+    A group that does not fit any more is left out, and the next one is tried.
 
     Args:
       clips: number of clips by group.
+      max_clips: of all chosen groups together.
     """
     chosen, room = [], max_clips
     for group in sorted(clips, key=lambda name: hashlib.sha256(name.encode()).digest()):
@@ -65,16 +68,16 @@ def choose_groups(clips: Mapping[str, int], max_clips: int) -> frozenset[str]:
     return frozenset(chosen)
 
 
-def profile_clips(saved_model: epath.Path, files: Sequence[str], max_clips: int) -> Profile:
+def profile_clips(saved_model: epath.Path, files: Sequence[str], max_clips: int = MAX_CLIPS) -> Profile:
     """Profiles the clips of gzipped TFRecord files.
 
     Args:
       saved_model: with the signature `embeddings`.
       files: of raw examples, in any order.
-      max_clips: of more, only whole groups are taken, always the same ones.
+      max_clips: if there are more, only some groups are taken: whole ones, and always the same.
 
     Raises:
-      UserError: a damaged file.
+      UserError: a file is damaged.
     """
     records = tf.data.TFRecordDataset(list(files), "GZIP")
     try:
@@ -83,9 +86,9 @@ def profile_clips(saved_model: epath.Path, files: Sequence[str], max_clips: int)
             counts.update(_groups_of(batch))
         chosen = choose_groups(counts, max_clips)
         signature = tf.saved_model.load(str(saved_model)).signatures[SIGNATURE]
-        rows = []
+        rows: list[dict[str, NDArray]] = []
         with ThreadPoolExecutor(os.cpu_count()) as threads:
-            for batch in records.batch(_BATCH):  # so many in memory at a time, and not the library
+            for batch in records.batch(_BATCH):  # not the whole library is in memory
                 taken = [group in chosen for group in _groups_of(batch)]
                 rows += threads.map(lambda example: _row(example, signature), batch.numpy()[taken])
     except tf.errors.DataLossError as error:
@@ -104,7 +107,10 @@ def _groups_of(batch: tf.Tensor) -> list[str]:
 
 
 def _row(example: bytes, signature: "tf.types.experimental.ConcreteFunction") -> dict[str, NDArray]:
-    """A clip's part of every array. Alone, because what it is among decides the last digits of what a model says."""
+    """Returns a clip's part of every array.
+
+    The clip goes through the model alone, because the last digits of a model's outputs depend on the rest of the batch.
+    """
     facts = tf.io.parse_single_example(
         example,
         {
@@ -113,14 +119,14 @@ def _row(example: bytes, signature: "tf.types.experimental.ConcreteFunction") ->
             **{name: tf.io.FixedLenFeature([], tf.int64) for name in SOURCE_FORMAT},
         },
     )
-    said = signature(examples=tf.constant([example]))
+    outputs = signature(examples=tf.constant([example]))
     names = {"track_ids": "track_id", "groups": "artist", "genres": "genre"}
     return {
         **{key: np.array(facts[name].numpy().decode()) for key, name in names.items()},
         "health": np.array([facts[name].numpy() for name in SCALARS], np.float64),
-        "descriptors": said["descriptors"].numpy()[0],
-        "probabilities": said["probabilities"].numpy()[0],
-        "embeddings": said["embedding"].numpy()[0],
+        "descriptors": outputs["descriptors"].numpy()[0],
+        "probabilities": outputs["probabilities"].numpy()[0],
+        "embeddings": outputs["embedding"].numpy()[0],
     }
 
 
@@ -136,13 +142,13 @@ def read_profile(path: epath.Path) -> Profile:
     """Reads what `write_profile` wrote.
 
     Raises:
-      UserError: it is damaged, or none.
+      UserError: the file is damaged, or is not a profile.
     """
     try:
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
             return Profile(**{field.name: arrays[field.name] for field in fields(Profile)})
     except (ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise UserError(
-            f"{path}: no profile, or damaged ({error}). Restore it, or remove it: drift is then not tested until the "
-            "next model is pushed."
+            f"{path}: not a profile, or damaged ({error}). Restore it, or remove it: drift is then not tested until "
+            "the next model is pushed."
         ) from error

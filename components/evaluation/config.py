@@ -5,33 +5,26 @@ from pydantic import Field
 from components.base.section import Section, Share
 
 
-class FloorsConfig(Section):
-    """What a candidate must reach on a set of clips; a floor of 0 is none."""
+class GateConfig(Section):
+    """Conditions that a candidate must meet to be pushed. Floors apply to the test clips of the newest span."""
 
-    min_accuracy: Share = Field(0.0, description="floor of the accuracy")
-    min_macro_f1: Share = Field(0.0, description="floor of the mean F1 over genres")
-    min_genre_recall: Share = Field(0.0, description="floor of every genre's recall")
-
-
-class GoldenConfig(FloorsConfig):
-    """What a candidate must reach on the golden set, which stays the same from span to span; a floor of 0 is none."""
-
-
-class GateConfig(FloorsConfig):
-    """What a candidate must clear to be pushed. The floors are of the newest span's test clips."""
-
-    min_accuracy: Share = Field(0.5, description="floor of the test accuracy")
-    genre_recall: dict[str, Share] = Field(default_factory=dict, description="floors of single genres' recall")
-    golden: GoldenConfig = GoldenConfig()
+    min_accuracy: Share = Field(0.5, description="smallest accuracy, as a share of the test clips; 0: no floor")
+    min_macro_f1: Share = Field(0.0, description="smallest macro-F1, the mean F1 over genres; 0: no floor")
+    min_genre_recall: Share = Field(0.0, description="smallest recall of every genre; 0: no floor")
+    genre_recall: dict[str, Share] = Field(
+        default_factory=dict, description="smallest recall by genre, in place of min_genre_recall; 0: no floor"
+    )
     significance: float = Field(
-        0.05, gt=0.0, lt=1.0, description="p-value under which a paired test calls the candidate worse"
+        0.05, gt=0.0, lt=1.0, description="p-value of the paired test below which the candidate counts as worse"
     )
     max_calibration_error: Share = Field(
-        1.0, description="limit of the expected calibration error on the test clips; 1: none"
+        1.0, description="largest expected calibration error on the test clips; 1: no limit"
     )
     max_latency_ms: float | None = Field(
-        None, gt=0.0, description="limit of the median time for one clip, on the machine that judges; null: none"
+        None,
+        gt=0.0,
+        description="largest median time for one clip, in milliseconds on the machine that judges; null: no limit",
     )
     max_megabytes: float | None = Field(
-        None, gt=0.0, description="limit of the SavedModel's size, in millions of bytes; null: none"
+        None, gt=0.0, description="largest size of the SavedModel, in millions of bytes; null: no limit"
     )

@@ -9,8 +9,6 @@ from tfx.utils import io_utils, path_utils
 
 VERSION_PROPERTY = "version"
 """Property of the model that Champion fetches: its version; 0 before there is a champion."""
-DRIFT_REPORT = "drift.json"
-"""File of DriftDetector that holds its `DriftReport`."""
 PROFILE = "reference.npz"
 """File of ReferenceProfile that holds its `Profile`."""
 PREDICTIONS = "predictions.csv"

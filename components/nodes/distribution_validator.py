@@ -11,7 +11,7 @@ from tfx.types import artifact_utils, component_spec, standard_artifacts
 from tfx.types import standard_component_specs as specs
 from tfx.types.experimental import simple_artifacts
 
-from components.drift.energy import DriftReport
+from components.drift.report import DriftReport
 
 _DISTANCES = {
     anomalies_pb2.DriftSkewInfo.Measurement.L_INFTY: "L-infinity distance",

@@ -21,11 +21,14 @@ from tfx.types import artifact_utils, standard_artifacts
 from tfx.types.experimental import simple_artifacts
 
 from components.audio.descriptors import descriptor_names
-from components.drift.distances import calibrate, jensen_shannon, l_infinity
-from components.drift.energy import Blocks, Family, compare, deal, log_probabilities, not_tested, too_few
+from components.drift.config import PERMUTATIONS
+from components.drift.families import Family, log_probabilities, measure_drift
+from components.drift.permutations import Blocks, permute_blocks, too_few
 from components.drift.profile import SCALARS, Profile, profile_clips, read_profile
+from components.drift.report import DRIFT_REPORT, not_tested
+from components.drift.validator_distances import calibrate, jensen_shannon, l_infinity
 from components.library.health import SOURCE_FORMAT
-from components.nodes.artifacts import DRIFT_REPORT, VERSION_PROPERTY, serving_path, split_files
+from components.nodes.artifacts import VERSION_PROPERTY, serving_path, split_files
 from components.nodes.parameters.drift_detector import DriftParameters
 from components.store.model_card import ModelCard, read_card
 from components.store.model_store import REFERENCE
@@ -60,22 +63,22 @@ def DriftDetector(  # noqa: N802 (the name of a node)
         Config artifact for Kubeflow Pipelines.
       parameters: `DriftParameters`, JSON.
     """
-    config = DriftParameters.model_validate_json(parameters).drift
+    rate = DriftParameters.model_validate_json(parameters).drift.false_alarm_rate
     files = split_files(held_out, _NEWEST)
     saved_model = epath.Path(serving_path(champion))
     limits: dict[str, float] = {}
     if reason := _why_not(champion, saved_model, files):
-        report = not_tested(reason, config)
+        report = not_tested(reason, rate)
     else:
-        newest = profile_clips(saved_model, files, config.max_clips)
+        newest = profile_clips(saved_model, files)
         reference = read_profile(saved_model / REFERENCE)
         sides = newest.groups.tolist(), reference.groups.tolist()
-        if reason := too_few(*sides, config) or _why_incomparable(newest, reference):
-            report = not_tested(reason, config, *map(len, sides))
+        if reason := too_few(*sides) or _why_incomparable(newest, reference):
+            report = not_tested(reason, rate, *map(len, sides))
         else:
-            blocks = deal(*sides, config.permutations)
-            report = compare(families(newest, reference, read_card(saved_model)), blocks, config)
-            limits = feature_thresholds(newest, reference, blocks, config.false_alarm_rate / 2.0)
+            blocks = permute_blocks(*sides, PERMUTATIONS)
+            report = measure_drift(families(newest, reference, read_card(saved_model)), blocks, rate)
+            limits = feature_thresholds(newest, reference, blocks, rate / 2.0)
             for artifact, profile in ((statistics, newest), (baseline_statistics, reference)):
                 _write_statistics(profile, artifact)
     for line in (*report.findings, *report.notes):

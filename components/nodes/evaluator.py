@@ -28,8 +28,8 @@ from tfx_bsl.arrow import table_util
 from components.base.errors import UserError
 from components.beam.direct import direct_args
 from components.evaluation.gate import judge
-from components.evaluation.predictions import predictions, write_predictions
-from components.evaluation.results import VERDICT, Answers
+from components.evaluation.predictions import ScoredClips, predictions, write_predictions
+from components.evaluation.results import VERDICT
 from components.nodes.artifacts import PREDICTIONS, VERSION_PROPERTY, files_of, serving_path
 from components.nodes.parameters.evaluator import EvaluatorParameters
 from components.store.model_card import read_card
@@ -175,7 +175,7 @@ def GateEvaluator(  # noqa: N802 (the name of a node)
     table = _answers(held_out, [split for split in spans if split in there], models, evaluation.uri, beam_pipeline)
     table["label"] = [known.genres.index(genre) for genre in table["genre"]]
 
-    def of(split: str) -> Answers:
+    def of(split: str) -> ScoredClips:
         rows = table[table["split"] == split]
         if rows.empty:
             raise UserError(
@@ -183,7 +183,7 @@ def GateEvaluator(  # noqa: N802 (the name of a node)
                 f"span {spans[split]}. Ingest that span again, or choose another."
             )
         chances = {name: np.stack(rows[name].to_list()) for name in models}
-        return Answers(
+        return ScoredClips(
             track_ids=rows["track_id"].to_list(),
             truth=rows["label"].to_numpy(),
             candidate=chances["candidate"],

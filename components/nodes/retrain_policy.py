@@ -9,8 +9,7 @@ from tfx.dsl.component.experimental.decorators import component
 from tfx.types import standard_artifacts
 from tfx.types.experimental import simple_artifacts
 
-from components.drift.energy import DriftReport
-from components.nodes.artifacts import DRIFT_REPORT
+from components.drift.report import DRIFT_REPORT, DriftReport
 from components.nodes.distribution_validator import add_anomalies
 from components.nodes.parameters.retrain_policy import PolicyParameters
 from components.retraining.history import note_decision

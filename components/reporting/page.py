@@ -1,93 +1,61 @@
-"""What the pages have in common: their templates' environment, axes of charts, numbers as a person reads them.
+"""The templates of the pages, and numbers as a person reads them.
 
 A page is self-contained: it needs no network, no script and no font of its own, and follows the reader's light or dark
-theme. Colours are Okabe and Ito's, which colour-blind readers can tell apart, and never the only sign.
+theme. Colours are Okabe and Ito's, which colour-blind readers can distinguish, and never the only sign.
 """
 
 import math
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
 
-@dataclass(frozen=True)
-class Frame:
-    """Size of a drawing, and where in it the axes are."""
-
-    width: int
-    height: int
-    left: int
-    right: int
-    top: int
-    bottom: int
-
-
-@dataclass(frozen=True)
-class Tick:
-    """A mark on an axis, `at` in the units of the drawing."""
-
-    at: float
-    label: str
-
-
-def number(value: Any, digits: int = 2) -> str:
-    """`value` with `digits` decimals, grouped thousands and a real minus sign; a dash for None, NaN and infinity."""
-    known = to_float(value)
-    return f"{round(known, digits) + 0.0:,.{digits}f}".replace("-", "−") if math.isfinite(known) else "–"
-
-
-def percent(value: Any, digits: int = 1) -> str:
-    """A share as a percentage; a dash for None, NaN and infinity."""
-    known = to_float(value)
-    return f"{number(100 * known, digits)} %" if math.isfinite(known) else "–"
-
-
 def to_float(value: Any) -> float:
-    """`value` as a number, NaN where it is none."""
+    """Returns `value` as a number; NaN where it is not one."""
     try:
         return float(value)
     except (TypeError, ValueError):
         return math.nan
 
 
-def tick_values(low: float, high: float, count: int = 5, integer: bool = False) -> list[float]:
-    """Round values for the marks of an axis, about `count`; the first and last enclose [low, high]."""
-    from matplotlib.ticker import MaxNLocator
-
-    locator = MaxNLocator(count, steps=[1, 2, 2.5, 5, 10], integer=integer)
-    return [float(value) for value in locator.tick_values(low, high)]
+def number(value: Any, digits: int = 2) -> str:
+    """Formats with `digits` decimals, grouped thousands and a real minus sign; a dash for None, NaN and infinity."""
+    known = to_float(value)
+    return f"{round(known, digits) + 0.0:,.{digits}f}".replace("-", "−") if math.isfinite(known) else "–"
 
 
-def plain(value: float) -> str:
-    """`value` with all its digits, grouped thousands and a real minus sign."""
+def percent(value: Any, digits: int = 1) -> str:
+    """Formats a share as a percentage; a dash for None, NaN and infinity."""
+    known = to_float(value)
+    return f"{number(100 * known, digits)} %" if math.isfinite(known) else "–"
+
+
+def exact(value: float) -> str:
+    """Formats with all digits, up to 10 significant ones, grouped thousands and a real minus sign."""
     return f"{value + 0.0:,.10g}".replace("-", "−")
 
 
-def linear(low: float, high: float, start: float, stop: float) -> Callable[[float], float]:
-    """Linear map of [low, high] to [start, stop], to a tenth of a unit."""
-    span = high - low or 1.0
-    return lambda value: round(start + (value - low) / span * (stop - start), 1)
+def short(value: float) -> str:
+    """Formats with three significant digits, never in powers of ten."""
+    return exact(float(f"{value:.3g}"))
 
 
-def ticks(values: Iterable[float], low: float, high: float, scale: Callable[[float], float]) -> tuple[Tick, ...]:
-    """Marks at those of `values` that lie in [low, high]."""
-    slack = 1e-9 * max(abs(low), abs(high), 1e-9)
-    return tuple(Tick(scale(value), plain(value)) for value in values if low - slack <= value <= high + slack)
+def p_value(value: float) -> str:
+    """Formats a p-value with its relation, such as "= 0.0117" or "< 0.0001"."""
+    return "< 0.0001" if value < 0.0001 else f"= {number(value, 4)}"
 
 
 def environment() -> "Environment":
-    """For the templates in this directory: all text is escaped, and a name that is not known is an error."""
+    """Returns the environment of the templates: all text is escaped, and an unknown name is an error."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     made = Environment(
-        loader=PackageLoader("components.reporting", "."),
+        loader=PackageLoader("components.reporting"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters.update(number=number, percent=percent)
+    made.filters.update(number=number, percent=percent, p_value=p_value)
     return made

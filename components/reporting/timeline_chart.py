@@ -1,16 +1,17 @@
-"""The timeline of a pipeline that retrains as a chart and a table, for the report and for a page of its own."""
+"""The timeline of a pipeline that retrains: a chart and a table, for the report and for a page of its own."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from components.reporting.page import Frame, Tick, environment, linear, percent, tick_values, ticks
+from components.reporting.charts import Frame, Scale, Tick, linear, tick_values, ticks
+from components.reporting.page import environment, percent
 from components.retraining.timeline import Event, Timeline
 
 ACCURACY = Frame(width=800, height=406, left=58, right=788, top=40, bottom=240)
 SERVED = Frame(width=800, height=406, left=58, right=788, top=258, bottom=358)
 SPANS = 16
-"""Height at which spans are marked, above the accuracies."""
+"""Place of the row that marks spans, above the accuracies."""
 _MARGIN = 10.0
 
 
@@ -28,24 +29,24 @@ class Point:
 
 @dataclass(frozen=True)
 class TimelineChart:
-    """Accuracy of what was judged and version of what was served over time, and every event.
+    """The accuracy of the candidates and the served version over time, and every event.
 
     Attributes:
-      words: what is drawn, for those who do not see it.
+      label: describes the drawing to those who do not see it.
       x_label: the first and the last day.
       x_ticks: times.
       y_ticks: accuracies.
       version_ticks: versions.
-      points: what was judged on a golden set.
-      spans: when spans came.
-      drifts: when a span was found to have drifted.
-      roll_backs: when a version was rolled back.
-      served: SVG path of the version that was served; empty if none ever was.
-      notes: what a reader must know.
+      points: candidates that were judged on a golden set.
+      spans: arrivals of spans.
+      drifts: times at which drift was found.
+      roll_backs: times at which a version was rolled back.
+      served: SVG path of the served version; empty if none ever was.
+      notes: limits of what the chart shows.
       events: the oldest first.
     """
 
-    words: str
+    label: str
     x_label: str
     x_ticks: tuple[Tick, ...]
     y_ticks: tuple[Tick, ...]
@@ -63,7 +64,7 @@ class TimelineChart:
 
 
 def timeline_chart(timeline: Timeline) -> TimelineChart | None:
-    """What there is to draw and to list; None where there were not even two runs, so that nothing changed in time."""
+    """Draws and lists the events; None where there were fewer than two runs, so that nothing changed over time."""
     if timeline.runs < 2:
         return None
     moments = [datetime.fromisoformat(event.time) for event in timeline.events]
@@ -74,13 +75,13 @@ def timeline_chart(timeline: Timeline) -> TimelineChart | None:
         return scale(datetime.fromisoformat(event.time).timestamp())
 
     def marks(kind: str) -> tuple[Tick, ...]:
-        return tuple(Tick(to_x(event), _told(event)) for event in timeline.events if event.kind == kind)
+        return tuple(Tick(to_x(event), _event_label(event)) for event in timeline.events if event.kind == kind)
 
     days = " to ".join(dict.fromkeys(f"{moment:%Y-%m-%d}" for moment in (first, last)))
     y_ticks, points = _accuracies(timeline, to_x)
     version_ticks, served = _served(timeline, to_x)
     return TimelineChart(
-        words=f"Accuracy on the golden set of {len(points)} candidates, and the version that was served, {days}",
+        label=f"Accuracy on the golden set of {len(points)} candidates, and the served version, {days}",
         x_label=f"time (UTC), {days}",
         x_ticks=_dates(first, last, scale),
         y_ticks=y_ticks,
@@ -96,22 +97,22 @@ def timeline_chart(timeline: Timeline) -> TimelineChart | None:
 
 
 def render_history(timeline: Timeline, name: str) -> str:
-    """The timeline as one HTML page. All text is escaped; the same timeline gives the same page.
+    """Renders the timeline as one HTML page. All text is escaped; the same timeline gives the same page.
 
     Args:
-      timeline: all that happened.
+      timeline: all events.
       name: of the pipeline.
     """
     chart = timeline_chart(timeline)
     return environment().get_template("history.html").render(name=name, timeline=timeline, chart=chart)
 
 
-def _told(event: Event) -> str:
+def _event_label(event: Event) -> str:
     return f"{event.time[:10]}, span {event.span}: {event.words}" if event.span else f"{event.time[:10]}: {event.words}"
 
 
-def _dates(first: datetime, last: datetime, scale: Callable[[float], float]) -> tuple[Tick, ...]:
-    """Marks at round times."""
+def _dates(first: datetime, last: datetime, scale: Scale) -> tuple[Tick, ...]:
+    """Returns marks at round times."""
     from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, num2date
 
     locator = AutoDateLocator(tz=UTC)
@@ -122,7 +123,7 @@ def _dates(first: datetime, last: datetime, scale: Callable[[float], float]) -> 
 
 
 def _accuracies(timeline: Timeline, to_x: Callable[[Event], float]) -> tuple[tuple[Tick, ...], tuple[Point, ...]]:
-    """Marks of the axis, and what was judged on a golden set."""
+    """Returns the marks of the axis, and the candidates that were judged on a golden set."""
     judged = [
         (event, event.outcome.golden_accuracy, event.outcome.golden_interval)
         for event in timeline.events
@@ -139,7 +140,7 @@ def _accuracies(timeline: Timeline, to_x: Callable[[Event], float]) -> tuple[tup
             low=to_y(interval[0]),
             high=to_y(interval[1]),
             promoted=event.kind == "promotion",
-            label=f"{_told(event)} (95 % interval {percent(interval[0])} to {percent(interval[1])})",
+            label=f"{_event_label(event)} (95 % interval {percent(interval[0])} to {percent(interval[1])})",
         )
         for event, accuracy, interval in judged
     )
@@ -147,11 +148,11 @@ def _accuracies(timeline: Timeline, to_x: Callable[[Event], float]) -> tuple[tup
 
 
 def _served(timeline: Timeline, to_x: Callable[[Event], float]) -> tuple[tuple[Tick, ...], str]:
-    """Marks of the axis, and the path of the served version: it holds until the next event that changes it."""
+    """Returns the marks of the axis, and the path of the served version, which stays until an event changes it."""
     changes = [(to_x(event), event.served) for event in timeline.events if event.served is not None]
     if not changes:
         return (), ""
-    if timeline.served is not None and timeline.served != changes[-1][1]:  # changed by what is not on record
+    if timeline.served is not None and timeline.served != changes[-1][1]:  # the record misses the change
         changes.append((to_x(timeline.events[-1]), timeline.served))
     served = [version for _, version in changes]
     low, high = min(served), max(max(served), min(served) + 1)
@@ -168,5 +169,5 @@ def _notes(timeline: Timeline) -> tuple[str, ...]:
     if not sets:
         notes.append("No candidate was judged on a golden set.")
     if len(sets) > 1:
-        notes.append("The golden set was not always the same: accuracies compare on the same one alone.")
+        notes.append("The golden set changed: only accuracies on the same golden set can be compared.")
     return tuple(notes)

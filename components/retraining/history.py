@@ -16,7 +16,7 @@ from components.base.errors import UserError
 from components.base.files import write_atomically
 from components.base.section import Section, problems
 from components.base.times import Time, timestamp
-from components.drift.energy import DriftReport
+from components.drift.report import DriftReport
 from components.evaluation.results import Verdict
 from components.retraining.policy import Decision, Facts, spans_in_words
 

@@ -3,7 +3,7 @@
 from typing import Literal
 
 from components.base.section import Section
-from components.drift.energy import DriftReport
+from components.drift.report import DriftReport
 from components.retraining.config import RetrainConfig
 
 

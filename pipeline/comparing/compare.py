@@ -23,8 +23,7 @@ from components.audio.preprocessing import AUDIO, FEATURE
 from components.audio.representations import feature_shape, represent, stored_dtype, to_bytes
 from components.audio.waveform import decode_clips
 from components.base.errors import UserError
-from components.evaluation.metrics import compare as paired
-from components.evaluation.metrics import measure
+from components.evaluation.metrics import measure, paired_outcomes
 from components.library.layout import SPLITS, Manifest, span_dir
 from components.reporting.comparison import SIGNIFICANCE, Comparison, FoldOutcome, Row
 from components.store.model_card import ModelCard
@@ -285,7 +284,9 @@ def _rows(
     said = {kind: np.concatenate([fold.probabilities for fold in folds]) for kind, folds in outcomes.items()}
     right = {kind: probabilities.argmax(1) == truth for kind, probabilities in said.items()}
     kinds = sorted(outcomes, key=lambda kind: (-right[kind].mean(), kind))
-    pairs = {(a, b): paired(right[a], right[b]).p_different for i, a in enumerate(kinds) for b in kinds[i + 1 :]}
+    pairs = {
+        (a, b): paired_outcomes(right[a], right[b]).p_different for i, a in enumerate(kinds) for b in kinds[i + 1 :]
+    }
     significant = {pair for pair, p in holm(pairs).items() if p < SIGNIFICANCE}
 
     def mean(kind: str, name: str) -> float:

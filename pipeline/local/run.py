@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pipeline.local.summary import Summary
     from pipeline.planning.prospect import Prospect
     from pipeline.workspace import Workspace
-from pipeline.local.show import show_decision, show_verdict
+from pipeline.local.show import show_outcome
 
 _LOADING = "TensorFlow, TFX"
 
@@ -121,10 +121,7 @@ def execute(prospect: "Prospect", *, dry_run: bool = False) -> "Summary":
             report=page and str(page),
             log=str(log),
         )
-        if verdict:
-            show_verdict(console, summary)
-        elif decision:
-            show_decision(console, summary, dry_run=dry_run)
+        show_outcome(console, summary, dry_run=dry_run)
     return summary
 
 

@@ -6,23 +6,34 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from components.evaluation.results import Verdict
+    from components.retraining.policy import Decision
     from pipeline.local.summary import Summary
 
 
-def show_decision(console: "Console", summary: "Summary", *, dry_run: bool) -> None:
-    """Why nothing was trained."""
-    console.print(f"\n[bold]{summary.decision.action}[/]" + (" (dry run: nothing was trained)" if dry_run else ""))
-    for reason in summary.decision.reasons:
+def show_outcome(console: "Console", summary: "Summary", *, dry_run: bool = False) -> None:
+    """Prints the gate's verdict or, if the run did not come that far, the decision to retrain or to wait."""
+    if summary.verdict:
+        _show_verdict(console, summary.verdict)
+        console.print(f"\n{_push(summary)}", soft_wrap=True)
+        console.print(f"report: {summary.report}", soft_wrap=True)
+    elif summary.decision:
+        _show_decision(console, summary.decision, dry_run=dry_run)
+        console.print(_served(summary), soft_wrap=True)
+    else:
+        return
+    console.print(f"log: {summary.log}", soft_wrap=True)
+
+
+def _show_decision(console: "Console", decision: "Decision", *, dry_run: bool) -> None:
+    console.print(f"\n[bold]{decision.action}[/]" + (" (dry run: nothing was trained)" if dry_run else ""))
+    for reason in decision.reasons:
         console.print(f"  {reason}", markup=False, soft_wrap=True)
-    served = f"version {summary.served.version} stays served" if summary.served else "no model is served yet"
-    console.print(f"{served}\nlog: {summary.log}", soft_wrap=True)
 
 
-def show_verdict(console: "Console", summary: "Summary") -> None:
-    """The outcome, for a person."""
+def _show_verdict(console: "Console", verdict: "Verdict") -> None:
     from rich.table import Table
 
-    verdict = summary.verdict
     console.print()
     for judged in verdict.sets:
         console.print(judged.headline, markup=False, soft_wrap=True)
@@ -40,16 +51,16 @@ def show_verdict(console: "Console", summary: "Summary") -> None:
     console.print("\n[bold green]blessed[/]" if verdict.blessed else "\n[bold red]refused[/]")
     for line in verdict.account:
         console.print(f"  {line}", markup=False, soft_wrap=True)
+
+
+def _push(summary: "Summary") -> str:
+    """Describes what became of the candidate."""
     if summary.pushed:
-        console.print(f"\npushed as version {summary.pushed.version}: {summary.pushed.path}", soft_wrap=True)
-    elif summary.rolled_back and summary.served:
-        console.print(
-            f"\nnot pushed: it is version {summary.rolled_back}, which was rolled back; "
-            f"version {summary.served.version} stays served",
-            soft_wrap=True,
-        )
-    elif summary.served:
-        console.print(f"\nnot pushed; version {summary.served.version} stays served", soft_wrap=True)
-    else:
-        console.print("\nnot pushed; no model is served yet")
-    console.print(f"report: {summary.report}\nlog: {summary.log}", soft_wrap=True)
+        return f"pushed as version {summary.pushed.version}: {summary.pushed.path}"
+    if summary.rolled_back and summary.served:
+        return f"not pushed: it is version {summary.rolled_back}, which was rolled back; {_served(summary)}"
+    return f"not pushed; {_served(summary)}"
+
+
+def _served(summary: "Summary") -> str:
+    return f"version {summary.served.version} stays served" if summary.served else "no model is served yet"

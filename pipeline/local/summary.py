@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from etils import epath
 
 from components.base.section import Section
-from components.drift.energy import DriftReport
+from components.drift.report import DriftReport
 from components.evaluation.results import VERDICT, Metrics, Verdict
 from components.library.layout import Manifest
 from components.retraining.policy import Decision

@@ -302,7 +302,7 @@ def make_plan(config: PipelineConfig, inputs: "Preflight", now: datetime, *, ask
             best=best_on_golden(workspace.models, parent),
             code=node_digest("GateEvaluator"),
         ),
-        reference=ReferenceParameters(max_clips=config.drift.max_clips, code=node_digest("ReferenceProfile")),
+        reference=ReferenceParameters(code=node_digest("ReferenceProfile")),
         pusher=PusherParameters(store=store, lineage=lineage, keep_versions=config.deploy.keep_versions),
         endpoint=endpoint,
         recorder=RecorderParameters(candidate=candidate, history=history, now=moment),

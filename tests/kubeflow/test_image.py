@@ -21,7 +21,7 @@ DOCKERFILE = ROOT / "kubeflow" / "Dockerfile"
 PACKAGES = {"bench", "components", "models", "pipeline"}
 LOCKS = {"requirements.lock", "requirements-gpu.lock", "requirements-dev.lock"}
 INSTALLED_FROM = LOCKS | {
-    *("README.md", "pyproject.toml", "setup.py"),
+    *("LICENSE", "README.md", "pyproject.toml", "setup.py"),
     *("kubeflow/entrypoint.sh", "kubeflow/install.sh"),
 }
 UNREACHABLE = re.compile(

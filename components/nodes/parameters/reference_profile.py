@@ -4,8 +4,6 @@ from components.base.section import Section
 
 
 class ReferenceParameters(Section):
-    """The size of the profile."""
+    """Nothing to set."""
 
-    max_clips: int
-    """Of more clips, only whole groups are profiled."""
     code: str

@@ -40,6 +40,7 @@ from components.audio.descriptors import (
     descriptors,
     frame_rows,
     row_names,
+    row_sizes,
     statistics,
 )
 from components.audio.preprocessing import AUDIO, FEATURE, LABEL
@@ -92,6 +93,7 @@ def signal(kind: str, audio: AudioConfig) -> np.ndarray:
         "square wave": np.where(np.sin(2 * np.pi * 220.0 * time) < 0.0, -1.0, 1.0),
         "loudest": np.full(size, -1.0),
         "one bit": np.where(noise < 0.0, -1.0, 0.0) / 32768.0,
+        "rarely a bit": np.where(noise < -0.99, -1.0, 0.0) / 32768.0,
     }[kind]
     return (np.clip(np.rint(samples * 32768.0), -32768, 32767) / 32768.0).astype(np.float32)
 
@@ -209,6 +211,24 @@ def test_rows_that_do_not_vary_have_no_shape() -> None:
     np.testing.assert_allclose(found[:, 0], [0.0, -7.25, 1234.5], rtol=1e-6)
 
 
+def test_what_is_left_of_terms_that_cancel_has_no_shape() -> None:
+    rounding = 1e-4 * np.random.default_rng(2).normal(size=(50, 1))
+    for size, constant in ((0.0, False), (1.0, False), (1000.0, True)):
+        found = statistics(tf.constant(rounding, tf.float32), np.float32([size])).numpy()[0]
+        assert (found[STATISTICS.index("skew")] == found[STATISTICS.index("kurtosis")] == 0.0) == constant
+        assert found[STATISTICS.index("std")] == pytest.approx(rounding.std(), rel=1e-5)
+
+
+@pytest.mark.parametrize("rate", [8000, 22050])
+def test_every_row_has_a_size(rate: int) -> None:
+    audio = AudioConfig(sample_rate=rate)
+    sizes = dict(zip(row_names(audio), row_sizes(audio), strict=True))
+    assert sizes["mfcc_01"] == pytest.approx(100.0 * np.sqrt(128.0))  # of silence, of which no term cancels
+    assert all(800.0 < size < 1200.0 for row, size in sizes.items() if kind_of(row) == "mfcc")
+    assert [sizes[f"tonnetz_0{index}"] for index in range(1, 7)] == [1.0, 1.0, 1.0, 1.0, 0.5, 0.5]
+    assert {kind_of(row) for row, size in sizes.items() if size} == {"mfcc", "tonnetz", "spectral_contrast"}
+
+
 @pytest.mark.filterwarnings("ignore:Empty filters")
 @pytest.mark.parametrize("setting", SETTINGS)
 def test_no_clip_gives_anything_but_numbers(setting: str) -> None:
@@ -222,6 +242,58 @@ def test_no_clip_gives_anything_but_numbers(setting: str) -> None:
     assert {name for name, value in silence.items() if abs(value) > 1e-2} == {
         f"mfcc_01_{statistic}" for statistic in ("mean", "median", "min", "max")
     }
+
+
+def round_otherwise(monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
+    """Has TensorFlow's matrix products, logarithms and spectra err at random, as on other processors they may.
+
+    By so many units of float32's rounding, or float64's in spectra, as AVX2 was seen to differ from AVX-512.
+    """
+    generator = np.random.default_rng(seed)
+    matmul, log, rfft = tf.matmul, tf.math.log, tf.signal.rfft
+    single, double = np.finfo(np.float32).eps, np.finfo(np.float64).eps
+
+    def errors(of: tf.Tensor, size: float) -> tf.Tensor:
+        return tf.constant(generator.uniform(-size, size, of.shape), of.dtype)
+
+    def other_matmul(a: tf.Tensor, b: np.ndarray) -> tf.Tensor:
+        product = matmul(a, b)
+        return product + errors(product, 8.0 * single) * matmul(tf.abs(a), np.abs(b))
+
+    def other_log(x: tf.Tensor) -> tf.Tensor:
+        return log(x) * (1.0 + errors(x, 2.0 * single))
+
+    def other_rfft(frames: tf.Tensor) -> tf.Tensor:
+        spectrum = rfft(frames)
+        magnitude = tf.abs(spectrum)
+        loudest = tf.reduce_max(magnitude, axis=-1, keepdims=True)
+        real, imaginary = (errors(magnitude, 4.0 * double) * loudest for _ in range(2))
+        return spectrum + tf.complex(real, imaginary)
+
+    monkeypatch.setattr(tf, "matmul", other_matmul)
+    monkeypatch.setattr(tf.math, "log", other_log)
+    monkeypatch.setattr(tf.signal, "rfft", other_rfft)
+
+
+@pytest.mark.filterwarnings("ignore:Empty filters")
+@pytest.mark.parametrize("setting", ["22.05 kHz", "8 kHz", "odd n_fft"])
+def test_perturbed_by_rounding_descriptors_of_silence_stay_equal(setting: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So do those of clips that hardly vary or can hardly be heard."""
+    audio, mel = SETTINGS[setting]
+    kinds = (*DEGENERATE, "rarely a bit")
+    clips = tf.constant(np.stack([signal(kind, audio) for kind in kinds]))
+    by_row = (len(kinds), len(row_names(audio)), len(STATISTICS))
+    expected = descriptors(clips, audio, mel).numpy().reshape(by_row)
+    round_otherwise(monkeypatch, seed=5)
+    found = descriptors(clips, audio, mel).numpy().reshape(by_row)
+
+    allowed = np.empty(by_row)
+    allowed[:] = np.array([ALLOWED[kind_of(row)] for row in row_names(audio)])[:, np.newaxis]
+    shape = [STATISTICS.index("skew"), STATISTICS.index("kurtosis")]
+    # Rounding is some 5 % of the least spread that counts as one.
+    allowed[..., shape] = 0.05 * (1.0 + np.abs(expected[..., shape]))
+    assert [kind for kind, near in zip(kinds, np.abs(found - expected) <= allowed, strict=True) if not near.all()] == []
+    assert not found[kinds.index("silence")][:, shape].any()
 
 
 @pytest.mark.filterwarnings("ignore:Empty filters")

@@ -11,6 +11,7 @@ import soxr
 import tensorflow as tf
 
 from components.audio.config import AudioConfig, MelConfig
+from components.audio.mel import decibels as to_decibels
 from components.audio.mel import frame_count, log_mel, mel_filter_bank, mel_power, sum_bands
 
 SECONDS = 1.5
@@ -107,6 +108,12 @@ def test_filter_bank_is_slaneys_and_of_constant_area() -> None:
     assert bank.flags.c_contiguous
     area = bank.sum(axis=0) * audio.sample_rate / mel.n_fft  # each triangle's integral over Hz
     np.testing.assert_allclose(area, 1.0, atol=0.05)
+
+
+@pytest.mark.parametrize("dtype", [tf.float32, tf.float64])
+def test_silence_is_of_one_level_however_many_bands(dtype: tf.DType) -> None:
+    for count in range(1, 40):  # to fill a vector register, and not to
+        assert np.array_equal(to_decibels(tf.zeros([count], dtype)), np.full(count, -100.0))
 
 
 @pytest.mark.parametrize("setting", SETTINGS)

@@ -20,8 +20,7 @@ from components.audio.wav import encode_wav
 from components.audio.waveform import decode_clips
 from components.base.errors import UserError
 from components.drift.config import DriftConfig
-from components.drift.distances import jensen_shannon, l_infinity
-from components.drift.energy import DriftReport, deal
+from components.drift.permutations import permute_blocks
 from components.drift.profile import (
     SCALARS,
     Profile,
@@ -30,8 +29,10 @@ from components.drift.profile import (
     read_profile,
     write_profile,
 )
+from components.drift.report import DRIFT_REPORT, DriftReport
+from components.drift.validator_distances import jensen_shannon, l_infinity
 from components.library.tfrecords import encode_example
-from components.nodes.artifacts import DRIFT_REPORT, PROFILE, VERSION_PROPERTY
+from components.nodes.artifacts import PROFILE, VERSION_PROPERTY
 from components.nodes.distribution_validator import DistributionValidator, add_anomalies
 from components.nodes.drift_detector import SPLIT, DriftDetector
 from components.nodes.parameters.drift_detector import DriftParameters
@@ -46,7 +47,7 @@ FEATURES = FeatureConfig(
     audio=AUDIO,
     mel=MelConfig(n_fft=256, hop_length=128, n_mels=16),
 )
-CONFIG = DriftConfig(false_alarm_rate=0.05, permutations=199, max_clips=60)
+CONFIG = DriftConfig(false_alarm_rate=0.05)
 
 
 def clip(generator: np.random.Generator, artist: str, number: int, rate: int, style: str) -> bytes:
@@ -196,7 +197,7 @@ def test_damage_is_named(model: standard_artifacts.Model, tmp_path: Path) -> Non
     profile = epath.Path(tmp_path / PROFILE)
     for content in (b"", b"nothing of the kind", b"PK\x03\x04 cut off"):
         profile.write_bytes(content)
-        with pytest.raises(UserError, match=f"{PROFILE}: no profile"):
+        with pytest.raises(UserError, match=f"{PROFILE}: not a profile"):
             read_profile(profile)
 
 
@@ -208,7 +209,7 @@ def refer(model: standard_artifacts.Model, examples: standard_artifacts.Examples
     reference = simple_artifacts.File()
     reference.uri = str(root / "reference")
     executor = ReferenceProfile.EXECUTOR_SPEC.executor_class()
-    properties = {"parameters": ReferenceParameters(max_clips=CONFIG.max_clips, code="").model_dump_json()}
+    properties = {"parameters": ReferenceParameters(code="").model_dump_json()}
     executor.Do({"model": [model], "held_out": [examples]}, {"reference": [reference]}, properties)
     return root / "reference" / PROFILE
 
@@ -293,8 +294,8 @@ def measured_as_calibrated(
 ) -> None:
     """What DistributionValidator measures is the very distance that its thresholds were calibrated on."""
     files = sorted(map(str, Path(examples.uri).glob("Split-[te][ev]*/*")))
-    sides: list[Profile] = [profile_clips(serving, files, 60), read_profile(serving / REFERENCE)]
-    blocks = deal(*(side.groups.tolist() for side in sides), 1)
+    sides: list[Profile] = [profile_clips(serving, files), read_profile(serving / REFERENCE)]
+    blocks = permute_blocks(*(side.groups.tolist() for side in sides), 1)
 
     def both(values: Callable[[Profile], NDArray]) -> NDArray:
         return np.concatenate([values(side) for side in sides])
@@ -345,14 +346,23 @@ def test_a_new_style_is_drift(champion: Callable, tmp_path: Path) -> None:
     assert alone.findings == told
 
 
+TOO_FEW = "(artists, recordings); the test needs at least 8 on either side"
+
+
 @pytest.mark.parametrize(
     ("case", "told"),
     [
         ("no champion", "there is no champion yet"),
         ("no reference", "version 3 was pushed without a profile of its clips"),
         ("other rate", "the champion takes audio at 8000 Hz, and the newest clips are at 16000 Hz"),
-        ("few artists", "the newest clips are of 3 groups (artists, recordings); drift.min_groups is 8"),
-        ("no clips", "the newest clips are of 0 groups (artists, recordings); drift.min_groups is 8"),
+        (
+            "few artists",
+            f"the newest clips are of 3 groups {TOO_FEW}",
+        ),
+        (
+            "no clips",
+            f"the newest clips are of 0 groups {TOO_FEW}",
+        ),
         ("other version", "the champion's profile is of another version of this project: 3 health, not 7"),
     ],
 )

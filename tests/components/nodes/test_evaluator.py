@@ -107,7 +107,7 @@ def test_better_on_test_but_worse_on_golden_is_refused(
     verdict = found.verdict
     [worse, incomparable] = verdict.reasons
     assert worse.startswith("significantly worse than version 4 on the golden clips of span 1: wrong on 12 clips")
-    assert incomparable.endswith("cannot be compared with: the golden set has other clips now")
+    assert incomparable.endswith("the best before it on the golden set: the golden set has other clips now")
     assert (found.outcome.name, found.outcome.read_text()) == ("NOT_BLESSED", "\n".join(verdict.reasons))
     assert [(each.split, each.span, each.candidate.clips) for each in verdict.sets] == [
         ("test", 5, 12),

@@ -12,7 +12,8 @@ from tfx.types.experimental import simple_artifacts
 from components.base.errors import UserError
 from components.evaluation.config import GateConfig
 from components.evaluation.gate import judge
-from components.evaluation.results import VERDICT, Answers, Verdict
+from components.evaluation.predictions import ScoredClips
+from components.evaluation.results import VERDICT, Verdict
 from components.nodes.artifacts import PROFILE
 from components.nodes.parameters.pusher import PusherParameters
 from components.nodes.pusher import Executor
@@ -35,7 +36,7 @@ def lineage(candidate: str, parent: int | None) -> Lineage:
 def verdict() -> Verdict:
     """Of a model that is right about all of four clips."""
     truth = np.array([0, 1, 0, 1])
-    answers = Answers(["1", "2", "3", "4"], truth, np.eye(2)[truth])
+    answers = ScoredClips(["1", "2", "3", "4"], truth, np.eye(2)[truth])
     return judge(GateConfig(), ("a", "b"), answers, latency_ms=12.5, megabytes=3.25)
 
 

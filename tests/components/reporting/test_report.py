@@ -1,4 +1,4 @@
-"""The report as a browser would take it: well-formed, self-contained, escaped, and whole whatever the run was."""
+"""The report and the comparison as a browser reads them: well-formed, self-contained, escaped, whole in every case."""
 
 import math
 import re
@@ -13,10 +13,13 @@ import pytest
 
 from components.evaluation.config import GateConfig
 from components.evaluation.gate import judge
-from components.evaluation.predictions import predictions
-from components.evaluation.results import Answers
+from components.evaluation.metrics import measure
+from components.evaluation.predictions import ScoredClips, predictions
 from components.library.layout import Manifest, SplitCount
-from components.reporting.report import ReportInputs, histogram, line_chart, number, p_value, percent, render_report
+from components.reporting.charts import histogram, line_chart
+from components.reporting.comparison import COLUMNS, Comparison, Row, cells, render_comparison
+from components.reporting.page import number, p_value, percent
+from components.reporting.report import ReportInputs, render_report
 from components.retraining.timeline import Event, Timeline
 
 SECTIONS = (
@@ -102,8 +105,8 @@ def make_inputs(
     truth = np.arange(6 * len(genres)) % len(genres)
     said = generator.dirichlet(np.ones(len(genres)), len(truth)) * 0.85 + 0.15 * np.eye(len(genres))[truth]
     before = ("3", generator.dirichlet(np.ones(len(genres)), len(truth))) if champion else None
-    test = Answers([f"{i:04d}" for i in range(len(truth))], truth, said, before, span=4)
-    golden = Answers([f"golden {i}" for i in range(len(truth))], truth, said[::-1], before, "golden", 1)
+    test = ScoredClips([f"{i:04d}" for i in range(len(truth))], truth, said, before, span=4)
+    golden = ScoredClips([f"golden {i}" for i in range(len(truth))], truth, said[::-1], before, "golden", 1)
     answers = (test, golden) if golden_set else (test,)
     tracks = [
         track(index, genre, split) for split in ("train", "eval", "test") for index, genre in enumerate(genres * 2)
@@ -241,14 +244,14 @@ def test_the_banner_says_what_became_of_the_model() -> None:
     assert "Pushed as version 4" in render_report(whole)
     first = RUNS["first run"]
     assert "Accepted, but not pushed" in render_report(replace(first, pushed=None))
-    wrong = Answers(["1", "2", "3"], np.array([0, 1, 2]), np.eye(3)[[1, 2, 0]])
+    wrong = ScoredClips(["1", "2", "3"], np.array([0, 1, 2]), np.eye(3)[[1, 2, 0]])
     refused = judge(GateConfig(), first.genres, wrong, latency_ms=12.5, megabytes=3.25)
     page = Page(render_report(replace(first, verdict=refused, pushed=None)))
     assert "Refused" in page.text
     assert "accuracy 0.00 on 3 test clips is below the floor gate.min_accuracy 0.50" in page.text
 
 
-def test_every_check_is_told(rendered) -> None:
+def test_every_check_is_listed(rendered) -> None:
     inputs, html = rendered
     text = Page(html).text
     assert all(check.text in text and check.name in text for check in inputs.verdict.checks)
@@ -300,14 +303,14 @@ def test_mistakes_come_the_most_confident_first() -> None:
     assert shown == [row.track_id for row in wrong][:25]
 
 
-def test_the_gap_between_training_and_validation_is_told_in_words() -> None:
+def test_the_gap_between_training_and_validation_is_explained() -> None:
     assert "80.0 % of the training clips right and 40.0 % of the validation clips: 40 points apart, a wide gap" in (
         render_report(RUNS["whole"])
     )
     assert "fitted in one go" in render_report(RUNS["no epochs"])
 
 
-def test_the_timeline_is_told_where_there_were_runs_before() -> None:
+def test_the_timeline_is_shown_where_there_were_runs_before() -> None:
     def story(runs: int) -> Timeline:
         times = [f"2026-03-0{day + 1}T06:00:00+00:00" for day in range(runs)]
         events = tuple(Event(time=time, kind="run", words=HOSTILE) for time in times)
@@ -333,7 +336,7 @@ def test_missing_and_infinite_numbers_do_no_harm() -> None:
     assert "Duration" in page.text
 
 
-def test_long_lists_of_rejects_are_cut_and_it_is_said() -> None:
+def test_long_lists_of_rejects_are_cut_with_a_note() -> None:
     rejects = [{"path": f"{index}.mp3", "genre": "Folk", "reason": "not decodable"} for index in range(1200)]
     html = render_report(make_inputs(rejects=rejects))
     assert "The first 500 of 1,200" in html
@@ -369,9 +372,38 @@ def test_numbers_as_a_person_reads_them() -> None:
     assert p_value(0.0117) == "= 0.0117" and p_value(1e-9) == "< 0.0001"
 
 
-def test_neither_tensorflow_nor_pyplot_is_imported() -> None:
+@pytest.mark.parametrize("folds", [("test",), ("2019", "2020", "2021")])
+def test_a_comparison_is_a_page_of_the_same_kind(folds: tuple[str, ...]) -> None:
+    truth = np.arange(30) % 3
+    rows = tuple(
+        Row(
+            kind=kind,
+            metrics=measure(("a", "b", "c"), truth, np.eye(3)[np.where(np.arange(30) < right, truth, (truth + 1) % 3)]),
+            fold_accuracies=(right / 30,) * len(folds),
+            train_accuracy=0.9,
+            validation_accuracy=0.7,
+            seconds=2.0,
+            megabytes=3.0,
+            milliseconds=4.0,
+            better_than=better_than,
+        )
+        for kind, right, better_than in (("svm", 27, (HOSTILE,)), (HOSTILE, 12, ()))
+    )
+    comparison = Comparison(
+        data="/data", clips=30, genres=("a", "b", "c"), folds=folds, rows=rows, left_out={"mobilenet": HOSTILE}
+    )
+    html = render_comparison(comparison)
+    page = Page(html)
+    assert tuple(page.ids) == (("models", "folds", "left-out") if len(folds) > 1 else ("models", "left-out"))
+    assert page.references == [] and not {"script", "link"} & set(page.tags) and "://" not in html
+    assert all(text in page.text for row in rows for text in (*COLUMNS, *cells(row)))
+    assert re.findall(r'aria-label="svm: ([^"]*)"', html) == ["90.0 %, 95 % interval 74.4 % to 96.5 %"]
+
+
+def test_nothing_heavy_is_imported_before_it_computes() -> None:
+    heavy = ("tensorflow", "tfx", "apache_beam", "matplotlib.pyplot", "scipy", "sklearn")
     code = (
-        "import sys, components.reporting.report, components.evaluation; "
-        "print([name for name in ('tensorflow', 'tfx', 'apache_beam', 'matplotlib.pyplot') if name in sys.modules])"
+        "import sys, components.reporting.report, components.reporting.comparison, components.evaluation.gate; "
+        f"print([name for name in {heavy} if name in sys.modules])"
     )
     assert run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"

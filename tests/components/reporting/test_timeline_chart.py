@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import pytest
 
 from components.base.times import timestamp
-from components.drift.energy import DriftReport
+from components.drift.report import DriftReport
 from components.evaluation.metrics import wilson_interval
 from components.reporting.timeline_chart import ACCURACY, SERVED, render_history, timeline_chart
 from components.retraining.history import Outcome, Record
@@ -107,17 +107,17 @@ def test_any_stretch_of_time_has_its_marks(hours: float) -> None:
     assert all(ACCURACY.left <= tick.at <= ACCURACY.right and tick.label for tick in chart.x_ticks)
 
 
-def test_accuracies_that_do_not_compare_are_said_not_to() -> None:
+def test_accuracies_on_other_golden_sets_carry_a_note() -> None:
     assert timeline_chart(year()).notes == ()
     assert timeline_chart(year(golden=(1, 4))).notes == (
-        "The golden set was not always the same: accuracies compare on the same one alone.",
+        "The golden set changed: only accuracies on the same golden set can be compared.",
     )
     without = timeline_chart(year(golden=(None,)))
     assert without.notes == ("No candidate was judged on a golden set.",) and without.points == ()
     assert len(timeline_chart(year(golden=(1, None))).points) == 13
 
 
-def test_every_event_is_told_and_escaped() -> None:
+def test_every_event_is_listed_and_escaped() -> None:
     story = year(reason=HOSTILE)
     html = render_history(story, HOSTILE)
     assert "<script" not in html and "://" not in html and "url(" not in html

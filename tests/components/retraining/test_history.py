@@ -10,11 +10,12 @@ from etils import epath
 
 from components.base.errors import UserError
 from components.base.times import timestamp
-from components.drift.energy import DriftReport
+from components.drift.report import DriftReport
 from components.evaluation.config import GateConfig
 from components.evaluation.gate import judge
 from components.evaluation.metrics import wilson_interval
-from components.evaluation.results import Answers, Verdict
+from components.evaluation.predictions import ScoredClips
+from components.evaluation.results import Verdict
 from components.retraining.config import RetrainConfig
 from components.retraining.history import (
     Outcome,
@@ -263,7 +264,7 @@ def test_a_clock_that_was_set_back_is_noticed(directory: epath.Path) -> None:
 
 
 def verdict(candidate: np.ndarray, champion: tuple[str, np.ndarray] | None = None) -> Verdict:
-    answers = Answers(("a", "b", "c", "d"), np.array([0, 1, 0, 1]), candidate, champion, span=1)
+    answers = ScoredClips(("a", "b", "c", "d"), np.array([0, 1, 0, 1]), candidate, champion, span=1)
     return judge(GateConfig(), ("folk", "rock"), answers, answers, latency_ms=1.0, megabytes=1.0)
 
 
@@ -283,10 +284,10 @@ def test_an_outcome_tells_what_the_verdict_said() -> None:
 
 def test_an_outcome_tells_the_accuracy_on_the_golden_set_if_there_is_one() -> None:
     truth = np.array([0, 1, 0, 1])
-    test = Answers(("a", "b", "c", "d"), truth, np.eye(2)[truth], span=5)
-    golden = Answers(("e", "f"), truth[:2], np.eye(2)[[0, 0]], split="golden", span=1)
+    test = ScoredClips(("a", "b", "c", "d"), truth, np.eye(2)[truth], span=5)
+    golden = ScoredClips(("e", "f"), truth[:2], np.eye(2)[[0, 0]], split="golden", span=1)
 
-    def told(golden: Answers | None) -> Outcome:
+    def told(golden: ScoredClips | None) -> Outcome:
         judged = judge(GateConfig(), ("folk", "rock"), test, golden, latency_ms=1.0, megabytes=1.0)
         return outcome_of(judged, 3, None, "", NOON)
 

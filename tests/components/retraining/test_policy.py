@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from components.drift.energy import DriftReport
+from components.drift.report import DriftReport
 from components.retraining.config import RetrainConfig
 from components.retraining.policy import Decision, Facts, decide, spans_in_words
 

@@ -9,10 +9,11 @@ import pytest
 from etils import epath
 
 from components.base.times import timestamp
-from components.drift.energy import DriftReport
+from components.drift.report import DriftReport
 from components.evaluation.config import GateConfig
 from components.evaluation.gate import judge
-from components.evaluation.results import Answers, Verdict
+from components.evaluation.predictions import ScoredClips
+from components.evaluation.results import Verdict
 from components.retraining.history import Outcome, Record, note_decision, note_failure, note_outcome
 from components.retraining.policy import Decision, Facts
 from components.retraining.timeline import Event, Push, Store, Timeline, events, read_timeline, timeline, with_run
@@ -184,7 +185,7 @@ def test_a_run_is_told_before_it_is_noted() -> None:
 @pytest.fixture
 def verdict() -> Verdict:
     truth = np.array([0, 1, 0, 1])
-    answers = Answers(("a", "b", "c", "d"), truth, np.eye(2)[truth], span=1)
+    answers = ScoredClips(("a", "b", "c", "d"), truth, np.eye(2)[truth], span=1)
     return judge(GateConfig(), ("folk", "rock"), answers, answers, latency_ms=1.0, megabytes=1.0)
 
 

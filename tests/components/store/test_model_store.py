@@ -9,7 +9,8 @@ from etils import epath
 from components.base.errors import UserError
 from components.evaluation.config import GateConfig
 from components.evaluation.gate import judge
-from components.evaluation.results import Answers, Predecessor
+from components.evaluation.predictions import ScoredClips
+from components.evaluation.results import Predecessor
 from components.store import model_store
 from components.store.model_store import (
     Lineage,
@@ -389,8 +390,8 @@ def push_judged(
     if parent and comparable and (before := read_verdict(store, parent).on_golden):
         champion = (str(parent), about(before.outcomes.right.count("1")))
     ids = [f"{clips}{index:02d}" for index in range(40)]
-    test = Answers(ids, truth, about(40))
-    golden = None if right is None else Answers(ids, truth, about(right), champion, "golden", 1)
+    test = ScoredClips(ids, truth, about(40))
+    golden = None if right is None else ScoredClips(ids, truth, about(right), champion, "golden", 1)
     verdict = judge(
         GateConfig(), ("a", "b"), test, golden, best=best_on_golden(store, parent), latency_ms=1.0, megabytes=1.0
     )

@@ -12,10 +12,10 @@ from click.testing import CliRunner, Result
 from etils import epath
 
 from components.base.errors import UserError
-from components.drift.energy import DriftReport
+from components.drift.report import DriftReport
 from components.evaluation.config import GateConfig
 from components.evaluation.gate import judge
-from components.evaluation.results import Answers
+from components.evaluation.predictions import ScoredClips
 from components.retraining.history import note_decision, note_failure, note_outcome, outcome_of
 from components.retraining.policy import Decision, Facts
 from components.store.model_store import Lineage, prune, publish, roll_back
@@ -60,8 +60,8 @@ def year(tmp_path_factory: pytest.TempPathFactory) -> Path:
         return now + timedelta(hours=1)
 
     def end(candidate: str, span: int, said: np.ndarray, now: datetime) -> None:
-        test = Answers(["1", "2", "3", "4"], truth, said, None if span == 1 else ("1", right), span=span)
-        golden = test if span == 1 else Answers(["5", "6"], truth[:2], said[:2], split="golden", span=1)
+        test = ScoredClips(["1", "2", "3", "4"], truth, said, None if span == 1 else ("1", right), span=span)
+        golden = test if span == 1 else ScoredClips(["5", "6"], truth[:2], said[:2], split="golden", span=1)
         verdict = judge(GateConfig(), GENRES, test, golden, latency_ms=1.0, megabytes=1.0)
         version = None
         if verdict.blessed:

@@ -13,7 +13,7 @@ from components.audio.config import AudioConfig, FeatureConfig, MelConfig
 from components.base.errors import UserError
 from components.evaluation.config import GateConfig
 from components.evaluation.gate import judge
-from components.evaluation.results import Answers
+from components.evaluation.predictions import ScoredClips
 from components.store.model_card import ModelCard, write_card
 from components.store.model_store import Lineage, current_version, publish
 from pipeline.cli import cli
@@ -39,7 +39,7 @@ def workspace(tmp_path: Path) -> Path:
     write_card(ModelCard(kind="mel_cnn", parameters=7, window_seconds=5.0, features=features), source)
     truth = np.array([0, 1, 0, 1])
     for candidate, parent, answers in (("a", None, [0, 1, 0, 0]), ("b", 1, truth)):
-        said = Answers(["1", "2", "3", "4"], truth, np.eye(2)[answers])
+        said = ScoredClips(["1", "2", "3", "4"], truth, np.eye(2)[answers])
         verdict = judge(GateConfig(), GENRES, said, latency_ms=12.5, megabytes=3.25)
         lineage = Lineage(candidate=candidate, parent=parent, data="/data", span=3)
         publish(epath.Path(tmp_path / "workspace" / "models"), source, lineage, verdict)
@@ -57,8 +57,8 @@ def test_versions_are_listed_with_what_is_known_of_them(workspace: Path) -> None
 
 def test_figures_on_test_and_golden_stand_side_by_side(workspace: Path) -> None:
     store, truth = epath.Path(workspace / "models"), np.array([0, 1, 0, 1])
-    test = Answers(["1", "2", "3", "4"], truth, np.eye(2)[truth], span=4)
-    golden = Answers(["5", "6", "7", "8"], truth, np.eye(2)[[0, 1, 0, 0]], split="golden", span=1)
+    test = ScoredClips(["1", "2", "3", "4"], truth, np.eye(2)[truth], span=4)
+    golden = ScoredClips(["5", "6", "7", "8"], truth, np.eye(2)[[0, 1, 0, 0]], split="golden", span=1)
     verdict = judge(GateConfig(), GENRES, test, golden, latency_ms=12.5, megabytes=3.25)
     publish(
         store, epath.Path(workspace.parent / "source"), Lineage(candidate="c", parent=2, data="/data", span=4), verdict
@@ -72,7 +72,7 @@ def test_figures_on_test_and_golden_stand_side_by_side(workspace: Path) -> None:
     told = genre(workspace, "why").output.splitlines()
     assert told[2].startswith("accuracy 100.0% on 4 test clips of span 4")
     assert told[3].startswith("accuracy 75.0% on 4 golden clips of span 1")
-    assert "  --   median time for one clip 12.50 ms; there is no limit gate.max_latency_ms" in told
+    assert "  --   median time for one clip 12.50 ms (no limit: gate.max_latency_ms is null)" in told
 
 
 def test_a_roll_back_is_seen_in_the_list(workspace: Path) -> None:

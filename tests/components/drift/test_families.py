@@ -6,23 +6,13 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 from scipy.stats import binom, energy_distance
 
-from components.drift.config import DriftConfig
-from components.drift.energy import (
-    OUTLIER,
-    DriftReport,
-    Family,
-    adjusted_p_values,
-    compare,
-    deal,
-    energy,
-    not_tested,
-    shifts,
-    standardise,
-    too_few,
-)
+from components.drift.config import PERMUTATIONS, DriftConfig
+from components.drift.energy import OUTLIER, energy, shifts, standardise
+from components.drift.families import Family, adjusted_p_values, measure_drift
+from components.drift.permutations import permute_blocks, too_few
+from components.drift.report import DriftReport, not_tested
 
 RATE = 0.2
-CONFIG = DriftConfig(false_alarm_rate=RATE, permutations=99)
 NAMES = {"audio health": 2, "descriptors": 6, "predictions": 3, "embeddings": 4}
 """Columns by family."""
 GROUPS, CLIPS = 12, 6
@@ -55,7 +45,7 @@ def test_energy_is_the_textbooks() -> None:
     """Against scipy, whose distance is a square root, in one dimension; against the definition in several."""
     generator = np.random.default_rng(0)
     m, n = 20, 30
-    blocks = deal(groups_of("new", 5, 4), groups_of("old", 6, 5), 40)
+    blocks = permute_blocks(groups_of("new", 5, 4), groups_of("old", 6, 5), 40)
     line = generator.normal(size=(m + n, 1))
     of_clip = blocks.newest[:, blocks.of_clip].astype(bool)
     expected = [
@@ -73,14 +63,14 @@ def test_energy_is_the_textbooks() -> None:
     np.testing.assert_allclose(energy(space, blocks), expected, rtol=1e-9)
 
 
-def test_blocks_are_dealt_whole() -> None:
+def test_blocks_are_exchanged_whole() -> None:
     """An artist on both sides is two blocks; the first row is what was seen; every row has as many newest blocks."""
-    blocks = deal(["a", "a", "b"], ["c", "a", "d", "c"], 200)
+    blocks = permute_blocks(["a", "a", "b"], ["c", "a", "d", "c"], 200)
     assert blocks.of_clip.tolist() == [0, 0, 1, 3, 2, 4, 3]
     assert blocks.newest[0].tolist() == [1, 1, 0, 0, 0]
     assert (blocks.newest.sum(axis=1) == 2).all()
     assert len(np.unique(blocks.newest, axis=0)) == 10  # of five blocks, two: all of the ways
-    assert np.array_equal(blocks.newest, deal(["b", "a", "a"], ["d", "a", "c", "c"], 200).newest)
+    assert np.array_equal(blocks.newest, permute_blocks(["b", "a", "a"], ["d", "a", "c", "c"], 200).newest)
 
 
 def test_p_values_are_adjusted_as_by_counting() -> None:
@@ -102,12 +92,12 @@ def test_false_alarms_are_as_frequent_as_stated() -> None:
     """And would be far too frequent if clips were exchanged one by one, as if an artist's did not belong together."""
     runs, few = 200, 30
     generator = np.random.default_rng(2)
-    blocks = deal(groups_of("new"), groups_of("old"), 99)
-    alarms = sum(compare(families(generator), blocks, CONFIG).drifted for _ in range(runs))
+    blocks = permute_blocks(groups_of("new"), groups_of("old"), 99)
+    alarms = sum(measure_drift(families(generator), blocks, RATE).drifted for _ in range(runs))
     least, most = binom.interval(0.999, runs, RATE / 2)
     assert least <= alarms <= most
-    alone = deal(groups_of("new", GROUPS * CLIPS, 1), groups_of("old", GROUPS * CLIPS, 1), 99)
-    alarms = sum(compare(families(generator), alone, CONFIG).drifted for _ in range(few))
+    alone = permute_blocks(groups_of("new", GROUPS * CLIPS, 1), groups_of("old", GROUPS * CLIPS, 1), 99)
+    alarms = sum(measure_drift(families(generator), alone, RATE).drifted for _ in range(few))
     assert alarms > 2 * binom.ppf(0.999, few, RATE / 2)
 
 
@@ -121,13 +111,13 @@ def test_an_artist_on_both_sides_raises_no_false_alarms() -> None:
             (centres + 0.3 * generator.normal(size=(GROUPS, CLIPS, 4))).reshape(-1, 4) for _ in ("newest", "reference")
         ]
         family = Family("descriptors", tuple("abcd"), *sides)
-        alarms += compare([family], deal(groups_of("same"), groups_of("same"), 99), CONFIG).drifted
+        alarms += measure_drift([family], permute_blocks(groups_of("same"), groups_of("same"), 99), RATE).drifted
     assert alarms <= binom.ppf(0.999, runs, RATE / 2)
 
 
 def test_a_shift_is_found_and_named() -> None:
-    report = compare(
-        families(np.random.default_rng(4), shift=4.0), deal(groups_of("new"), groups_of("old"), 99), CONFIG
+    report = measure_drift(
+        families(np.random.default_rng(4), shift=4.0), permute_blocks(groups_of("new"), groups_of("old"), 99), RATE
     )
     assert report.drifted
     assert report.p_value == report.p_values["descriptors"] == 0.04  # each of four families tops one permutation
@@ -151,23 +141,25 @@ def test_more_than_means_may_differ(kind: str) -> None:
         reference[0] = 1e9  # which must not hide that everything else has moved
         newest += 2.0
     family = Family("descriptors", tuple("abc"), newest, reference)
-    blocks = deal(groups_of("new", 40, 3), groups_of("old", 40, 3), 999)
-    report = compare([family], blocks, DriftConfig())
+    blocks = permute_blocks(groups_of("new", 40, 3), groups_of("old", 40, 3), 999)
+    report = measure_drift([family], blocks, DriftConfig().false_alarm_rate)
     [finding] = report.findings
     assert finding.startswith("descriptors: differs (p = 0.001): ")
     if kind == "outliers":
         assert all(f"{column} +1" in finding or f"{column} +2" in finding for column in "abc")
 
 
-def test_a_difference_that_is_in_no_mean_is_told_as_such() -> None:
+def test_a_difference_that_is_in_no_mean_says_so() -> None:
     line = np.linspace(-1.0, 1.0, 40)[:, np.newaxis]
-    report = compare(
-        [Family("embeddings", ("a",), 5.0 * line, line)], deal(groups_of("n", 40, 1), groups_of("o", 40, 1), 99), CONFIG
+    report = measure_drift(
+        [Family("embeddings", ("a",), 5.0 * line, line)],
+        permute_blocks(groups_of("n", 40, 1), groups_of("o", 40, 1), 99),
+        RATE,
     )
     assert report.findings == ("embeddings: differs (p = 0.01): not in the mean of any column",)
 
 
-def test_the_order_of_the_clips_is_of_no_account() -> None:
+def test_the_order_of_the_clips_does_not_matter() -> None:
     generator = np.random.default_rng(6)
     found, names = families(generator, 1.0), (groups_of("new"), groups_of("old"))
     orders = [generator.permutation(GROUPS * CLIPS) for _ in names]
@@ -175,7 +167,9 @@ def test_the_order_of_the_clips_is_of_no_account() -> None:
         Family(family.name, family.columns, family.newest[orders[0]], family.reference[orders[1]]) for family in found
     ]
     mixed = [[groups[index] for index in order] for groups, order in zip(names, orders, strict=True)]
-    assert compare(found, deal(*names, 99), CONFIG) == compare(shuffled, deal(*mixed, 99), CONFIG)
+    assert measure_drift(found, permute_blocks(*names, 99), RATE) == measure_drift(
+        shuffled, permute_blocks(*mixed, 99), RATE
+    )
 
 
 def test_columns_become_comparable() -> None:
@@ -200,38 +194,38 @@ def test_columns_become_comparable() -> None:
     assert moved[1:].tolist() == [0.0, 0.0, 0.0]
 
 
-def test_what_never_varies_is_told_and_not_tested() -> None:
+def test_a_family_that_never_varies_is_not_tested() -> None:
     ones = np.ones((GROUPS * CLIPS, 2))
     noise = figures(np.random.default_rng(8), 2)
     constant = Family("audio health", ("a", "b"), ones, ones)
-    blocks = deal(groups_of("new"), groups_of("old"), 99)
-    report = compare([constant, Family("embeddings", ("c", "d"), noise, noise)], blocks, CONFIG)
+    blocks = permute_blocks(groups_of("new"), groups_of("old"), 99)
+    report = measure_drift([constant, Family("embeddings", ("c", "d"), noise, noise)], blocks, RATE)
     assert report.notes[0] == "audio health: the same for all clips of both sides"
     assert report.p_values == {"embeddings": 1.0}
-    assert compare([constant], blocks, CONFIG).p_value is None
+    assert measure_drift([constant], blocks, RATE).p_value is None
 
 
 def test_too_few_groups_are_not_tested() -> None:
     few, enough = groups_of("new", 3), groups_of("old", 8)
-    reason = too_few(few, enough, CONFIG)
-    assert reason == "the newest clips are of 3 groups (artists, recordings); drift.min_groups is 8"
-    assert too_few(enough, enough, CONFIG) == ""
-    report = not_tested(reason, CONFIG, len(few), len(enough))
+    reason = too_few(few, enough)
+    assert reason == (
+        "the newest clips are of 3 groups (artists, recordings); the test needs at least 8 on either side"
+    )
+    assert too_few(enough, enough) == ""
+    report = not_tested(reason, RATE, len(few), len(enough))
     assert not report.drifted
     assert report.p_value is None
     assert report.notes == (f"drift was not tested: {reason}",)
 
 
-@pytest.mark.parametrize(("rate", "least"), [(0.01, 799), (0.05, 159), (0.2, 39)])
-def test_settings_under_which_nothing_could_be_found_are_refused(rate: float, least: int) -> None:
-    DriftConfig(false_alarm_rate=rate, permutations=least)
-    with pytest.raises(ValidationError, match=f"at least {least}"):
-        DriftConfig(false_alarm_rate=rate, permutations=least - 1)
+def test_the_smallest_rate_can_still_find_drift_and_a_smaller_one_is_refused() -> None:
+    with pytest.raises(ValidationError, match=r"greater than or equal to 0\.008"):
+        DriftConfig(false_alarm_rate=0.007)
+    smallest = DriftConfig(false_alarm_rate=0.008).false_alarm_rate
     generator = np.random.default_rng(9)
     sides = [groups_of(side, 8, 1) for side in ("new", "old")]
     found = [
         Family(name, ("a",), generator.normal(50.0 * (name == "b"), 1.0, (8, 1)), generator.normal(0, 1, (8, 1)))
         for name in "abcd"
     ]
-    config = DriftConfig(false_alarm_rate=rate, permutations=least)
-    assert compare(found, deal(*sides, least), config).drifted
+    assert measure_drift(found, permute_blocks(*sides, PERMUTATIONS), smallest).drifted

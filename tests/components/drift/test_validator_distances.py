@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from scipy.stats import binom
 from tensorflow_data_validation import generate_statistics_from_dataframe, infer_schema, validate_statistics
 
-from components.drift.distances import calibrate, jensen_shannon, l_infinity
-from components.drift.energy import Blocks, deal
+from components.drift.permutations import Blocks, permute_blocks
+from components.drift.validator_distances import calibrate, jensen_shannon, l_infinity
 
 
 def pairs() -> dict[str, tuple[NDArray, NDArray]]:
@@ -53,7 +53,7 @@ def test_distances_are_tfdvs(kind: str) -> None:
     """As observed, and for every permutation."""
     newest, reference = pairs()[kind]
     sides = [[str(clip // 3) for clip in range(len(side))] for side in (newest, reference)]
-    blocks = deal(*sides, 2)
+    blocks = permute_blocks(*sides, 2)
     values = np.concatenate([newest, reference])
     of_clip = blocks.newest[:, blocks.of_clip].astype(bool)
     expected = [of_tfdv(values[side], values[~side]) for side in of_clip]
@@ -64,7 +64,7 @@ def test_thresholds_are_exceeded_as_often_as_stated() -> None:
     runs, rate, groups, clips = 300, 0.1, 12, 5
     generator = np.random.default_rng(1)
     sides = [[f"{side} {group}" for group in range(groups) for _ in range(clips)] for side in ("new", "old")]
-    blocks = deal(*sides, 99)
+    blocks = permute_blocks(*sides, 99)
     alarms = 0
     for _ in range(runs):
         level = generator.normal(size=(2 * groups, 1)) + 0.2 * generator.normal(size=(2 * groups, clips))
