@@ -20,7 +20,7 @@ from tfx.proto import distribution_validator_pb2
 from tfx.types import artifact_utils, standard_artifacts
 from tfx.types.experimental import simple_artifacts
 
-from components.audio.descriptors import descriptor_names
+from components.audio.descriptor_names import descriptor_names
 from components.drift.config import PERMUTATIONS
 from components.drift.families import Family, log_probabilities, measure_drift
 from components.drift.permutations import Blocks, permute_blocks, too_few

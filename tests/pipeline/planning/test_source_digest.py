@@ -22,7 +22,7 @@ ENTRIES = {node: modules for node, modules in ENTRY_MODULES.items() if node not 
 
 # --- The modules -------------------------------------------------------------------------------------------------
 
-AUDIO = "config descriptors mel preprocessing representations wav waveform yamnet_mel"
+AUDIO = "config descriptor_names descriptors mel preprocessing representations wav waveform yamnet_mel"
 LEARNING = {
     "components.audio": AUDIO,
     "components.base": "errors section",
@@ -48,9 +48,9 @@ CLOSURES: dict[str, dict[str, str]] = {
     },
     **{f"Trainer of {kind}": LEARNING | {"models.fitting": FITTING, "models.kinds": kind} for kind in KINDS},
     "DriftDetector": {
-        "components.audio": "config descriptors mel",  # the descriptors' names stand beside their computation
+        "components.audio": "config descriptor_names",
         "components.base": "errors files section times",
-        "components.drift": "config distances energy profile",
+        "components.drift": "config energy families permutations profile report validator_distances",
         "components.evaluation": "results",
         "components.library": "health",
         "components.nodes": "artifacts drift_detector parameters.drift_detector",
@@ -60,15 +60,15 @@ CLOSURES: dict[str, dict[str, str]] = {
         "components.audio": "config",
         "components.base": "errors section",
         "components.beam": "direct",
-        "components.evaluation": "config gate metrics predictions results",
+        "components.evaluation": "checks config gate metrics predictions results",
         "components.nodes": "artifacts evaluator parameters.evaluator",
         "components.store": "model_card",
     },
     "ReferenceProfile": {
-        "components.base": "errors section",
+        "components.base": "errors",
         "components.drift": "profile",
         "components.library": "health",
-        "components.nodes": "artifacts parameters.reference_profile reference_profile",
+        "components.nodes": "artifacts reference_profile",
     },
     "EndpointPusher": {
         "components.audio": "config wav",
@@ -82,11 +82,11 @@ CLOSURES: dict[str, dict[str, str]] = {
     "Reporter": {
         "components.audio": "config mel wav waveform",
         "components.base": "errors files section times",
-        "components.drift": "config energy",
+        "components.drift": "report",
         "components.evaluation": "predictions results",
         "components.library": "layout",
         "components.nodes": "artifacts parameters.reporter reporter",
-        "components.reporting": "page report timeline_chart",
+        "components.reporting": "charts page report spectrograms timeline_chart",
         "components.retraining": "config history policy timeline",
         "components.store": "model_card model_store",
     },
@@ -125,7 +125,7 @@ CODE: dict[str, tuple[tuple[str, str, str], set[str]]] = {
     "the policy": (("components/retraining/config.py", "Field(3, ge=1", "Field(4, ge=1"), {"Reporter"}),
     "the mel": (
         ("components/audio/mel.py", "AMIN = 1e-10", "AMIN = 1e-9"),
-        {"Transform", *LEARNERS, "Reporter", "DriftDetector"},  # the report draws it
+        {"Transform", *LEARNERS, "Reporter"},  # the report draws it
     ),
     "the label": (("components/audio/preprocessing.py", "tf.argmax(", "tf.argmin("), {"Transform", *LEARNERS}),
     "the mel's network": (
