@@ -31,7 +31,6 @@ def united(inputs: dict[str, list[Artifact]]) -> dict[str, list[Artifact]]:
 def _spec(kind: type[ComponentSpec], spans: Sequence[BaseChannel], **given: Any) -> ComponentSpec:
     """Returns a specification of TFX's kind, with an input for the examples of each of `spans`."""
     more = {f"{EXAMPLES_KEY}_{number}": examples for number, examples in enumerate(spans[1:], 1)}
-
     inputs = {**kind.INPUTS, **dict.fromkeys(more, kind.INPUTS[EXAMPLES_KEY])}
     # A class for this node alone: TFX declares inputs by class, and how many spans there are is not known before.
     return type(kind.__name__, (kind,), {"INPUTS": inputs})(
