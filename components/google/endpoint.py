@@ -10,11 +10,11 @@ was killed has left, from an operation under way to a share of the traffic, the 
 
 import base64
 import hashlib
-import time
+import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import requests
 from google.api_core.client_options import ClientOptions
@@ -22,7 +22,6 @@ from google.api_core.exceptions import (
     Conflict,
     FailedPrecondition,
     NotFound,
-    RetryError,
     ServiceUnavailable,
     TooManyRequests,
     from_grpc_status,
@@ -51,17 +50,24 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 from components.audio.config import AudioConfig, FeatureConfig
 from components.base.errors import UserError
-from components.google.client import (
+from components.google.client import FAILURES, default_credentials, explained
+from components.google.config import EndpointConfig
+from components.google.retries import (
     CHANGING,
-    FAILURES,
-    PATIENCE,
+    PATIENCE_SECONDS,
     READING,
     REQUEST_SECONDS,
-    default_credentials,
-    in_words,
+    PendingError,
+    until_done,
 )
-from components.google.config import EndpointConfig
 from components.store.smoke import check_answer, smoke_example
+
+SMOKE_TRAFFIC = 1
+"""Traffic for a version while it is tried out, in percent."""
+SMOKE_SECONDS = 600.0
+"""How long a version has to answer the smoke request."""
+DEPLOY_SECONDS = 3600.0
+"""How long a deployment may take, and an undeployment."""
 
 Split = dict[str, int]
 """Percent of the traffic by the id of a deployed model."""
@@ -137,13 +143,6 @@ def serve(
     return _Rollout(version, config, project, region, api, credentials or default_credentials()).run()
 
 
-_Seen = TypeVar("_Seen")
-
-
-class _PendingError(Exception):
-    """Operations have not ended; the text is their names."""
-
-
 class _Rollout:
     """One version on its way to the users."""
 
@@ -168,27 +167,27 @@ class _Rollout:
     def run(self) -> str:
         """See `serve`."""
         what = self._version.name
-        with self._told(f"endpoint {self._config.name} cannot be had"):
+        with self._naming(f"endpoint {self._config.name} cannot be had"):
             endpoint = self._found_or_made()
-        with self._told(f"{what} cannot be put into the model registry"):
+        with self._naming(f"{what} cannot be put into the model registry"):
             model = self._registered()
         deployed = self._mine(endpoint, model)
         before = shared(dict(endpoint.traffic_split), deployed, 0)
         try:
-            with self._told(f"{what} cannot be deployed"):
+            with self._naming(f"{what} cannot be deployed"):
                 deployed = deployed or self._deploy(model)
-            with self._told(f"{what} cannot be given traffic to try it out"):
-                self._move(lambda now: shared(now, deployed, max(self._config.smoke_traffic, now.get(deployed, 0))))
-            with self._told(f"{what} has failed its smoke request"):
+            with self._naming(f"{what} cannot be given traffic to try it out"):
+                self._move(lambda now: shared(now, deployed, max(SMOKE_TRAFFIC, now.get(deployed, 0))))
+            with self._naming(f"{what} has failed its smoke request"):
                 self._try_out(deployed)
-            with self._told(f"{what} has passed its smoke request, but the traffic cannot be moved"):
+            with self._naming(f"{what} has passed its smoke request, but the traffic cannot be moved"):
                 self._move(lambda _: settled(before, deployed, self._config.traffic))
         except UserError as error:
             raise UserError(f"{str(error).rstrip('.')}.\n{self._roll_back(before, model, deployed)}") from error
         except Exception as error:
             error.add_note(self._roll_back(before, model, deployed))
             raise
-        with self._told(f"{what} serves, but what it has replaced cannot be undeployed, and costs on"):
+        with self._naming(f"{what} serves, but what it has replaced cannot be undeployed, and costs on"):
             self._retire(deployed)
         print(f"endpoint {self._config.name} serves: {self._served()}", flush=True)
         return endpoint.name
@@ -196,7 +195,7 @@ class _Rollout:
     # --- The steps ---
 
     def _found_or_made(self) -> Endpoint:
-        self._wait_for_others(self._name, self._config.deploy_timeout)
+        self._wait_for_others(self._name, DEPLOY_SECONDS)
         try:
             return self._endpoint()
         except NotFound as error:
@@ -221,7 +220,7 @@ class _Rollout:
     def _registered(self) -> Model:
         """The version in the model registry, which is put there if it is not."""
         name = f"{self._parent}/models/{self._version.model}"
-        self._wait_for_others(name, self._config.deploy_timeout)
+        self._wait_for_others(name, DEPLOY_SECONDS)
         # By what it is, not by its number: another workspace has a version of that number, too.
         digest = hashlib.sha256(f"{self._version.candidate} {self._config.image}".encode()).hexdigest()[:16]
         alias = f"v{self._version.number}-{digest}"
@@ -263,7 +262,7 @@ class _Rollout:
         try:
             ended = self._finish(operation)
         except TimeoutError:
-            with suppress(*FAILURES):  # that it did not end in time is what is told
+            with suppress(*FAILURES):  # the error to report is that it did not end in time
                 self._operations.cancel_operation(operation.operation.name, retry=READING, timeout=REQUEST_SECONDS)
             raise
         answer = DeployModelResponse.pb(DeployModelResponse())
@@ -278,27 +277,27 @@ class _Rollout:
         url = f"{address if '://' in address else f'https://{address}'}/v1/{self._name}:predict"
         body = {"instances": [smoke_instance(self._version.features.audio)]}
 
+        # The address of a new endpoint is not known everywhere at once.
+        later = if_exception_type(TooManyRequests, ServiceUnavailable, requests.ConnectionError)
+
+        @CHANGING.with_predicate(later).with_timeout(SMOKE_SECONDS)
         def ask() -> dict[str, Any]:
             response = session.post(url, json=body, timeout=REQUEST_SECONDS)
             if response.status_code >= 400:
                 raise from_http_response(response)
             return response.json()
 
-        # The address of a new endpoint is not known everywhere at once.
-        later = if_exception_type(TooManyRequests, ServiceUnavailable, requests.ConnectionError)
-        ask = CHANGING.with_predicate(later).with_timeout(self._config.smoke_timeout)(ask)
-        end = time.monotonic() + self._config.smoke_timeout
-        sent = 0
-        while time.monotonic() < end:
-            answer = ask()
-            sent += 1
-            if answer.get("deployedModelId") == deployed:
-                check_answer(answer.get("predictions", []), self._version.features.genres)
-                return
-        raise UserError(
-            f"none of {sent} requests in {self._config.smoke_timeout:g} s (vertex.endpoint.smoke_timeout) was answered "
-            "by it"
-        )
+        sent = itertools.count(1)
+
+        def asked() -> dict[str, Any]:
+            answer, number = ask(), next(sent)
+            if answer.get("deployedModelId") != deployed:
+                raise PendingError(f"none of {number} requests in {SMOKE_SECONDS:g} s was answered by it")
+            return answer
+
+        # Without a pause: its small share of the traffic takes about 100 requests.
+        answer = until_done(asked, SMOKE_SECONDS, longest_wait=0.0)
+        check_answer(answer.get("predictions", []), self._version.features.genres)
 
     def _retire(self, deployed: str) -> None:
         """Undeploys the versions of our model that have no traffic; models of others are left alone."""
@@ -314,15 +313,15 @@ class _Rollout:
         insist = Retry(if_exception_type(Conflict, FailedPrecondition), initial=0.2, maximum=2.0, timeout=10.0)
         try:
             insist(self._move)(lambda _: before)
-            with suppress(TimeoutError):  # it is told below
-                self._wait_for_others(self._name, min(PATIENCE, self._config.deploy_timeout))
+            with suppress(TimeoutError):  # `pending` below reports it
+                self._wait_for_others(self._name, min(PATIENCE_SECONDS, DEPLOY_SECONDS))
             if deployed := deployed or self._mine(self._endpoint(), model):
                 self._undeploy(deployed)
             pending = self._pending(self._name)
             served = self._served()
         except FAILURES as error:
             return (
-                f"Rolling back has failed, too: {self._in_words(error)}. Look at the endpoint {self._config.name}: "
+                f"Rolling back has failed, too: {self._explained(error)}. Look at the endpoint {self._config.name}: "
                 f"give its traffic to {before or 'nothing'} (percent by deployed model), and undeploy "
                 f"{self._version.name}."
             )
@@ -403,10 +402,10 @@ class _Rollout:
         def look() -> operations_pb2.Operation:
             now = self._operations.get_operation(started.operation.name, retry=READING, timeout=REQUEST_SECONDS)
             if not now.done:
-                raise _PendingError(now.name)
+                raise PendingError(f"{now.name} has not ended within {DEPLOY_SECONDS:g} s")
             return now
 
-        ended = started.operation if started.operation.done else _patiently(look, self._config.deploy_timeout)
+        ended = started.operation if started.operation.done else until_done(look, DEPLOY_SECONDS)
         if ended.HasField("error"):
             raise from_grpc_status(ended.error.code, ended.error.message)
         return ended
@@ -428,9 +427,9 @@ class _Rollout:
 
         def look() -> None:
             if pending := self._pending(name):
-                raise _PendingError(", ".join(pending))
+                raise PendingError(f"{', '.join(pending)} has not ended within {seconds:g} s")
 
-        _patiently(look, seconds)
+        until_done(look, seconds)
 
     def _served(self) -> str:
         endpoint = self._endpoint()
@@ -439,29 +438,14 @@ class _Rollout:
         return ", ".join(f"{names.get(key, key)} with {value} %" for key, value in shares if value) or "nothing"
 
     @contextmanager
-    def _told(self, what: str) -> Iterator[None]:
+    def _naming(self, what: str) -> Iterator[None]:
         try:
             yield
         except (UserError, *FAILURES) as error:
-            raise UserError(f"{what}: {self._in_words(error)}") from error
+            raise UserError(f"{what}: {self._explained(error)}") from error
 
-    def _in_words(self, error: BaseException) -> str:
-        return in_words(error, self._project, self._credentials)
-
-
-def _patiently(look: Callable[[], _Seen], seconds: float) -> _Seen:
-    """What `look` sees, as soon as it raises no `_PendingError`.
-
-    Raises:
-      TimeoutError: it does after so many seconds.
-    """
-    try:
-        return Retry(if_exception_type(_PendingError), initial=1.0, maximum=20.0, timeout=seconds)(look)()
-    except RetryError as error:
-        if not isinstance(error.cause, _PendingError):
-            raise
-        limit = f"{seconds:g} s (vertex.endpoint.deploy_timeout)"
-        raise TimeoutError(f"{error.cause} has not ended within {limit}") from error
+    def _explained(self, error: BaseException) -> str:
+        return explained(error, self._project, self._credentials)
 
 
 def _last(resource: str) -> str:

@@ -35,6 +35,8 @@ ResourceSpec = pipeline_spec_pb2.PipelineDeploymentConfig.PipelineContainerSpec.
 
 STEP = ("python", "-m", "pipeline.remote.step")
 CUSTOM_JOB = ("python", "-m", "pipeline.remote.custom_job")
+BOOT_DISK_GB = 100
+"""Disk of a custom job's machine, in GB; the data stay in the bucket."""
 _RUN = "{{$.pipeline_job_uuid}}"
 """The backend puts the run's own name here."""
 _DECISION = "decision"
@@ -111,16 +113,10 @@ def _custom_job(pipeline: str, settings: VertexConfig, training: CustomJobConfig
     machine: dict[str, Any] = {"machineType": training.machine_type}
     if training.accelerator is not None:
         machine |= {"acceleratorType": training.accelerator, "acceleratorCount": training.accelerators}
-    if training.reservation is not None:
-        machine["reservationAffinity"] = {
-            "reservationAffinityType": "SPECIFIC_RESERVATION",
-            "key": "compute.googleapis.com/reservation-name",
-            "values": [training.reservation],
-        }
     worker = {
         "machineSpec": machine,
         "replicaCount": 1,
-        "diskSpec": {"bootDiskType": "pd-ssd", "bootDiskSizeGb": training.boot_disk_gb},
+        "diskSpec": {"bootDiskType": "pd-ssd", "bootDiskSizeGb": BOOT_DISK_GB},
         "containerSpec": {"imageUri": settings.image},
     }
     scheduling = {"timeout": f"{round(training.timeout_hours * 3600)}s", "strategy": training.strategy}
@@ -132,7 +128,7 @@ def _custom_job(pipeline: str, settings: VertexConfig, training: CustomJobConfig
     return [*CUSTOM_JOB, "--job", json.dumps(job), "--parent", parent, "--api", vertex_api(settings), "--"]
 
 
-def _resource_spec(given: Resources) -> ResourceSpec:
+def _resource_spec(given: Resources) -> Any:
     spec = ResourceSpec()
     if given.cpus is not None:
         spec.cpu_limit = spec.cpu_request = given.cpus
