@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from typing import Any, ClassVar, Literal, TypeVar
 
+import yaml
+
 from components.base.errors import UserError
 from components.google import retries
 from pipeline.config.targets import RemoteConfig
@@ -36,6 +38,10 @@ class Request:
     method: str
     url: str
     body: dict[str, Any]
+
+    def as_yaml(self) -> str:
+        """Returns it as text for a person."""
+        return yaml.safe_dump(vars(self), sort_keys=False, width=120)
 
 
 @dataclass(frozen=True)
