@@ -34,8 +34,8 @@ def large_imports() -> Iterator[None]:
     """Keeps the garbage collector off a block that imports TensorFlow and the like, and off what it imported for good.
 
     Such an import makes millions of objects that live as long as the process. The collector would walk over them
-    hundreds of times while they are made, and once more when the process ends: together over half of the time of a short
-    command.
+    hundreds of times while they are made, and once more when the process ends: together over half of the time of a
+    short command.
     """
     gc.disable()
     try:

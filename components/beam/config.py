@@ -55,7 +55,7 @@ class SparkConfig(PortableConfig):
 
     master: str = Field(
         pattern=r"^(local(\[(\d+|\*)\])?|spark://[^\s/:]+:\d+)$",
-        description="address of the cluster, spark://host:port; local[N]: a new Spark with N threads for every pipeline",
+        description="address of the cluster, spark://host:port; local[N]: a new Spark of N threads for every pipeline",
     )
 
 
@@ -109,7 +109,9 @@ class BeamConfig(Section):
                 raise ValueError(f"beam.runner is {name}, but beam.{name} is missing. Set beam.{name}.{key} at least.")
         for name in ("mode", "workers") if self.runner != "direct" else ():
             if getattr(self, name) != type(self).model_fields[name].default:
-                raise ValueError(f"beam.{name} is for the direct runner only, but beam.runner is {self.runner}. Remove it.")
+                raise ValueError(
+                    f"beam.{name} is for the direct runner only, but beam.runner is {self.runner}. Remove it."
+                )
         for option in self.options:
             if not re.match(r"--\w", option):
                 raise ValueError(f"beam.options: {option} is not of the form --name=value")

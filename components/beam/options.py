@@ -126,7 +126,9 @@ def check_local(config: BeamConfig) -> None:
         return
     jar = cluster.job_server_jar
     if jar is not None and not urlsplit(jar).scheme and not os.path.isfile(jar):
-        raise UserError(f"beam.{config.runner}.job_server_jar: {jar}: no such file. See kubeflow/README.md for how to get it.")
+        raise UserError(
+            f"beam.{config.runner}.job_server_jar: {jar}: no such file. See kubeflow/README.md for how to get it."
+        )
     if (config.spark or cluster.master == "[local]") and shutil.which("java") is None:
         raise UserError(f"beam.{config.runner}.master: {cluster.master} needs Java on this machine. Install Java 17.")
     if cluster.environment == "docker" and not config.image:

@@ -1,4 +1,4 @@
-"""Machines and accelerators of Google Cloud: one table, for machines that are named and for those that are asked for."""
+"""Machines and accelerators of Google Cloud: one table, for machines that are named and for the sizes of steps."""
 
 from dataclasses import dataclass
 
@@ -24,7 +24,7 @@ class Offer:
     memory_gb: int
     """The most memory that a machine with them has."""
     machines: tuple[str, ...] = ()
-    """Their machine types; empty where a step can ask for the accelerators, but no job or endpoint can name a machine."""
+    """Their machine types; empty if a step can ask for them, but no job or endpoint can name a machine."""
     steps: bool = True
     """Whether Vertex AI Pipelines gives such a machine to a step, which is never on spot capacity."""
 
@@ -45,8 +45,8 @@ def _n1(accelerator: str, count: int, cpus: int, memory_gb: int) -> Offer:
 
 
 # Source: "GPU machine types" of Compute Engine's documentation (cloud.google.com/compute/docs/gpus), with the limits of
-# CPUs and memory per number of GPUs there; accelerators as google.cloud.aiplatform_v1.AcceleratorType names them. A3 High
-# with fewer than eight GPUs is for spot and flex-start machines only.
+# CPUs and memory per number of GPUs there; accelerators as google.cloud.aiplatform_v1.AcceleratorType names them. Of A3
+# High, machines with fewer than eight GPUs are spot or flex-start only.
 OFFERS = (
     _n1("NVIDIA_TESLA_P4", 1, 24, 156),
     _n1("NVIDIA_TESLA_P4", 2, 48, 312),
@@ -93,7 +93,13 @@ def machine_problem(machine: str, accelerator: str | None, count: int) -> str:
     """
     if accelerator is None:
         built_in = [offer for offer in OFFERS if machine in offer.machines and not machine.startswith("n1-")]
-        return next((f"{machine} has {of.count} of {of.accelerator}: set accelerator and accelerators to that" for of in built_in), "")
+        return next(
+            (
+                f"{machine} has {of.count} of {of.accelerator}: set accelerator and accelerators to that"
+                for of in built_in
+            ),
+            "",
+        )
     named = [offer for offer in OFFERS if offer.machines]
     fitting, problem = _with(named, accelerator, count)
     if fitting and machine not in fitting.machines:

@@ -1,4 +1,4 @@
-"""How requests are repeated, and how work elsewhere is waited for: all by the one class `google.api_core.retry.Retry`."""
+"""Repeats requests, and waits for work elsewhere: all by the one class `google.api_core.retry.Retry`."""
 
 import logging
 from collections.abc import Callable
@@ -16,9 +16,7 @@ FIRST_WAIT_SECONDS = 0.5
 LONGEST_WAIT_SECONDS = 20.0
 """Longest wait between two tries."""
 
-READING = Retry(
-    if_transient_error, initial=FIRST_WAIT_SECONDS, maximum=LONGEST_WAIT_SECONDS, timeout=PATIENCE_SECONDS
-)
+READING = Retry(if_transient_error, initial=FIRST_WAIT_SECONDS, maximum=LONGEST_WAIT_SECONDS, timeout=PATIENCE_SECONDS)
 """For requests that change nothing."""
 CHANGING = READING.with_predicate(if_exception_type(TooManyRequests, ServiceUnavailable))
 """For requests that change something: only what was surely not done is asked for again."""

@@ -1,8 +1,7 @@
-"""Lists every setting with its value and its description, as YAML: also those of optional sections and of every model."""
+"""Lists all settings as YAML, with values and descriptions: also those of optional sections and of every model."""
 
 import json
 import re
-import types
 import typing
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -30,11 +29,10 @@ def setting_lines(config: PipelineConfig, only: Sequence[str] = ()) -> Iterator[
 
 def _sections(annotation: Any) -> Iterator[type[Section]]:
     """Yields the sections that a type names: directly, as optional, or as items of a tuple or mapping."""
-    if isinstance(annotation, type) and not isinstance(annotation, types.GenericAlias):
-        if issubclass(annotation, Section):
-            yield annotation
-        return
-    for part in typing.get_args(annotation):
+    parts = typing.get_args(annotation)
+    if not parts and isinstance(annotation, type) and issubclass(annotation, Section):
+        yield annotation
+    for part in parts:
         yield from _sections(part)
 
 

@@ -69,8 +69,8 @@ def _kubeflow_problems(config: "PipelineConfig", settings: KubeflowConfig) -> It
         if given.accelerator is not None and given.accelerator not in KUBERNETES_ACCELERATORS:
             allowed = ", ".join(KUBERNETES_ACCELERATORS)
             yield (
-                f"kubeflow.resources.{node}.accelerator: {given.accelerator} is no resource of Kubernetes that TensorFlow "
-                f"can use; choose from {allowed}. Choose the model of the accelerator by kubeflow.node_labels."
+                f"kubeflow.resources.{node}.accelerator: {given.accelerator} is no resource of Kubernetes that "
+                f"TensorFlow can use; choose from {allowed}. Choose the model of the accelerator by kubeflow.node_labels."
             )
     yield from _kubeflow_beam_problems(config.beam, settings)
 

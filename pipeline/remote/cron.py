@@ -32,7 +32,7 @@ def check_cron(text: str) -> str:
     fields = text.split()
     if len(fields) != len(_FIELDS):
         raise UserError(
-            f"--cron {text!r}: {len(fields)} fields, but it takes five: {', '.join(_FIELDS)}; \"0 4 * * *\" is every "
+            f'--cron {text!r}: {len(fields)} fields, but it takes five: {", ".join(_FIELDS)}; "0 4 * * *" is every '
             "day at 4:00. Seconds, and short forms such as @daily, are not understood on every target."
         )
     named = dict(zip(_FIELDS, fields, strict=True))

@@ -1,7 +1,8 @@
 """Runs a step's command as a Vertex AI custom job, and waits for it. The step's container starts this instead.
 
 Vertex AI Pipelines gives a step some machine that has the CPUs, memory and accelerators that it asks for. A custom job
-names its machine, and can take spot machines. The command reads and writes in the bucket only, so it can run anywhere. The machine that waits may be small.
+names its machine, and can take spot machines. The command reads and writes in the bucket only, so it can run anywhere.
+The machine that waits may be small.
 """
 
 import argparse

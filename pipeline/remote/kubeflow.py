@@ -98,9 +98,7 @@ class KubeflowService(Service):
         if experiment is None:
             return []
         method = self._client.runs.run_service_list_runs
-        return (
-            self._answer(method, experiment_id=experiment, page_size=limit, sort_by="created_at desc").runs or []
-        )
+        return self._answer(method, experiment_id=experiment, page_size=limit, sort_by="created_at desc").runs or []
 
     def _list_schedules(self, name: str | None) -> list[Any]:
         experiment = self._found_experiment()

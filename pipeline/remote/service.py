@@ -307,7 +307,9 @@ class Service(ABC):
                 failed = "did not answer in time" if failure.late else "cannot be reached"
                 raise UserError(f"{where} {failed}: {failure.message}. {self.UNREACHED}{unsure}") from error
             if failure.busy:
-                problem = f"it was too busy for {retries.PATIENCE_SECONDS:g} s, or a quota is used up. Try later.{unsure}"
+                problem = (
+                    f"it was too busy for {retries.PATIENCE_SECONDS:g} s, or a quota is used up. Try later.{unsure}"
+                )
             else:
                 problem = self._advice(doing, missing).get(failure.status, f"it refused to {doing}.")
             raise UserError(f"{where}: {problem} ({failure.status}: {failure.message})") from error

@@ -50,7 +50,7 @@ def test_a_failure_has_exit_code_1_and_does_not_stop_the_other_checks(tmp_path: 
     assert "Choose another with --workspace" in process.stdout
     assert "ran a pipeline of 4 nodes" in process.stdout
     (log,) = tmp_path.glob("*.log")
-    assert process.stderr == f"genre: 1 of the checks failed. What the libraries said: {log}\n"
+    assert process.stderr == f"genre: 1 of the checks failed. Log of the libraries: {log}\n"
 
 
 def test_versions_are_compared_with_the_lock(tmp_path: Path) -> None:
@@ -80,7 +80,7 @@ def test_an_old_python_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_workspace_is_tried_where_it_would_be_made(tmp_path: Path) -> None:
     there = doctor.writable(tmp_path)
     assert there == Finding("ok", f"{tmp_path} can be written")
-    assert doctor.writable(tmp_path / "a" / "b").found.endswith("can be made")
+    assert doctor.writable(tmp_path / "a" / "b").found.endswith("can be created")
     assert not any(tmp_path.iterdir())
 
 
