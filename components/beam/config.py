@@ -9,7 +9,7 @@ from components.base.section import Section
 
 
 class PortableConfig(Section):
-    """What Flink and Spark have in common: they start Beam's Python workers in an environment of one of four types."""
+    """Settings that Flink and Spark share: both start Beam's Python workers in an environment of one of four types."""
 
     master: str
     job_server_jar: str | None = Field(
@@ -73,7 +73,7 @@ class DataflowConfig(Section):
 
 
 class BeamConfig(Section):
-    """What runs the Beam steps, and with which options."""
+    """The runner of the Beam steps, and its options."""
 
     runner: Literal["direct", "flink", "spark", "dataflow"] = Field(
         "direct", description="what runs the Beam steps; direct: the machine of the step itself"

@@ -14,7 +14,7 @@ WORKER_POOL = "localhost:50000"
 """Address of a worker pool that `boot --worker_pool` has started in the same pod."""
 
 _REST_SECONDS = 30
-"""How long a worker of Flink or Spark waits for more work."""
+"""Longest wait of a worker of Flink or Spark for more work."""
 
 
 def beam_args(config: BeamConfig, *, tfx_workers: bool = False) -> list[str]:
@@ -73,7 +73,7 @@ def _spark(config: SparkConfig, image: str | None) -> list[str]:
 
 
 def _portable(config: PortableConfig, image: str | None) -> list[str]:
-    """How Flink and Spark start workers."""
+    """Options for the start of workers by Flink and Spark."""
     where = {
         "external": WORKER_POOL,
         "docker": image,

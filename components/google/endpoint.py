@@ -1,11 +1,11 @@
-"""A Vertex AI endpoint: a new version is deployed beside what serves, tried out, and only then given the traffic.
+"""Serves a new version from a Vertex AI endpoint: deploys it beside what serves, tries it out, then moves the traffic.
 
-`predict` goes by the endpoint's traffic split and cannot name a deployed model. (`explain` can, of models with an
-explanation spec; `invoke` can, of models that `predict` is closed to in turn.) So a version is deployed without any
-traffic, then given a small share, and the smoke request is repeated until the answer says that it comes from there.
+`predict` follows the endpoint's traffic split and cannot name a deployed model. (`explain` can, for models with an
+explanation spec; `invoke` can, for models that are closed to `predict`.) So a version is deployed without traffic, then
+gets a small share, and the smoke request is repeated until an answer comes from that version.
 
-Whatever fails on the way, the traffic goes back to where it was and the version is undeployed. Whatever an attempt that
-was killed has left, from an operation under way to a share of the traffic, the next one finds, and finishes.
+If anything fails on the way, the traffic goes back to where it was and the version is undeployed. If an attempt is
+killed, the next one finds and finishes what it left, from an operation under way to a share of the traffic.
 """
 
 import base64
@@ -65,12 +65,12 @@ from components.store.smoke import check_answer, smoke_example
 SMOKE_TRAFFIC = 1
 """Traffic for a version while it is tried out, in percent."""
 SMOKE_SECONDS = 600.0
-"""How long a version has to answer the smoke request."""
+"""Longest wait for the answer of a version to the smoke request."""
 DEPLOY_SECONDS = 3600.0
-"""How long a deployment may take, and an undeployment."""
+"""Longest time for a deployment, and for an undeployment."""
 
 Split = dict[str, int]
-"""Percent of the traffic by the id of a deployed model."""
+"""Traffic in percent, by id of a deployed model."""
 
 
 @dataclass(frozen=True)
@@ -78,24 +78,24 @@ class Version:
     """A version of the model store that is to be served."""
 
     model: str
-    """Id of the model in Vertex AI's registry, where the versions lie side by side."""
+    """Id of the model in Vertex AI's registry, which has all of its versions."""
     number: int
     candidate: str
-    """Digest of all that determined it, see `Lineage`."""
+    """Digest of everything that determined it; see `Lineage`."""
     saved_model: str
-    """Address of its directory."""
+    """Address of the directory of the SavedModel."""
     features: FeatureConfig
 
     @property
     def name(self) -> str:
-        """What people are shown."""
+        """Name for people."""
         return f"{self.model}-{self.number}"
 
 
 def shared(split: Split, deployed: str, share: int) -> Split:
-    """`split` with `share` percent for `deployed`: taken from the one that has most, or given back to it.
+    """Returns `split` with `share` percent for `deployed`: taken from the model that has most, or given back to it.
 
-    The first to be deployed has no one to share with: it gets everything, or there is no traffic at all.
+    If no other model has traffic, `deployed` gets all of it; with a share of 0 the result is empty.
     """
     rest = {key: value for key, value in split.items() if value and key != deployed}
     if not rest:
@@ -106,7 +106,7 @@ def shared(split: Split, deployed: str, share: int) -> Split:
 
 
 def settled(split: Split, deployed: str, share: int) -> Split:
-    """The traffic once `deployed` is known to work: its `share`, and the rest for the one that had most before."""
+    """Returns the traffic after a successful trial: `share` percent for `deployed`, the rest for what had most before."""
     rest = {key: value for key, value in split.items() if value and key != deployed}
     if not rest or share == 100:
         return {deployed: 100}
@@ -114,7 +114,7 @@ def settled(split: Split, deployed: str, share: int) -> Split:
 
 
 def smoke_instance(audio: AudioConfig) -> dict[str, Any]:
-    """One instance for the signature `serving_default`."""
+    """Returns one instance for the signature `serving_default`."""
     return {"examples": {"b64": base64.b64encode(smoke_example(audio)).decode()}}
 
 
@@ -129,16 +129,18 @@ def serve(
     """Serves `version` from the endpoint that `config` describes.
 
     Args:
-      project: on Google Cloud.
-      region: of the endpoint and of the model registry.
+      version: the version to serve.
+      config: section `vertex.endpoint`.
+      project: id of the project on Google Cloud.
+      region: region of the endpoint and of the model registry.
       api: URL of Vertex AI there.
-      credentials: None: those that this machine has by itself.
+      credentials: None: Application Default Credentials.
 
     Returns:
       Resource name of the endpoint.
 
     Raises:
-      UserError: what failed, and what is served now.
+      UserError: the deployment failed; the message has the reason, and what is served now.
     """
     return _Rollout(version, config, project, region, api, credentials or default_credentials()).run()
 
@@ -152,7 +154,7 @@ class _Rollout:
         options = ClientOptions(api_endpoint=api)
         self._endpoints = EndpointServiceClient(transport="rest", client_options=options, credentials=credentials)
         self._models = ModelServiceClient(transport="rest", client_options=options, credentials=credentials)
-        # Those of the other two ask below /ui, which no documentation of the API knows of.
+        # The operations clients of the other two send requests below /ui, which the API does not document.
         self._operations = AbstractOperationsClient(
             transport=OperationsRestTransport(host=api, credentials=credentials)
         )
@@ -202,7 +204,7 @@ class _Rollout:
             if self._config.name.isdigit():
                 raise UserError(
                     f"there is none in this region of project {self._project}. Set vertex.endpoint.name to one "
-                    "that there is, or to a name that begins with a letter: it is made then."
+                    "that there is, or to a name that begins with a letter: it is created then."
                 ) from error
         # A dedicated endpoint takes requests of 10 MB; the shared ones 1.5 MB, which a clip of 30 s in base64 exceeds.
         made = Endpoint(display_name=self._config.name, dedicated_endpoint_enabled=True)
@@ -308,7 +310,7 @@ class _Rollout:
                 self._undeploy(other.id)
 
     def _roll_back(self, before: Split, model: Model, deployed: str) -> str:
-        """Gives the traffic back and undeploys the version; says in words how that went."""
+        """Gives the traffic back and undeploys the version; describes how that went."""
         # Whoever else moves the traffic now: it must not stay with this version.
         insist = Retry(if_exception_type(Conflict, FailedPrecondition), initial=0.2, maximum=2.0, timeout=10.0)
         try:
@@ -392,7 +394,7 @@ class _Rollout:
         )
 
     def _finish(self, started: Operation) -> operations_pb2.Operation:
-        """What was started, once it has ended well.
+        """Waits for an operation to end, and returns it.
 
         Raises:
           GoogleAPICallError: it has failed.

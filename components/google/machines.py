@@ -15,7 +15,7 @@ LARGEST_STEP: Size = (96, 624)
 
 @dataclass(frozen=True)
 class Offer:
-    """What there is with so many accelerators of a kind."""
+    """The machines that have so many accelerators of a kind."""
 
     accelerator: str
     count: int

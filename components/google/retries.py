@@ -10,7 +10,7 @@ from google.api_core.retry import Retry, if_exception_type, if_transient_error
 REQUEST_SECONDS = 60.0
 """Longest wait for the answer to one request."""
 PATIENCE_SECONDS = 120.0
-"""How long a request that fails for the moment is repeated."""
+"""Longest time for which a request that fails for the moment is repeated."""
 FIRST_WAIT_SECONDS = 0.5
 """Wait before the second try; twice as long before each further one."""
 LONGEST_WAIT_SECONDS = 20.0
@@ -26,7 +26,7 @@ _log = logging.getLogger(__name__)
 
 
 class PendingError(Exception):
-    """What is waited for has not come yet; the text says how far it is."""
+    """The work that is waited for has not ended; the text describes its state."""
 
 
 def patiently(call: Callable[[], _Answer], busy: Callable[[Exception], str]) -> _Answer:

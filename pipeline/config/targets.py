@@ -24,7 +24,7 @@ def node_kind(node: str) -> str:
 
 
 class Resources(Section):
-    """What the container of a step gets."""
+    """CPUs, memory and accelerators of a step."""
 
     cpus: float | None = Field(None, gt=0.0, description="number of CPUs; null: the target's default")
     memory_gb: float | None = Field(None, gt=0.0, description="memory in GB; null: the target's default")
@@ -44,7 +44,7 @@ class Volume(Section):
 
 
 class RemoteConfig(Section):
-    """What both targets have."""
+    """Settings that both targets have."""
 
     AT_SUBMISSION: ClassVar[frozenset[str]] = frozenset({"service_account", "caching", "check_buckets"})
     """Settings that are not compiled in: `genre submit --package` may change them."""

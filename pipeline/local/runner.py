@@ -127,7 +127,7 @@ def text_of(value: metadata_store_pb2.Artifact) -> str:
 def _outcome(
     pipeline: Pipeline, ir: pipeline_pb2.Pipeline, node: str
 ) -> tuple[bool, dict[str, metadata_store_pb2.Artifact]]:
-    """Whether a node of this run was cached, and its outputs by name."""
+    """Returns whether a node of this run was cached, and its outputs by name."""
     with metadata.Metadata(pipeline.metadata_connection_config) as handle:
         store = handle.store
         run = store.get_context_by_type_and_name(

@@ -1,4 +1,4 @@
-"""Translates addresses of artifacts in a bucket to paths on the disk of a step, where a backend copies them, and back."""
+"""Translates addresses of artifacts in a bucket to their copies' paths on the disk of a step, and back."""
 
 import json
 from collections.abc import Iterator

@@ -15,7 +15,7 @@ _WRITE = _READ | {"storage.objects.create", "storage.objects.delete"}
 
 @dataclass
 class _Use:
-    """What a bucket is for."""
+    """The settings that name a bucket, and the permissions that they need."""
 
     keys: list[str]
     permissions: frozenset[str]

@@ -70,7 +70,7 @@ def _kubeflow_problems(config: "PipelineConfig", settings: KubeflowConfig) -> It
             allowed = ", ".join(KUBERNETES_ACCELERATORS)
             yield (
                 f"kubeflow.resources.{node}.accelerator: {given.accelerator} is no resource of Kubernetes that "
-                f"TensorFlow can use; choose from {allowed}. Choose the model of the accelerator by kubeflow.node_labels."
+                f"TensorFlow can use; choose from {allowed}. Choose its model by kubeflow.node_labels."
             )
     yield from _kubeflow_beam_problems(config.beam, settings)
 

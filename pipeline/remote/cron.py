@@ -17,7 +17,7 @@ _FIELDS = {
 }
 """By cronsim's name of a field: what it may be."""
 _NOT_EVERYWHERE = {"day-of-month": r"[A-Za-z]", "day-of-week": r"7|\dL"}
-"""What cronsim understands of a field, and Kubeflow Pipelines or Vertex AI does not: the last day, Sunday as 7."""
+"""Patterns that cronsim understands, but Kubeflow Pipelines or Vertex AI does not: the last day, Sunday as 7."""
 
 
 def check_cron(text: str) -> str:

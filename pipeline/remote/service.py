@@ -108,7 +108,7 @@ class Failure:
 
 
 class Service(ABC):
-    """What can be asked of Kubeflow Pipelines and Vertex AI.
+    """Runs and schedules on Kubeflow Pipelines or Vertex AI.
 
     All public methods except `submit_request` and `schedule_request` raise `UserError`: no permission, nothing of that
     name, the service not reached or too busy for too long. Requests are repeated while the service is busy; nothing is
@@ -117,9 +117,9 @@ class Service(ABC):
 
     NAME: ClassVar[str]
     WEB_PAGE: ClassVar[str]
-    """Where a person sees the service's schedules."""
+    """Web page on which a person sees the schedules."""
     UNREACHED: ClassVar[str]
-    """What to check if the service cannot be reached."""
+    """Advice for a service that cannot be reached."""
 
     def __init__(self, pipeline: str, settings: RemoteConfig) -> None:
         """Connects to nothing yet.
@@ -157,7 +157,7 @@ class Service(ABC):
         """Returns what `create_schedule` would send.
 
         Raises:
-          UserError: the service cannot have that time zone.
+          UserError: that time zone is not possible on the service.
         """
 
     def create_schedule(self, name: str, cron: str, timezone: str | None, start: Start) -> Schedule:
@@ -169,7 +169,7 @@ class Service(ABC):
           timezone: that `cron` is meant in; None: the service's own.
           start: what each run is.
         """
-        self.schedule_request(name, cron, timezone, start)  # a time zone that cannot be had fails before any request
+        self.schedule_request(name, cron, timezone, start)  # a time zone that is not possible fails before any request
         if self._named(name):
             raise UserError(f"schedule {name} exists already. Delete it first: genre schedule delete {name}")
         with self._explained("create a schedule", unsure="`genre schedule list` shows whether it was created"):
@@ -251,7 +251,7 @@ class Service(ABC):
     @property
     @abstractmethod
     def _host(self) -> str:
-        """Address, as far as it is known without asking anybody."""
+        """Address of the service, if it is known without a request."""
 
     # --- What the subclasses use ---
 

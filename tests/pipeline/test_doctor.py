@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -73,7 +74,7 @@ def test_versions_are_compared_with_the_lock(tmp_path: Path) -> None:
 
 def test_an_old_python_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     assert doctor.python_version().status == "ok"
-    monkeypatch.setattr(sys, "version_info", (3, 12, 1))
+    monkeypatch.setattr(platform, "python_version", lambda: "3.12.1")
     assert doctor.python_version().status == "FAIL"
 
 
