@@ -106,7 +106,7 @@ def shared(split: Split, deployed: str, share: int) -> Split:
 
 
 def settled(split: Split, deployed: str, share: int) -> Split:
-    """Returns the traffic after a successful trial: `share` percent for `deployed`, the rest for what had most before."""
+    """Returns the traffic after a successful trial: `share` percent for `deployed`, the rest for the largest."""
     rest = {key: value for key, value in split.items() if value and key != deployed}
     if not rest or share == 100:
         return {deployed: 100}
