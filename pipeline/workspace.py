@@ -3,7 +3,6 @@
 import itertools
 import os
 import shutil
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -14,6 +13,7 @@ from etils import epath
 
 from components.base.errors import UserError, storage_remedy
 from components.base.locks import HeldError, held, holder_of
+from pipeline.process import temporary_files_in
 
 _RUN_LOCK = ".lock"
 _WATCH_LOCK = "watch.lock"
@@ -101,20 +101,8 @@ class Workspace:
         """
         for left in self.local.glob("runs/*/tmp"):
             shutil.rmtree(left, ignore_errors=True)
-        directory = self.run(run_id) / "tmp"
-        directory.mkdir(parents=True, exist_ok=True)
-        before = os.environ.get("TMPDIR")
-        os.environ["TMPDIR"] = str(directory)
-        tempfile.tempdir = None  # read the variable again
-        try:
+        with temporary_files_in(self.run(run_id) / "tmp"):
             yield
-        finally:
-            if before is None:
-                del os.environ["TMPDIR"]
-            else:
-                os.environ["TMPDIR"] = before
-            tempfile.tempdir = None
-            shutil.rmtree(directory, ignore_errors=True)
 
     @contextmanager
     def locked(self) -> Iterator[None]:

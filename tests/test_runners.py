@@ -308,9 +308,9 @@ def test_flink_makes_the_same(
         "flink": {
             "master": flink.rest,
             "job_server_jar": str(job_server),
-            "environment_config": flink.pool,
             "parallelism": 2,
         },
+        "options": [f"--environment_config={flink.pool}"],
     }
     assert_same(ran(zygote, songs, tmp_path, section), in_memory)
     # Ingest, ImportExampleGen and HeldOutExampleGen, StatisticsGen, Transform, GateEvaluator; none had to be repeated.

@@ -1,7 +1,6 @@
 """`genre ingest`: a library of songs into TFRecords, whatever shape the library has."""
 
 import math
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -148,7 +147,7 @@ def _ingest(
 ) -> None:
     from components.beam.options import beam_args, check_local
     from pipeline.config.settings import load_config
-    from pipeline.process import large_imports, output_to
+    from pipeline.process import end_now, large_imports, output_to
 
     config = load_config(config_file, options.with_paths(overrides, data=data))
     check_local(config.beam)
@@ -164,9 +163,9 @@ def _ingest(
     except KeyboardInterrupt:
         # Beam's threads cannot be stopped: a regular exit would wait for them, or abort in C++.
         click.echo("\ngenre: interrupted; the same command goes on from here", err=True)
-        os._exit(130)
+        end_now(130)
     except BrokenPipeError:  # as of `| head`: nobody is left to be told
-        os._exit(1)
+        end_now(1)
     except OSError as error:
         raise UserError(f"{error.filename or root}: {error.strerror}") from error
 

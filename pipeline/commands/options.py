@@ -31,7 +31,7 @@ def configuration(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def started(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds what says which pipeline is run elsewhere, and on what."""
+    """Adds the options that name a pipeline to run elsewhere, and its data."""
     for option in (
         click.option("--dry-run", is_flag=True, help="Print the request instead of sending it."),
         click.option(
@@ -52,14 +52,14 @@ def started(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def with_paths(overrides: tuple[str, ...], **paths: Path | None) -> tuple[str, ...]:
-    """Overrides with each given path as a setting of its own name."""
+    """Returns `overrides` with each given path as a setting of its own name."""
     return (*overrides, *(f'{key}="{path}"' for key, path in paths.items() if path is not None))
 
 
 def configured(
     config_file: Path | None, overrides: tuple[str, ...], **paths: Path | None
 ) -> "tuple[PipelineConfig, Workspace]":
-    """The configuration that the options come to, and its workspace."""
+    """Returns the configuration of the options, and its workspace."""
     from pipeline.config.settings import load_config
     from pipeline.workspace import Workspace, root_path
 
