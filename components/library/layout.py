@@ -64,8 +64,8 @@ class Manifest(Section):
     """SHA-256 of every file but the manifest and SOURCE_FILE, by the path from the span's directory."""
 
 
-class Source(Section):
-    """What of a library a run imports."""
+class SpanImport(Section):
+    """The directories of examples that one slot of the window, or the held-out clips, are imported from."""
 
     span: int | None
     """The newest of what is imported; null where nothing is."""

@@ -15,7 +15,7 @@ from components.base.errors import UserError
 from components.base.files import write_atomically
 from components.base.section import Section, problems
 from components.base.times import Time, timestamp
-from components.library.layout import Source, complete_spans, read_manifest
+from components.library.layout import SpanImport, complete_spans, read_manifest
 
 
 class SetAside(Section):
@@ -70,7 +70,7 @@ def restore(directory: epath.Path, span: int) -> None:
         raise UserError(f"{directory}: span {span} is not set aside (spans that are: {others}).") from None
 
 
-def unusable(directory: str, source: Source, error: UserError) -> UserError:
+def unusable(directory: str, source: SpanImport, error: UserError) -> UserError:
     """`error` in importing or validating `source`; if that is a whole span, it is set aside, and the error says so."""
     if source.span is None or not source.manifest:
         return error

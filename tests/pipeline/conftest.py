@@ -12,7 +12,7 @@ from etils import epath
 
 from components.audio.config import AudioConfig
 from components.base.errors import UserError
-from components.library.layout import Library, Manifest, Source, SplitCount, read_manifest, span_dir
+from components.library.layout import Library, Manifest, SpanImport, SplitCount, read_manifest, span_dir
 from components.library.set_aside import unusable
 from components.library.spans import write_library
 from pipeline.config.settings import PipelineConfig
@@ -113,7 +113,7 @@ class Place:
     def set_aside(self, span: int) -> None:
         """As an import does that finds it damaged."""
         manifest = read_manifest(epath.Path(self.data), span).digest
-        source = Source(span=span, splits={}, digest="", manifest=manifest)
+        source = SpanImport(span=span, splits={}, digest="", manifest=manifest)
         unusable(str(self.workspace / "set-aside"), source, UserError("damaged TFRecord files"))
 
 

@@ -9,7 +9,7 @@ from tensorflow_metadata.proto.v0 import anomalies_pb2
 from tfx.types import artifact_utils, standard_artifacts
 
 from components.base.errors import UserError
-from components.library.layout import Source
+from components.library.layout import SpanImport
 from components.library.set_aside import read_set_aside
 from components.nodes.data_gate import DataGate, anomalies_in_words
 
@@ -33,7 +33,7 @@ def anomalies(directory: Path, found: dict[str, dict[str, str]]) -> standard_art
 
 
 def source(span: int | None) -> str:
-    return Source(span=span, splits={}, digest="", manifest="of the span" if span else "").model_dump_json()
+    return SpanImport(span=span, splits={}, digest="", manifest="of the span" if span else "").model_dump_json()
 
 
 def passed(
