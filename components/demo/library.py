@@ -6,24 +6,25 @@ not one statistic of it, to tell the genre, as with recordings.
 """
 
 import csv
-import fcntl
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 import wave
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from math import isfinite
 from pathlib import Path
 
 import numpy as np
+from etils import epath
 from numpy.random import Generator
 from numpy.typing import NDArray
 
 from components.base.errors import UserError
+from components.base.files import move_directory
+from components.base.locks import HeldError, held, this_process
 from components.demo.genres import RECIPES, crossed_over
 from components.demo.instruments import master, normalised
 from components.demo.song import RATE, draw_artist, draw_song
@@ -136,7 +137,9 @@ def build(directory: Path, options: LibraryOptions, advance: Callable[[], None] 
             library = scratch / "library"
             write(library, options, advance)
             try:
-                os.rename(library, directory)
+                if directory.exists():
+                    directory.rmdir()  # it is empty, or holds the library that another process has just composed
+                move_directory(epath.Path(library), epath.Path(directory))
             except OSError:
                 if is_complete(directory, options):  # another process was composing the same, and was faster
                     return False
@@ -173,36 +176,25 @@ def options_record(options: LibraryOptions) -> str:
 
 @contextmanager
 def scratch_beside(directory: Path) -> Iterator[Path]:
-    """A new directory beside `directory`, gone in the end; those of killed processes go first.
+    """Makes a new directory beside `directory`, and removes it at the end; removes those of killed processes first.
 
-    Whoever uses one holds a lock on it, which the system lifts when the process dies, however it dies.
+    A process holds a lock in its own, which the system releases when the process ends.
     """
     prefix = f".{directory.name}.partial-"
     for stale in directory.parent.iterdir():
         if stale.name.startswith(prefix):
-            with suppress(OSError), locked(stale):
+            with suppress(OSError, HeldError), _lock(stale):
                 shutil.rmtree(stale)
     scratch = Path(tempfile.mkdtemp(prefix=prefix, dir=directory.parent))
     try:
-        with locked(scratch):
+        with _lock(scratch):
             yield scratch
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-@contextmanager
-def locked(directory: Path) -> Iterator[None]:
-    """Hold the lock of `directory`.
-
-    Raises:
-      BlockingIOError: another process holds it.
-    """
-    handle = os.open(directory, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    finally:
-        os.close(handle)
+def _lock(scratch: Path) -> AbstractContextManager[None]:
+    return held(scratch / ".lock", this_process(), "composes a library in it")
 
 
 def write(root: Path, options: LibraryOptions, advance: Callable[[], None]) -> None:

@@ -122,7 +122,7 @@ def with_run(records: Sequence[Record], origin: Lineage, outcome: Outcome) -> li
         candidate=origin.candidate,
         data=origin.data,
         span=origin.span,
-        window=origin.spans,
+        window=origin.window,
         champion=origin.parent,
         new_clips=0,
     )

@@ -109,7 +109,7 @@ def _accounts(config: "PipelineConfig", workspace: "Workspace") -> tuple[list[di
                 "versions": [
                     version
                     for version, lineage in lineages.items()
-                    if lineage and lineage.data == str(root) and span in lineage.spans
+                    if lineage and lineage.data == str(root) and span in lineage.window
                 ],
             }
         )

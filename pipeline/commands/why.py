@@ -147,7 +147,7 @@ def _tell_lineage(lineage: "Lineage") -> None:
 
     against = f"judged against version {lineage.parent}" if lineage.parent else "the first, judged by the floors alone"
     click.echo(
-        f"trained on {spans_in_words(lineage.spans)} of {lineage.data}; {against}; candidate {lineage.candidate}"
+        f"trained on {spans_in_words(lineage.window)} of {lineage.data}; {against}; candidate {lineage.candidate}"
     )
     known = [("code", lineage.code), ("configuration", lineage.config)]
     known += [("golden set of span", str(lineage.golden))] if lineage.golden is not None else []

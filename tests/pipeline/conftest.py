@@ -107,7 +107,17 @@ class Place:
         clips = {"train": 10 * span, "eval": 4, "test": 6}
         splits = {name: SplitCount(clips=count, groups=2, genres={}) for name, count in clips.items()}
         digest = f"digest of {span}" if digest is None else digest
-        manifest = Manifest(span=span, source="test", digest=digest, input_files=20, splits=splits, rejects={})
+        manifest = Manifest(
+            span=span,
+            source="test",
+            digest=digest,
+            input_files=20,
+            splits=splits,
+            rejects={},
+            genres=(),
+            schema_digest="",
+            files={},
+        )
         (directory / "manifest.json").write_text(manifest.model_dump_json())
 
     def set_aside(self, span: int) -> None:

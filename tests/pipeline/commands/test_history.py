@@ -183,7 +183,7 @@ def test_why_of_a_version_whose_files_were_removed(year: Path, tmp_path: Path) -
     shutil.copytree(year, root)
     store = epath.Path(root / "models")
     for candidate in ("aaaa5555", "bbbb6666"):
-        lineage = Lineage(candidate=candidate, parent=1, data="/data", span=5)
+        lineage = Lineage(candidate=candidate, parent=1, data="/data", span=5, window=(5,))
         publish(store, epath.Path(root / "source"), lineage)
     assert prune(store, 2) == [2]
     lines = told(root, "why", "2")

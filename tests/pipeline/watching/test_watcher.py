@@ -17,13 +17,14 @@ from click.testing import CliRunner
 from etils import epath
 
 from components.base.errors import UserError
+from components.base.locks import HeldError
 from components.base.times import timestamp
 from components.retraining.history import read_history
 from components.retraining.policy import Decision, Facts
 from pipeline.cli import cli
 from pipeline.watching.status import Status, read_status, status_in_words, trouble
 from pipeline.watching.watcher import Log, Outlook, Watcher
-from pipeline.workspace import OccupiedError, Workspace
+from pipeline.workspace import Workspace
 
 SERVICE = """
 import sys
@@ -34,6 +35,7 @@ from etils import epath
 
 from components.retraining.config import RetrainConfig
 from components.base.errors import UserError
+from components.base.locks import HeldError
 from components.retraining.history import gather_facts, read_history
 from components.retraining.policy import decide
 from pipeline.watching.watcher import Log, Outlook, Watcher
@@ -451,7 +453,7 @@ def test_a_lock_file_by_itself_means_nothing(workspace: Workspace) -> None:
     assert (workspace.runner(), workspace.watcher()) == (None, None)
     with workspace.locked(), workspace.watched("me"):
         assert (workspace.runner(), workspace.watcher()) == (str(os.getpid()), "me")
-        with pytest.raises(OccupiedError, match=f"process {os.getpid()} is already running in this workspace"):
+        with pytest.raises(HeldError, match=f"process {os.getpid()} is already running in this workspace"):
             workspace.locked().__enter__()
     assert (workspace.runner(), workspace.watcher()) == (None, None)
 
