@@ -124,19 +124,19 @@ def test_roll_backs_are_among_the_rest() -> None:
         pushes={},
         withdrawals={
             3: Withdrawal(candidate="7c3f", time=at(2), reason="calls jazz rock", served=2),
-            1: Withdrawal(candidate=None, time=at(-9), reason=""),
+            1: Withdrawal(candidate=None, time=at(-9), reason="", served=2),
         },
     )
     found = events(records, store)
     assert [(event.kind, event.version, event.served, event.span) for event in found] == [
-        ("roll-back", 1, None, None),
+        ("roll-back", 1, 2, None),
         ("run", None, None, 5),
         ("promotion", 3, 3, 5),
         ("roll-back", 3, 2, 5),
         ("refusal", None, None, 5),
     ]
     words = [event.words for event in found]
-    assert words[0] == "version 1 was rolled back: no reason given"
+    assert words[0] == "version 1 was rolled back: no reason given; version 2 took its place"
     assert words[3] == "version 3 was rolled back: calls jazz rock; version 2 took its place"
     assert words[4].startswith("not pushed, because it is version 3, which was rolled back (")
 
