@@ -103,7 +103,7 @@ def test_the_history_is_a_line_for_every_event(year: Path) -> None:
         ("promotion", "span", "4"),
         ("roll-back", "span", "4"),
     ]
-    assert lines[5].startswith("2026-04-30T07:00:00+00:00  refusal    span 2    refused: accuracy 0.00 on 4 test clips")
+    assert lines[5].startswith("2026-04-30T07:00:00+00:00  refusal    span 2  refused: accuracy 0.00 on 4 test clips")
     assert lines[13].endswith("Trainer failed: no space")
     assert lines[-1].endswith("version 2 was rolled back: calls jazz rock; version 1 took its place")
 
