@@ -12,14 +12,12 @@ import click
 @click.option("--artists", default=10, show_default=True, help="Artists per genre, at least 3.")
 @click.option("--songs", default=6, show_default=True, help="Songs per artist.")
 @click.option("--seconds", default=6.0, show_default=True, help="Length of every song in seconds, from 2 to 600.")
-@click.option(
-    "--seed", default=0, show_default=True, help="Seed of the random numbers; another seed gives another library."
-)
+@click.option("--seed", default=0, show_default=True, help="Another seed gives another library.")
 def demo_library(directory: Path, artists: int, songs: int, seconds: float, seed: int) -> None:
     """Compose a small library of eight genres in DIR, to try the pipeline on.
 
-    The songs are generated, and each artist has a sound of its own. The same options give the same songs. A library that
-    exists already is left as it is.
+    The songs are generated, and each artist has a sound of its own. The same options give the same songs. A library
+    that exists already is left as it is.
     """
     from rich.console import Console
     from rich.progress import Progress

@@ -163,7 +163,7 @@ def _ingest(
             _show(console, result)
     except KeyboardInterrupt:
         # Beam's threads cannot be stopped: a regular exit would wait for them, or abort in C++.
-        click.echo("\ngenre: interrupted; the same command goes on from here", err=True)
+        click.echo("\ngenre: interrupted; the same command continues from here", err=True)
         end_now(130)
     except BrokenPipeError:  # as by `| head`: there is no reader for a message
         end_now(1)

@@ -86,9 +86,8 @@ def find_songs(paths: tuple[Path, ...]) -> Iterator[Path]:
         if path.is_dir():
             found = sorted(file for file in path.rglob("*") if file.suffix.lower() in AUDIO_SUFFIXES and file.is_file())
             if not found:
-                raise UserError(
-                    f"{path}: no audio files in it ({', '.join(AUDIO_SUFFIXES[:11])} ...). Give songs or folders of songs."
-                )
+                known = ", ".join(AUDIO_SUFFIXES[:11])
+                raise UserError(f"{path}: no audio files in it ({known} ...). Give songs or folders of songs.")
             yield from found
         elif path.exists():
             yield path

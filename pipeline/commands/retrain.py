@@ -25,9 +25,9 @@ def retrain(
 ) -> None:
     """Decide whether to train on the newest span, and if so, train.
 
-    The settings retrain.* are the rules: on drift, on enough new clips, by the age of the served model. The decision and
-    its reasons are kept in the history: see `genre history`. Called again after a failure or a kill, it continues the
-    run.
+    The settings retrain.* are the rules: on drift, on enough new clips, by the age of the served model. The decision
+    and its reasons are kept in the history: see `genre history`. Called again after a failure or a kill, it continues
+    the run.
     """
     from components.beam.options import check_local
     from pipeline.config.settings import load_config

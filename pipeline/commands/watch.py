@@ -19,9 +19,7 @@ if TYPE_CHECKING:
 @options.workspace
 @click.option("--interval", type=click.IntRange(1, 86400), default=60, show_default=True, help="Seconds between polls.")
 @click.option("--once", is_flag=True, help="Poll once, retrain if so decided, and end.")
-@click.option(
-    "--status", "ask", is_flag=True, help="Show what the watcher does; the exit code is 1 if a person must act."
-)
+@click.option("--status", "ask", is_flag=True, help="Show what the watcher does; exit with 1 if a person must act.")
 @click.option("--json-log", is_flag=True, help="Log one JSON object per line.")
 def watch(
     config_file: Path | None,

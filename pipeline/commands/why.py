@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def _digest(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
     if value is not None and not re.fullmatch(r"[0-9a-f]{4,64}", value):
         raise click.BadParameter(
-            f"{value!r} is not the beginning of a digest. Give at least 4 of the digits 0-9 and a-f."
+            f"{value!r} is not the beginning of a digest. Give 4 or more of the digits 0-9 and a-f."
         )
     return value
 
@@ -32,7 +32,7 @@ def _digest(context: click.Context, parameter: click.Parameter, value: str | Non
     "--candidate",
     metavar="DIGEST",
     callback=_digest,
-    help="Explain a candidate instead, pushed or not: the beginning of its digest, as `genre history --json` prints it.",
+    help="Explain a candidate, pushed or not, by the beginning of its digest; see `genre history --json`.",
 )
 def why(
     version: int | None,

@@ -23,7 +23,7 @@ SETTINGS = {
     "model": {"kind": "naive_bayes", "window_seconds": 3.0},
     "gate": {"min_accuracy": 0.01},
 }
-GOES_ON = "the same command then goes on from here"
+GOES_ON = "then give the same command again: it continues from here"
 
 
 def mount(*words: object) -> None:

@@ -270,7 +270,7 @@ def test_every_file_is_accounted_for(tmp_path):
         "rock/words.m4a": "unreadable: not one of the formats that are read",
         "rock/cover.jpg": "not audio",
         "rock/pipe.wav": "unreadable: not a regular file",
-        "lost.wav": "unknown genre: it lies outside of any genre's folder",
+        "lost.wav": "unknown genre: it is outside of any genre's folder",
         "rock/artist 0/0000.wav": f"duplicate of {first}",
         "rock/zz copy.wav": f"duplicate of {first}",
     }
@@ -538,7 +538,7 @@ def test_an_interrupted_ingest_says_so(tmp_path):
         time.sleep(0.002)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=30)
-    assert process.returncode == 130 and errors.strip() == "genre: interrupted; the same command goes on from here"
+    assert process.returncode == 130 and errors.strip() == "genre: interrupted; the same command continues from here"
 
 
 # --- Real libraries ------------------------------------------------------------------------------------------------
