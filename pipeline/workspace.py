@@ -37,7 +37,7 @@ class Workspace:
 
     @property
     def checkpoints(self) -> epath.Path:
-        """What a training that was killed continues from."""
+        """Checkpoints, from which a training that was killed continues."""
         return self.root / "checkpoints"
 
     @property

@@ -32,7 +32,7 @@ class IngestConfig(Section):
 
 
 class ValidationConfig(Section):
-    """What follows when ExampleValidator finds an anomaly."""
+    """The consequence of an anomaly that ExampleValidator finds."""
 
     on_anomaly: Literal["stop", "continue"] = Field(
         "stop", description="stop: a span with an anomaly fails the run; continue: the anomaly is only reported"

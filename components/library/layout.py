@@ -33,7 +33,7 @@ _REMEDY = "Put the file back as it was, or ingest the library again, into anothe
 
 
 class Library(Section):
-    """What every span of a library shares."""
+    """The genres and the audio format that all spans of a library share."""
 
     genres: tuple[str, ...]
     audio: AudioConfig
@@ -54,7 +54,7 @@ class Manifest(Section):
     source: str
     """Names the data set that was ingested, such as "folder songs"."""
     digest: str
-    """Of the tables of examples and rejects."""
+    """Digest of the tables of examples and rejects."""
     input_files: int
     splits: dict[str, SplitCount]
     rejects: dict[str, int]

@@ -62,7 +62,7 @@ class Fact:
     source_rate: int = 0
     source_channels: int = 0
     sha256: str = ""
-    """Of the clip's PCM."""
+    """SHA-256 of the clip's PCM."""
     reject: str = ""
     """The kind of reason for which it is no example; empty for an example."""
     reason: str = ""

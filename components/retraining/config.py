@@ -8,7 +8,7 @@ from components.base.section import Section
 
 
 class RetrainConfig(Section):
-    """When `genre retrain` and `genre watch` train."""
+    """Rules by which `genre retrain` and `genre watch` train."""
 
     when: Literal["policy", "never", "now"] = Field(
         "policy", description="policy: by the settings below; now: on every new span; never: only when a person asks"

@@ -80,13 +80,13 @@ class Record(Section):
     """Number of training clips of the window that this version was not trained on."""
     drift: DriftReport | None = None
     measured: Time | None = None
-    """When drift was measured."""
+    """Time at which drift was measured."""
     decisions: tuple[Decided, ...] = ()
     """Each differs from the one before it."""
     started: tuple[Time, ...] = ()
-    """When runs began. A run that was killed and continued began once."""
+    """Times at which runs began. A run that was killed and continued began once."""
     ended: Time | None = None
-    """When the last run ended or failed; None while it has not."""
+    """Time at which the last run ended or failed; None while it runs."""
     failures: tuple[Failure, ...] = ()
     outcomes: tuple[Outcome, ...] = ()
     """Each differs from the one before it. A candidate is judged again when the gate or the champion has changed."""
@@ -98,12 +98,12 @@ class Record(Section):
 
     @property
     def begun(self) -> str:
-        """When the run began that has not ended; empty if there is none."""
+        """Start time of the run that has not ended; empty if there is none."""
         return self.started[-1] if self.started and self.ended is None else ""
 
     @property
     def time(self) -> str:
-        """When the first event was recorded; empty if there is none."""
+        """Time of the first event; empty if there is none."""
         decided = (each.time for each in self.decisions)
         failed = (each.time for each in self.failures)
         judged = (each.time for each in self.outcomes)

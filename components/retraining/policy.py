@@ -29,7 +29,7 @@ class Facts(Section):
     judged: str = ""
     """The outcome of an earlier run for the same candidate, as text; empty if it was never judged."""
     begun: str = ""
-    """When a run for the candidate began that has not ended, in ISO 8601; empty if there is none."""
+    """Start time of a run for the candidate that has not ended, in ISO 8601; empty if there is none."""
     failures: tuple[str, ...] = ()
     """Reasons for which runs for the candidate failed, the oldest first."""
     hours_since_run: float | None = None

@@ -47,7 +47,7 @@ class Push(Section):
     """A version of the model store."""
 
     time: Time
-    """When it was put there, by the time of its files."""
+    """Time at which it was put there, from its files."""
     lineage: Lineage | None
     outcome: Outcome | None
     """From the verdict in the store; None if there is none."""

@@ -9,13 +9,13 @@ from components.base.section import Section
 from components.store.saved_model import SavedModel
 
 HISTORY = "history.json"
-"""File beside a Trainer's logs: how the training went."""
+"""File beside a Trainer's logs that holds the figures of each epoch."""
 
 _REMEDY = "Restore the model, or train it again."
 
 
 class ModelCard(Section):
-    """What a caller must know of a model, besides its graph."""
+    """The facts that a caller needs about a model, besides its graph."""
 
     kind: str
     parameters: int

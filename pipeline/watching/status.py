@@ -20,15 +20,15 @@ class Status(Section):
     state: Literal["idle", "waiting", "running", "backing off", "stopped"]
     """waiting: for a run that another process started."""
     since: Time
-    """When this state began."""
+    """Start time of this state."""
     pid: int
     host: str
     started: Time
-    """When the watcher started."""
+    """Start time of the watcher."""
     interval: float
     """Seconds between polls."""
     polled: Time | None = None
-    """When the last successful poll was."""
+    """Time of the last successful poll."""
     span: int | None = None
     """The newest span at the last poll. What follows is of that poll, too."""
     candidate: str | None = None
@@ -45,7 +45,7 @@ class Status(Section):
     failures: int = 0
     """Number of failures in a row."""
     next_attempt: Time | None = None
-    """When the next attempt is due if no new span comes."""
+    """Time of the next attempt if no new span comes."""
     error: str | None = None
     """Message of the last failure, until an attempt succeeds."""
 

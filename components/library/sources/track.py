@@ -42,7 +42,7 @@ class Track:
     fold: str = ""
     """Name of its fold in a data set for cross-validation; empty in any other."""
     where: str = ""
-    """Where the data set lists it, for error messages, such as "labels.csv, line 7"."""
+    """The place where the data set lists it, for error messages, such as "labels.csv, line 7"."""
 
 
 def parse_split(text: str) -> str | None:
