@@ -9,7 +9,7 @@ from tfx.orchestration.pipeline import Pipeline
 from tfx.proto import trainer_pb2, transform_pb2
 
 from components.beam.options import beam_args
-from components.library.layout import Source
+from components.library.layout import SpanImport
 from components.nodes.champion import Champion
 from components.nodes.data_gate import DataGate
 from components.nodes.distribution_validator import DistributionValidator
@@ -57,7 +57,7 @@ def _said(node: BaseComponent, name: str) -> Value:
 
 def _is_empty(source: Value) -> bool:
     """Whether it is known already that there is no span for a slot; in a compiled pipeline that shows in each run."""
-    return isinstance(source, str) and Source.model_validate_json(source).span is None
+    return isinstance(source, str) and SpanImport.model_validate_json(source).span is None
 
 
 def _slot(suffix: str, source: Value, earlier: Value, schema: BaseComponent, plan: Plan, workspace: Workspace) -> _Slot:

@@ -158,7 +158,7 @@ def test_starting_what_cannot_run_there(tmp_path: Path, arguments: tuple[str, ..
 def test_running_here_with_a_workspace_in_a_bucket(library: Path) -> None:
     code, errors = genre("run", "--data", library, "--set", "workspace=gs://bucket/genre", cwd=library)
     assert code == 1
-    assert "gs://bucket/genre: a run on this machine needs its workspace on this machine" in errors
+    assert "gs://bucket/genre: a run on this machine needs a workspace on this machine" in errors
 
 
 def test_workspace_that_is_a_file(library: Path) -> None:
@@ -274,7 +274,7 @@ def test_retraining_without_data(tmp_path: Path, arguments: tuple[str, ...], tol
         ("span=7", "no complete span 7 (complete spans: 1)"),
         ("exclude=[1]", "every complete span is excluded or set aside: 1."),
         ("golden=2", "no complete span 2 (complete spans: 1)"),
-        ("workspace=gs://bucket/genre", "a run on this machine needs its workspace on this machine"),
+        ("workspace=gs://bucket/genre", "a run on this machine needs a workspace on this machine"),
         ("audio.sample_rate=16000", "audio.sample_rate is 16000, but"),
     ],
 )

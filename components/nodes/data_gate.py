@@ -10,7 +10,7 @@ from tfx.dsl.component.experimental.decorators import component
 from tfx.types import artifact_utils, standard_artifacts
 
 from components.base.errors import UserError
-from components.library.layout import Source
+from components.library.layout import SpanImport
 from components.library.set_aside import unusable
 
 
@@ -41,7 +41,7 @@ def DataGate(  # noqa: N802 (the name of a node)
       anomalies: of the span.
       on_anomaly: "stop" or "continue".
       earlier: `words` of the gate of the slot before this; empty for the first.
-      source: what the span was imported from, a `Source` as JSON.
+      source: what the span was imported from, a `SpanImport` as JSON.
       set_aside: directory for the record that the span cannot be used.
 
     Returns:
@@ -60,6 +60,6 @@ def DataGate(  # noqa: N802 (the name of a node)
             "Mend the library and ingest it again; or, if the data is right, amend the library's schema.pbtxt; or go "
             "on all the same with --set validation.on_anomaly=continue."
         )
-        raise unusable(set_aside, Source.model_validate_json(source), problem)
-    span = Source.model_validate_json(source).span
+        raise unusable(set_aside, SpanImport.model_validate_json(source), problem)
+    span = SpanImport.model_validate_json(source).span
     return {"words": json.dumps([*json.loads(earlier or "[]"), *(f"span {span}: {line}" for line in words)])}

@@ -19,7 +19,7 @@ from tfx.types import artifact_utils, component_spec, standard_artifacts
 from tfx.types.artifact import Artifact
 
 from components.base.errors import UserError
-from components.library.layout import Source
+from components.library.layout import SpanImport
 from components.library.set_aside import unusable
 from components.nodes.example_files import make_files, plan_split, scratch_in, write_empty
 
@@ -49,7 +49,7 @@ class Executor(BaseBeamExecutor):
         Raises:
           UserError: a directory without files, or damaged files.
         """
-        source = Source.model_validate_json(exec_properties["source"])
+        source = SpanImport.model_validate_json(exec_properties["source"])
         artifact = artifact_utils.get_single_instance(output_dict["examples"])
         artifact.split_names = artifact_utils.encode_split_names(list(source.splits))
         if source.span is not None:
@@ -60,7 +60,7 @@ class Executor(BaseBeamExecutor):
         except UserError as error:
             raise unusable(exec_properties["set_aside"], source, error) from error
 
-    def _import(self, source: Source, artifact: Artifact) -> None:
+    def _import(self, source: SpanImport, artifact: Artifact) -> None:
         steps = []
         for split, directories in source.splits.items():
             target = artifact_utils.get_split_uri([artifact], split)
@@ -83,7 +83,7 @@ class ImportExampleGen(BaseBeamComponent):
         """Wires the node.
 
         Args:
-          source: a `Source` as JSON.
+          source: a `SpanImport` as JSON.
           set_aside: directory for the record of a span that cannot be imported.
         """
         examples = types.Channel(type=standard_artifacts.Examples)

@@ -9,6 +9,7 @@ from tfx.dsl.component.experimental.decorators import component
 from tfx.types import standard_artifacts
 from tfx.types.experimental import simple_artifacts
 
+from components.base.json_records import read_record
 from components.drift.report import DRIFT_REPORT, DriftReport
 from components.nodes.distribution_validator import add_anomalies
 from components.retraining.config import RetrainConfig
@@ -48,7 +49,8 @@ def RetrainPolicy(  # noqa: N802 (the name of a node)
     """
     del source
     known = Facts.model_validate_json(facts)
-    by_families = DriftReport.model_validate_json((epath.Path(drift.uri) / DRIFT_REPORT).read_bytes())
+    remedy = "Restore it, or run in another workspace."
+    by_families = read_record(epath.Path(drift.uri) / DRIFT_REPORT, DriftReport, remedy)
     report = add_anomalies(by_families, anomalies)
     decision = decide(RetrainConfig.model_validate_json(retrain), known, report)
     for line in (*report.findings, *report.notes):

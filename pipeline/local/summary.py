@@ -8,7 +8,7 @@ from etils import epath
 
 from components.base.section import Section
 from components.drift.report import DriftReport
-from components.evaluation.results import VERDICT, Metrics, Verdict
+from components.evaluation.results import Metrics, Verdict, read_evaluation
 from components.library.layout import Manifest
 from components.retraining.policy import Decision
 from components.store.model_store import WITHDRAWN_PROPERTY, current_version, version_dir, withdrawal_of
@@ -77,7 +77,7 @@ def read_verdict(artifacts: "Artifacts") -> Verdict | None:
     if "GateEvaluator" not in artifacts:
         return None
     uri = artifacts["GateEvaluator"]["evaluation"].uri
-    return Verdict.model_validate_json((epath.Path(uri) / VERDICT).read_text())
+    return read_evaluation(epath.Path(uri))
 
 
 def account(artifacts: "Artifacts") -> tuple[Decision | None, DriftReport | None]:

@@ -16,7 +16,7 @@ from etils import epath
 
 from components.audio.config import FeatureConfig
 from components.base.errors import UserError
-from components.library.layout import SCHEMA_FILE, SPLITS, Manifest, Source, span_dir
+from components.library.layout import SCHEMA_FILE, SPLITS, Manifest, SpanImport, span_dir
 from components.retraining.history import gather_facts, read_history
 from components.retraining.policy import Facts
 from components.store.model_card import find_card
@@ -86,9 +86,9 @@ class Plan:
     """Parameters of the nodes. All are text, because that is what nodes can tell each other on every target."""
 
     slots: tuple[Value, ...]
-    """Per slot of the window, what is imported into it: a `Source`, JSON."""
+    """Per slot of the window, what is imported into it: a `SpanImport`, JSON."""
     held_out: Value
-    """Clips that nobody trains on, a `Source`, JSON; see `held_out_source`."""
+    """Clips that nobody trains on, a `SpanImport`, JSON; see `held_out_source`."""
     schema_file: Value
     schema_digest: Value
     """Of the schema's content."""
@@ -137,22 +137,24 @@ def _digest(*parts: object) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def slot_sources(root: epath.Path, window: Sequence[Manifest], slots: Sequence[int | None], code: str) -> list[Source]:
+def slot_sources(
+    root: epath.Path, window: Sequence[Manifest], slots: Sequence[int | None], code: str
+) -> list[SpanImport]:
     """What is imported into each slot; nothing into the empty ones."""
     by_span = {manifest.span: manifest for manifest in window}
     sources = []
     for span in slots:
         if span is None:
-            source = Source(span=None, splits={split: () for split in SPLITS}, digest=code)
+            source = SpanImport(span=None, splits={split: () for split in SPLITS}, digest=code)
         else:
             splits = {split: (str(span_dir(root, span) / split),) for split in SPLITS}
             manifest = by_span[span].digest
-            source = Source(span=span, splits=splits, digest=_digest(manifest, code), manifest=manifest)
+            source = SpanImport(span=span, splits=splits, digest=_digest(manifest, code), manifest=manifest)
         sources.append(source)
     return sources
 
 
-def held_out_source(root: epath.Path, window: Sequence[Manifest], golden: Manifest | None, code: str) -> Source:
+def held_out_source(root: epath.Path, window: Sequence[Manifest], golden: Manifest | None, code: str) -> SpanImport:
     """What is imported to judge with.
 
     Its splits are `test` and `eval` of the newest span, `window`, which is both of the others, and `golden`, the test
@@ -167,7 +169,7 @@ def held_out_source(root: epath.Path, window: Sequence[Manifest], golden: Manife
         "golden": tuple(str(span_dir(root, each.span) / "test") for each in frozen),
     }
     digest = _digest([(each.span, each.digest) for each in (*window, *frozen)], code)
-    return Source(span=newest.span, splits=splits, digest=digest)
+    return SpanImport(span=newest.span, splits=splits, digest=digest)
 
 
 def _candidate(store: epath.Path, candidate_of: Callable[[int | None], str]) -> tuple[str, int | None]:
@@ -198,7 +200,7 @@ def _facts(inputs: "Preflight", candidate: str, parent: int | None, now: datetim
         candidate,
         {manifest.span: manifest.splits["train"].clips for manifest in inputs.window},
         parent,
-        lineage.spans if lineage and lineage.data == str(inputs.data) else (),
+        lineage.window if lineage and lineage.data == str(inputs.data) else (),
         tuple(genre for genre in inputs.library.genres if genre not in known),
         withdrawn_version(store, candidate),
         now,

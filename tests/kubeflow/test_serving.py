@@ -168,7 +168,13 @@ def test_what_the_store_points_at_is_served_after_a_push_and_after_a_roll_back(t
             publish(
                 epath.Path(store),
                 epath.Path(model),
-                Lineage(candidate=f"digest-{version}", parent=version - 1 or None, data="/genre/data", span=version),
+                Lineage(
+                    candidate=f"digest-{version}",
+                    parent=version - 1 or None,
+                    data="/genre/data",
+                    span=version,
+                    window=(version,),
+                ),
             )
             assert served(written, version) == version
         (store / "current.json").write_text("{")

@@ -12,7 +12,7 @@ from etils import epath
 
 from components.audio.config import AudioConfig
 from components.base.errors import UserError
-from components.library.layout import Library, Manifest, Source, SplitCount, read_manifest, span_dir
+from components.library.layout import Library, Manifest, SpanImport, SplitCount, read_manifest, span_dir
 from components.library.set_aside import unusable
 from components.library.spans import write_library
 from pipeline.config.settings import PipelineConfig
@@ -107,13 +107,23 @@ class Place:
         clips = {"train": 10 * span, "eval": 4, "test": 6}
         splits = {name: SplitCount(clips=count, groups=2, genres={}) for name, count in clips.items()}
         digest = f"digest of {span}" if digest is None else digest
-        manifest = Manifest(span=span, source="test", digest=digest, input_files=20, splits=splits, rejects={})
+        manifest = Manifest(
+            span=span,
+            source="test",
+            digest=digest,
+            input_files=20,
+            splits=splits,
+            rejects={},
+            genres=(),
+            schema_digest="",
+            files={},
+        )
         (directory / "manifest.json").write_text(manifest.model_dump_json())
 
     def set_aside(self, span: int) -> None:
         """As an import does that finds it damaged."""
         manifest = read_manifest(epath.Path(self.data), span).digest
-        source = Source(span=span, splits={}, digest="", manifest=manifest)
+        source = SpanImport(span=span, splits={}, digest="", manifest=manifest)
         unusable(str(self.workspace / "set-aside"), source, UserError("damaged TFRecord files"))
 
 

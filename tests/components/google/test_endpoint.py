@@ -699,7 +699,7 @@ def pushed(tmp_path: Path, export_model: Callable[..., Path]) -> Path:
 
     exported = export_model(tmp_path / "exported", FEATURES)
     store = epath.Path(tmp_path / "models")
-    publish(store, epath.Path(exported), Lineage(candidate="c", parent=None, data="/data", span=1))
+    publish(store, epath.Path(exported), Lineage(candidate="c", parent=None, data="/data", span=1, window=(1,)))
     return Path(store / "1")
 
 

@@ -6,7 +6,7 @@ import pytest
 from etils import epath
 
 from components.base.errors import UserError
-from components.library.layout import Manifest, Source, span_dir
+from components.library.layout import Manifest, SpanImport, span_dir
 from components.library.set_aside import read_set_aside, restore, set_aside_spans, unusable
 
 DAMAGED = UserError("damaged TFRecord files: part-00000")
@@ -27,12 +27,22 @@ def data(tmp_path: Path) -> epath.Path:
 def write_span(data: epath.Path, span: int, digest: str) -> None:
     directory = span_dir(data, span)
     directory.mkdir(parents=True, exist_ok=True)
-    manifest = Manifest(span=span, source="test", digest=digest, input_files=1, splits={}, rejects={})
+    manifest = Manifest(
+        span=span,
+        source="test",
+        digest=digest,
+        input_files=1,
+        splits={},
+        rejects={},
+        genres=(),
+        schema_digest="",
+        files={},
+    )
     (directory / "manifest.json").write_text(manifest.model_dump_json())
 
 
-def whole(span: int) -> Source:
-    return Source(span=span, splits={}, digest="of span and code", manifest=f"digest of {span}")
+def whole(span: int) -> SpanImport:
+    return SpanImport(span=span, splits={}, digest="of span and code", manifest=f"digest of {span}")
 
 
 def test_what_is_set_aside_and_why_is_kept_and_said(directory: epath.Path, data: epath.Path) -> None:
@@ -40,7 +50,7 @@ def test_what_is_set_aside_and_why_is_kept_and_said(directory: epath.Path, data:
     for span in (10, 2):
         told = unusable(str(directory), whole(span), DAMAGED)
         assert str(told).startswith(str(DAMAGED))
-        assert f"leave span {span} out from now on" in str(told)
+        assert f"train without span {span} from now on" in str(told)
         assert f"genre spans --restore {span}" in str(told)
     records = set_aside_spans(directory, data)
     assert [(each.span, each.reason) for each in records] == [(2, str(DAMAGED)), (10, str(DAMAGED))]
@@ -51,11 +61,11 @@ def test_what_is_set_aside_and_why_is_kept_and_said(directory: epath.Path, data:
 @pytest.mark.parametrize(
     "source",
     [
-        Source(span=None, splits={"train": ()}, digest="code"),  # an empty slot
-        Source(span=2, splits={"test": ("span-2/test",)}, digest="several"),  # what is held out
+        SpanImport(span=None, splits={"train": ()}, digest="code"),  # an empty slot
+        SpanImport(span=2, splits={"test": ("span-2/test",)}, digest="several"),  # what is held out
     ],
 )
-def test_only_a_whole_span_is_set_aside(directory: epath.Path, source: Source) -> None:
+def test_only_a_whole_span_is_set_aside(directory: epath.Path, source: SpanImport) -> None:
     assert unusable(str(directory), source, DAMAGED) is DAMAGED
     assert not directory.exists()
 

@@ -9,7 +9,7 @@ from tensorflow_metadata.proto.v0 import anomalies_pb2
 from tfx.types import artifact_utils, standard_artifacts
 
 from components.base.errors import UserError
-from components.library.layout import Source
+from components.library.layout import SpanImport
 from components.library.set_aside import read_set_aside
 from components.nodes.data_gate import DataGate, anomalies_in_words
 
@@ -33,7 +33,7 @@ def anomalies(directory: Path, found: dict[str, dict[str, str]]) -> standard_art
 
 
 def source(span: int | None) -> str:
-    return Source(span=span, splits={}, digest="", manifest="of the span" if span else "").model_dump_json()
+    return SpanImport(span=span, splits={}, digest="", manifest="of the span" if span else "").model_dump_json()
 
 
 def passed(
@@ -82,7 +82,7 @@ def test_a_span_at_odds_with_the_schema_stops_the_run_and_is_set_aside(tmp_path:
         passed(tmp_path, LOUD, 4, on_anomaly="stop")
     told = str(refusal.value)
     assert all(words in told for words in ("  eval: genre: unknown value ska", "validation.on_anomaly=continue"))
-    assert "leave span 4 out from now on" in told
+    assert "train without span 4 from now on" in told
     [record] = read_set_aside(epath.Path(tmp_path / "aside"))
     assert record.span == 4
     assert "unknown value ska" in record.reason

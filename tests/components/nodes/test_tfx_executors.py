@@ -29,7 +29,7 @@ from components.audio.preprocessing import FEATURE, LABEL
 from components.base.errors import UserError
 from components.beam.config import BeamConfig
 from components.beam.options import beam_args
-from components.library.layout import Source
+from components.library.layout import SpanImport
 from components.library.set_aside import read_set_aside
 from components.library.tfrecords import encode_example, write_record
 from components.nodes import example_gen, transform
@@ -80,14 +80,14 @@ def import_with(executor: BaseBeamExecutor, properties: dict[str, Any], target: 
     return examples
 
 
-def source_of(span: Path, number: int | None = 7, **splits: tuple[str, ...]) -> Source:
+def source_of(span: Path, number: int | None = 7, **splits: tuple[str, ...]) -> SpanImport:
     """What imports the whole of a span; or, where `splits` say so, other directories."""
     whole = {split: (str(span / split),) for split in CLIPS}
-    return Source(span=number, splits=splits or whole, digest="", manifest="" if splits else "of the span")
+    return SpanImport(span=number, splits=splits or whole, digest="", manifest="" if splits else "of the span")
 
 
 def import_source(
-    context: BaseBeamExecutor.Context, source: Source, target: Path, set_aside: Path = Path("/none")
+    context: BaseBeamExecutor.Context, source: SpanImport, target: Path, set_aside: Path = Path("/none")
 ) -> standard_artifacts.Examples:
     properties = {"source": source.model_dump_json(), "set_aside": str(set_aside)}
     return import_with(example_gen.Executor(context), properties, target)
@@ -159,7 +159,7 @@ def damage(span: Path, copy: Path) -> Path:
 
 def test_a_damaged_span_is_set_aside(span: Path, context: Callable, tmp_path: Path) -> None:
     broken = damage(span, tmp_path / "broken")
-    with pytest.raises(UserError, match="leave span 7 out from now on") as refusal:
+    with pytest.raises(UserError, match="train without span 7 from now on") as refusal:
         import_source(context("temporary"), source_of(broken), tmp_path / "ours", tmp_path / "aside")
     assert "damaged TFRecord files" in str(refusal.value)
     assert "part-00000-of-00002.tfrecord" in str(refusal.value)
@@ -178,7 +178,7 @@ def test_nothing_is_set_aside_for_parts_of_spans(span: Path, context: Callable, 
     source = source_of(damage(span, tmp_path / "broken"), 7, golden=(str(tmp_path / "broken" / "train"),))
     with pytest.raises(UserError, match="damaged TFRecord files") as refusal:
         import_source(context("temporary"), source, tmp_path / "ours", tmp_path / "aside")
-    assert "leave span" not in str(refusal.value)
+    assert "without span" not in str(refusal.value)
     assert not (tmp_path / "aside").exists()
 
 

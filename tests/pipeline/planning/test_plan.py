@@ -7,7 +7,7 @@ import pytest
 from etils import epath
 
 from components.base.errors import UserError
-from components.library.layout import Source, read_manifest
+from components.library.layout import SpanImport, read_manifest
 from components.retraining.policy import Facts
 from components.store.model_store import Lineage, publish, roll_back
 from pipeline.config.settings import PipelineConfig
@@ -56,7 +56,7 @@ def test_settings_that_a_run_cannot_have(settings: str, told: str) -> None:
 # --- What is imported --------------------------------------------------------------------------------------------
 
 
-def of(sources: list[Source]) -> list[int | None]:
+def of(sources: list[SpanImport]) -> list[int | None]:
     return [source.span for source in sources]
 
 
@@ -77,7 +77,9 @@ def test_a_slot_without_a_span_imports_nothing(place: Any) -> None:
     root = epath.Path(place.data)
     sources = slot_sources(root, [read_manifest(root, 1)], (None, 1, None), "code")
     assert of(sources) == [None, 1, None]
-    assert sources[0] == sources[2] == Source(span=None, splits={"train": (), "eval": (), "test": ()}, digest="code")
+    assert (
+        sources[0] == sources[2] == SpanImport(span=None, splits={"train": (), "eval": (), "test": ()}, digest="code")
+    )
 
 
 def test_a_changed_span_or_code_is_another_import(place: Any) -> None:
