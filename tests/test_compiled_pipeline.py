@@ -61,8 +61,6 @@ OF_THE_PROCESS = {"latency_ms", "megabytes"}
 """Figures of a verdict: its speed, and the length of names in a SavedModel, which count what was traced before."""
 Json = dict[str, Any]
 
-pytestmark = pytest.mark.slow
-
 
 class StepError(Exception):
     """A step's process ended with another exit code than 0; the text is what it wrote to standard error."""
