@@ -52,8 +52,8 @@ def _kept_numba_cache(config: pytest.Config) -> Iterator[Path]:
 def pytest_configure(config: pytest.Config) -> None:
     """Gives this process a cache of numba's of its own, before anything imports librosa, and quietens TensorFlow.
 
-    What librosa compiles takes 20 seconds of processor time. Two processes that fill one cache at a time can crash: each
-    starts with a copy of what earlier runs compiled.
+    What librosa compiles takes 20 seconds of processor time. Two processes that fill one cache at a time can crash:
+    each starts with a copy of what earlier runs compiled.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     own = config.stash[NUMBA] = Path(tempfile.mkdtemp(prefix="genre-tests-numba-"))
