@@ -38,7 +38,7 @@ BEFORE_POLICY = (
     "DataGate_1",
 )
 BEFORE_PUSH = ("RetrainPolicy", "Transform_1", "Trainer", "GateEvaluator", "ReferenceProfile")
-WITHIN_PUSH = ("pusher.smoke_test", "model_store._write_pointer", "pusher.prune")
+WITHIN_PUSH = ("nodes.pusher.smoke_test", "store.model_store._write_pointer", "nodes.pusher.prune")
 """The version is not there yet; it is, but not served; it is served, but nobody has noted so."""
 DEATHS = (
     *(("die_after", node) for node in BEFORE_POLICY),
