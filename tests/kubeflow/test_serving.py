@@ -148,9 +148,9 @@ def following(store: Path, directory: Path) -> Iterator[Path]:
 
 
 def served(written: Path, expected: int) -> int:
-    """The version that the configuration names, once it names the expected one or has had the time to."""
+    """The version that the configuration names, once it names the expected one or two minutes are over."""
     version = 0
-    for _ in range(500):
+    for _ in range(6000):
         if written.exists():
             (version,) = model_config(written.read_text()).model_version_policy.specific.versions
             if version == expected:

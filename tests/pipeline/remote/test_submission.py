@@ -287,7 +287,7 @@ def test_status(target: str, answering: Any, config_file: Callable[[str], Path])
     assert "no runs of genre" in genre("status", *where).stderr
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @TARGETS
 def test_without_a_package_it_is_compiled(
     target: str, answering: Any, config_file: Callable[[str], Path], tmp_path: Path
