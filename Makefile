@@ -9,12 +9,14 @@ LOCK := requirements-dev.lock
 DEMO := workspace/demo
 VARIANT := cpu
 IMAGE := genre-pipeline:0.1.0
+# As many files at a time as there are cores, in the order of tests/conftest.py. A crashed worker fails the run.
+PYTEST := $(BIN)/pytest --quiet --numprocesses auto --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 # The platform of the containers, so that the lock is the same whoever makes it.
 COMPILE := $(BIN)/uv pip compile --quiet --no-header --generate-hashes --python-version 3.11 \
 	--python-platform x86_64-unknown-linux-gnu $(if $(UPGRADE),--upgrade)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast bench lint lock doctor image clean
+.PHONY: help run test test-rest test-all bench lint lock doctor image clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -25,11 +27,13 @@ run: $(VENV)/.installed ## Compose a small library, ingest it, and run the whole
 	    --group-column artist --split-column split --config configs/demo.yaml
 	$(BIN)/genre run --config configs/demo.yaml
 
-test: lint ## Lint, then run every test, as many files at a time as there are cores
-	$(BIN)/pytest --quiet --numprocesses auto --dist loadfile --no-loadscope-reorder --max-worker-restart 0
+test: lint ## Lint, then run the tests that every change must pass: at most 10 minutes on 2 cores
+	$(PYTEST) -m "not long"
 
-test-fast: $(VENV)/.installed ## Run the tests that take less than a minute each
-	$(BIN)/pytest --quiet -m "not slow"
+test-rest: $(VENV)/.installed ## Run the other tests: at most 35 minutes on 2 cores
+	$(PYTEST) -m long
+
+test-all: test test-rest ## Run every test
 
 bench: $(VENV)/.installed ## Measure against what a user would pick instead; NAME=mel measures that alone
 	$(BIN)/python -m bench $(NAME)

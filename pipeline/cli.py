@@ -54,11 +54,11 @@ cli.add_command(why)
 
 
 def run_command(command: click.Command, name: str) -> NoReturn:
-    """Runs a command line and exits. A user's mistake ends in words and exit code 1, without a traceback.
+    """Runs a command line and exits. A user's mistake ends in a message and exit code 1, without a traceback.
 
     Args:
-      command: what to run.
-      name: what a person has typed to run it; it precedes every error.
+      command: the command to run.
+      name: the name that a person types to run it; it precedes every error.
     """
     try:
         code = command(standalone_mode=False)  # of a context that was exited, click returns the code

@@ -1,4 +1,4 @@
-"""What a person sees of a run: a live table on a terminal, a line per node elsewhere."""
+"""Shows a run while it runs: a live table on a terminal, a line per node elsewhere."""
 
 import time
 from collections.abc import Sequence
@@ -44,7 +44,7 @@ class NodeTable:
         self._states |= dict.fromkeys(nodes, ("waiting", 0.0))
 
     def show(self, node: "NodeState") -> None:
-        """Takes note of a change."""
+        """Shows a change of a node's state."""
         seconds = time.monotonic() if node.state == "running" else node.seconds
         self._states[node.node] = (node.state, seconds)
         if not self._interactive and node.state != "running":

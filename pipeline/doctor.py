@@ -1,7 +1,7 @@
-"""Whether an installation is sound. Each check looks at one thing and leaves nothing behind.
+"""Checks that an installation is sound. Each check looks at one thing and leaves nothing behind.
 
-What loads TensorFlow is looked at in another process: libraries that do not fit each other crash in C++ or hang, and
-what the other checks find must be told all the same.
+Checks that load TensorFlow run in another process: libraries that do not fit each other crash in C++ or hang, and the
+findings of the other checks must be shown all the same.
 """
 
 import fcntl
@@ -13,7 +13,6 @@ import os
 import platform
 import re
 import shutil
-import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Iterator
@@ -22,7 +21,7 @@ from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from components.audio.config import AudioConfig
 from components.beam.config import BeamConfig
@@ -34,14 +33,14 @@ if TYPE_CHECKING:
 LOCK = Path(__file__).resolve().parents[1] / "requirements.lock"
 """The lock of a source checkout."""
 PATIENCE_SECONDS = 300.0
-"""How long a check in the other process may take; the longest needs half a minute."""
+"""Longest time for a check in the other process; the slowest takes half a minute."""
 
 _GB = 1e9
 _REINSTALL = (
     "Install anew what is locked: `make clean`, then `make doctor`; or, where there is no Makefile, "
     f"`pip install --no-deps --require-hashes -r {LOCK.name}`."
 )
-_CODECS = {  # by name: libsndfile's format and subtype, and whether one can do without
+_CODECS = {  # by name: libsndfile's format and subtype, and whether it is optional
     "WAV": ("WAV", "PCM_16", False),
     "FLAC": ("FLAC", "PCM_16", False),
     "Ogg Vorbis": ("OGG", "VORBIS", False),
@@ -54,7 +53,7 @@ _EXAMPLES = 12
 
 @dataclass(frozen=True)
 class Finding:
-    """What a check found, and what to do about it."""
+    """The result of a check, with advice."""
 
     status: Literal["ok", "warning", "FAIL"]
     found: str
@@ -63,16 +62,16 @@ class Finding:
 
 @dataclass(frozen=True)
 class Check:
-    """One thing to look at."""
+    """A check of one thing."""
 
     name: str
     look: Callable[[], Finding]
     apart: bool = False
-    """In another process, see above."""
+    """Whether it runs in another process; see above."""
 
 
 def checks(workspace: Path) -> tuple[Check, ...]:
-    """All there is to check, the slow ones last."""
+    """Returns all checks, the slow ones last."""
     return (
         Check("Python", python_version),
         Check("packages", partial(package_versions, LOCK)),
@@ -87,7 +86,7 @@ def checks(workspace: Path) -> tuple[Check, ...]:
 
 
 def examine(todo: tuple[Check, ...]) -> Iterator[tuple[Check, Finding]]:
-    """Looks at everything, and yields in the order of `todo`. A check that breaks is a finding, too."""
+    """Runs checks, and yields their findings in the order of `todo`. A check that raises is a finding, too."""
     with _apart([check.look for check in todo if check.apart]) as next_finding:
         for check in todo:
             yield check, next_finding() if check.apart else _attempt(check.look)
@@ -96,7 +95,7 @@ def examine(todo: tuple[Check, ...]) -> Iterator[tuple[Check, Finding]]:
 def _attempt(look: Callable[[], Finding]) -> Finding:
     try:
         return look()
-    except Exception as error:  # noqa: BLE001 (told in words; the traceback is in the log)
+    except Exception as error:  # noqa: BLE001 (becomes a finding; the traceback is in the log)
         traceback.print_exc()
         reason = (str(error).strip().splitlines() or [""])[0][:300]
         return Finding("FAIL", f"{type(error).__name__}: {reason}", _REINSTALL)
@@ -140,15 +139,15 @@ def _send_findings(sender: Connection, looks: list[Callable[[], Finding]], scrat
 
 
 def python_version() -> Finding:
-    """TFX 1.21 and its kin are locked for one version of Python."""
+    """Checks the version of Python, for which the packages are locked."""
     found = platform.python_version()
-    if sys.version_info[:2] == (3, 11):
+    if found.startswith("3.11."):
         return Finding("ok", found)
     return Finding("FAIL", f"{found}, but 3.11 is needed", "Install Python 3.11, then `make clean` and `make doctor`.")
 
 
 def package_versions(lock: Path) -> Finding:
-    """Every version that `lock` pins is the one installed."""
+    """Checks that every version that `lock` pins is installed."""
     if not lock.is_file():
         return Finding("warning", "no lock to compare with", f"{lock.name} is only in a source checkout.")
     pins = re.findall(r"^([\w.-]+)==([^\s;]+)", lock.read_text(encoding="utf-8"), re.MULTILINE)
@@ -172,7 +171,7 @@ def _installed(package: str) -> str | None:
 
 
 def writable(workspace: Path) -> Finding:
-    """Files can be made, locked and renamed in `workspace`, or where it would be made."""
+    """Checks that files can be created, locked and renamed in `workspace`, or where it would be created."""
     try:
         with tempfile.TemporaryDirectory(prefix=".genre-doctor-", dir=_nearest(workspace)) as scratch:
             probe = Path(scratch, "probe")
@@ -181,18 +180,18 @@ def writable(workspace: Path) -> Finding:
                 file.write("probe")
             probe.rename(probe.with_name("renamed"))
     except OSError as error:
-        advice = "Choose another with --workspace, here and for `genre run`, or mend this one."
+        advice = "Choose another with --workspace, here and for `genre run`, or repair this one."
         return Finding("FAIL", f"{workspace} cannot be written: {error.strerror}", advice)
-    return Finding("ok", f"{workspace} can be {'written' if workspace.exists() else 'made'}")
+    return Finding("ok", f"{workspace} can be {'written' if workspace.exists() else 'created'}")
 
 
 def free_disk(workspace: Path) -> Finding:
-    """Room for artifacts, models and records."""
+    """Checks that there is room for artifacts, models and records."""
     free = shutil.disk_usage(_nearest(workspace)).free / _GB
     found = f"{free:.1f} GB free for {workspace}"
     if free >= 5.0:
         return Finding("ok", found)
-    advice = "Less than 5 GB is soon used up by a larger library: free some, or choose another --workspace."
+    advice = "A larger library soon uses up less than 5 GB: free some space, or choose another --workspace."
     return Finding("FAIL" if free < 1.0 else "warning", found, advice)
 
 
@@ -203,7 +202,7 @@ def _nearest(path: Path) -> Path:
 
 
 def processors_and_memory() -> Finding:
-    """What this machine, or this container, has to compute with."""
+    """Checks the processors and memory of this machine or container."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     limit = Path("/sys/fs/cgroup/memory.max")
     if limit.is_file() and (text := limit.read_text(encoding="ascii").strip()).isdigit():
@@ -215,18 +214,18 @@ def processors_and_memory() -> Finding:
 
 
 def audio_codecs() -> Finding:
-    """A second of tone, encoded and decoded again, in each format that songs come in."""
+    """Encodes and decodes a second of tone in each format that songs come in."""
     wrong = {name: reason for name in _CODECS if (reason := _codec_problem(name))}
     needed = [f"{name}: {reason}" for name, reason in wrong.items() if not _CODECS[name][2]]
     if needed:
-        advice = "soundfile's wheel brings a libsndfile that has them all; a build of one's own may not. " + _REINSTALL
+        advice = "The libsndfile in soundfile's wheel has all of them; another build may not. " + _REINSTALL
         return Finding("FAIL", "; ".join(needed), advice)
     found = ", ".join(name for name in _CODECS if name not in wrong)
     return Finding("ok", f"{found}; not {', '.join(wrong)}" if wrong else found)
 
 
 def _codec_problem(name: str) -> str:
-    """What is wrong with a codec, in words; empty if nothing is."""
+    """Describes what is wrong with a codec; empty if nothing is."""
     import numpy as np
     import soundfile
 
@@ -248,7 +247,7 @@ def _codec_problem(name: str) -> str:
 
 
 def cloud_credentials() -> Finding:
-    """Google's Application Default Credentials, as far as files tell: no network is used."""
+    """Checks the file of Google's Application Default Credentials; no network is used."""
     named = os.environ.get("GOOGLE_APPLICATION_CREDENTIALS")
     settings = os.environ.get("CLOUDSDK_CONFIG") or Path.home() / ".config" / "gcloud"
     file = Path(named or Path(settings, "application_default_credentials.json"))
@@ -262,12 +261,12 @@ def cloud_credentials() -> Finding:
         problem = f"{file} does not hold credentials"
     else:
         return Finding("ok", f"{kind} in {file}")
-    advice = "For Vertex AI, mend GOOGLE_APPLICATION_CREDENTIALS, or `gcloud auth application-default login`."
+    advice = "For Vertex AI, correct GOOGLE_APPLICATION_CREDENTIALS, or run `gcloud auth application-default login`."
     return Finding("warning", problem, advice)
 
 
 def accelerators() -> Finding:
-    """What TensorFlow sees to compute on, and whether it misses a GPU that is there."""
+    """Checks which accelerators TensorFlow sees, and whether it misses a GPU of this machine."""
     import tensorflow as tf
 
     devices = [device for kind in ("GPU", "TPU") for device in tf.config.list_physical_devices(kind)]
@@ -277,12 +276,12 @@ def accelerators() -> Finding:
         return Finding(
             "warning",
             "there is an NVIDIA GPU, but TensorFlow does not see it: only the CPU is used",
-            f'Install its CUDA libraries: pip install "tensorflow[and-cuda]=={tf.__version__}". Is `nvidia-smi` well?',
+            f'Install CUDA\'s libraries: pip install "tensorflow[and-cuda]=={tf.__version__}". Does nvidia-smi work?',
         )
     return Finding("ok", "none; CPU only")
 
 
-def _device_name(device: "tf.config.PhysicalDevice") -> str:  # noqa: F821 (only imported where it is used)
+def _device_name(device: Any) -> str:
     import tensorflow as tf
 
     return tf.config.experimental.get_device_details(device).get("device_name", device.device_type)
@@ -292,7 +291,7 @@ def _device_name(device: "tf.config.PhysicalDevice") -> str:  # noqa: F821 (only
 
 
 def tfx_together() -> Finding:
-    """A real, tiny pipeline: their versions are not those that TFX asks for, see pyproject.toml."""
+    """Runs a real, tiny pipeline: their versions are not those that TFX asks for, see pyproject.toml."""
     with tempfile.TemporaryDirectory(prefix="genre-doctor-") as scratch:
         problem = _run_tiny_pipeline(Path(scratch))
     versions = [_installed(name) for name in ("tfx", "ml-metadata", "tensorflow-data-validation")]
@@ -303,7 +302,7 @@ def tfx_together() -> Finding:
 
 
 def _run_tiny_pipeline(root: Path) -> str:
-    """What is wrong with its outcome, in words; empty if nothing is."""
+    """Describes what is wrong with the outcome of a tiny pipeline; empty if nothing is."""
     # TFX first: it puts a stand-in for a part of tfx_bsl in place, without which TFDV cannot be imported.
     from tfx.orchestration.local.local_dag_runner import LocalDagRunner  # isort: skip
     import tensorflow_data_validation as tfdv

@@ -8,7 +8,7 @@ State = Literal["waiting", "running", "cached", "done", "failed", "canceled", "s
 
 @dataclass(frozen=True)
 class NodeState:
-    """What became of a node in this run."""
+    """The state of a node in a run, and the seconds that it took."""
 
     node: str
     state: State

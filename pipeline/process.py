@@ -1,21 +1,41 @@
-"""State of this process that its libraries share: output, garbage collection."""
+"""Changes state of this process that all of its libraries share. Each change is undone where that is possible.
+
+| state | changed by | undone |
+| --- | --- | --- |
+| file descriptors 1 and 2 | `output_to`: what libraries print, C++ included, goes to a log | at the end of the block |
+| garbage collector | `large_imports`: off while a block imports | it runs again after; what was imported stays exempt |
+| `TMPDIR` and `tempfile.tempdir` | `temporary_files_in`: TFX and Beam leave files there | at the end of the block |
+| SIGTERM | `exit_on_sigterm`: ends the process as an exception does | at the end of the block |
+| the process itself | `end_now`: ends it without waiting for threads | never |
+
+Elsewhere, because it belongs to one thing only:
+
+- `pipeline.watching.process.Signals` receives SIGTERM, SIGINT and SIGCHLD while a watcher works, and undoes that.
+- `models.fitting.devices` sets Keras' dtype policy while a model is built and fitted, and undoes that.
+- `pipeline.doctor` sets TMPDIR, and `pipeline.commands.compare` TF_CPP_MIN_LOG_LEVEL, for the rest of their processes.
+"""
 
 import contextlib
 import gc
 import os
+import shutil
+import signal
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 from rich.console import Console
 
 
 @contextlib.contextmanager
 def large_imports() -> Iterator[None]:
-    """For a block that imports TensorFlow and the like: keeps the garbage collector off it, then and for good.
+    """Keeps the garbage collector off a block that imports TensorFlow and the like, and off what it imported for good.
 
-    An import makes millions of objects that live as long as the process. The collector would walk over them hundreds of
-    times while they are made, and once more when the process ends: together over half of the time of a short command.
+    Such an import makes millions of objects that live as long as the process. The collector would walk over them
+    hundreds of times while they are made, and once more when the process ends: together over half of the time of a
+    short command.
     """
     gc.disable()
     try:
@@ -54,3 +74,40 @@ def output_to(log: Path) -> Iterator[Console]:
             for number, descriptor in enumerate(saved, start=1):
                 os.dup2(descriptor, number)
                 os.close(descriptor)
+
+
+@contextlib.contextmanager
+def temporary_files_in(directory: Path) -> Iterator[None]:
+    """Keeps temporary files of this process and its children in `directory`, which is removed at the end."""
+    directory.mkdir(parents=True, exist_ok=True)
+    before = os.environ.get("TMPDIR")
+    os.environ["TMPDIR"] = str(directory)
+    tempfile.tempdir = None  # read the variable again
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["TMPDIR"]
+        else:
+            os.environ["TMPDIR"] = before
+        tempfile.tempdir = None
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def exit_on_sigterm() -> Iterator[None]:
+    """Raises SystemExit in the main thread on SIGTERM, so that `finally` and `except` still run."""
+
+    def stop(*_: object) -> None:
+        raise SystemExit("stopped")
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def end_now(code: int) -> NoReturn:
+    """Ends the process with an exit code at once: no thread is waited for, no buffer written, nothing cleaned up."""
+    os._exit(code)

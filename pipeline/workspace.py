@@ -1,9 +1,8 @@
-"""Where a pipeline keeps what it makes."""
+"""The workspace: the folder or bucket in which a pipeline keeps what it makes."""
 
 import itertools
 import os
 import shutil
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -13,29 +12,21 @@ from pathlib import Path
 from etils import epath
 
 from components.base.errors import UserError, storage_remedy
-from components.base.locks import HeldError, held, holder_of
+from components.base.locks import held, holder_of
+from pipeline.process import temporary_files_in
 
 _RUN_LOCK = ".lock"
 _WATCH_LOCK = "watch.lock"
 
 
-class OccupiedError(UserError):
-    """Another process holds the lock of a workspace."""
-
-    def __init__(self, message: str, holder: str) -> None:
-        """Says so to a person; `holder` is that process."""
-        super().__init__(message)
-        self.holder = holder
-
-
 def root_path(text: str) -> epath.Path:
-    """The directory or bucket that a setting names; a local one from the root of the file system."""
+    """Returns the directory or bucket that a setting names; of a local directory, the absolute path."""
     return epath.Path(text if "://" in text else os.path.abspath(text))
 
 
 @dataclass(frozen=True)
 class Workspace:
-    """The files and folders of a workspace, which may lie in a bucket; runs on this machine need a local one."""
+    """The files and folders of a workspace. It may lie in a bucket, but runs on this machine need a local one."""
 
     root: epath.Path
 
@@ -46,12 +37,12 @@ class Workspace:
 
     @property
     def checkpoints(self) -> epath.Path:
-        """Where a killed training is taken up again."""
+        """Checkpoints, from which a training that was killed continues."""
         return self.root / "checkpoints"
 
     @property
     def history(self) -> epath.Path:
-        """What was decided and done; see `components.retraining.history`."""
+        """Records of decisions and runs; see `components.retraining.history`."""
         return self.root / "history"
 
     @property
@@ -61,106 +52,93 @@ class Workspace:
 
     @property
     def models(self) -> epath.Path:
-        """The model store: what is served."""
+        """The model store; see `components.store.model_store`."""
         return self.root / "models"
 
     @property
     def set_aside(self) -> epath.Path:
-        """Records of spans that the loop leaves out; see `components.library.set_aside`."""
+        """Records of spans that the loop does not train on; see `components.library.set_aside`."""
         return self.root / "set-aside"
 
     @property
     def local(self) -> Path:
-        """The workspace of a run on this machine.
+        """The root as a local path, for runs on this machine.
 
         Raises:
-          UserError: it lies in a bucket.
+          UserError: the workspace lies in a bucket.
         """
         if "://" in str(self.root):
             raise UserError(
-                f"{self.root}: a run on this machine needs its workspace on this machine. Choose one with --workspace, "
-                "or compile the pipeline for where it is to run: `genre compile`."
+                f"{self.root}: a run on this machine needs a workspace on this machine. Choose one with --workspace, "
+                "or compile the pipeline for Kubeflow Pipelines or Vertex AI with `genre compile`."
             )
         return Path(self.root)
 
     def run(self, run_id: str) -> Path:
-        """Log, summary and report of one run."""
+        """Folder of one run: its log, summary and report."""
         return self.local / "runs" / run_id
 
     def new_run_id(self) -> str:
-        """The time, and a number where another run began in the same second: TFX runs no node of a run twice."""
+        """Returns the time as an id, with a number if another run began in the same second.
+
+        TFX does not run a node a second time under an id that it knows.
+        """
         now = time.strftime("%Y%m%d-%H%M%S")
         candidates = itertools.chain([now], (f"{now}-{number}" for number in itertools.count(2)))
         return next(each for each in candidates if not self.run(each).exists())
 
     @contextmanager
     def temporary_files(self, run_id: str) -> Iterator[None]:
-        """Keeps what TFX and Beam leave in the temporary directory in one of the run's own, removed at its end.
+        """Gives the run a temporary directory of its own, for what TFX and Beam leave there; removes it at the end.
 
-        Those of killed runs are removed, too: the workspace is `locked`.
+        Changes TMPDIR for this process until then. Removes the directories of killed runs, too, so the caller must hold
+        the lock of the workspace.
         """
         for left in self.local.glob("runs/*/tmp"):
             shutil.rmtree(left, ignore_errors=True)
-        directory = self.run(run_id) / "tmp"
-        directory.mkdir(parents=True, exist_ok=True)
-        before = os.environ.get("TMPDIR")
-        os.environ["TMPDIR"] = str(directory)
-        tempfile.tempdir = None  # read the variable again
-        try:
+        with temporary_files_in(self.run(run_id) / "tmp"):
             yield
-        finally:
-            if before is None:
-                del os.environ["TMPDIR"]
-            else:
-                os.environ["TMPDIR"] = before
-            tempfile.tempdir = None
-            shutil.rmtree(directory, ignore_errors=True)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keeps a second run out for as long as this process lives: the system frees the lock of a killed one.
+        """Keeps other runs out; the system releases the lock if this process is killed.
 
         Raises:
-          OccupiedError: another process works here.
+          HeldError: another process runs in this workspace.
           UserError: the workspace cannot be written.
         """
-        with self._held(_RUN_LOCK, str(os.getpid()), "is already running in"):
+        with self._held(_RUN_LOCK, str(os.getpid()), "is already running in this workspace"):
             yield
 
     @contextmanager
     def watched(self, watcher: str) -> Iterator[None]:
-        """Keeps a second watcher out, likewise; runs by hand are not kept out.
+        """Keeps other watchers out; runs that a person starts are not kept out.
 
         Args:
-          watcher: who it is, for the others: a process, as "123 on this-host".
+          watcher: names this process for the others, as "123 on this-host".
 
         Raises:
-          OccupiedError: another process watches this workspace.
+          HeldError: another process watches this workspace.
           UserError: the workspace cannot be written.
         """
-        with self._held(_WATCH_LOCK, watcher, "watches"):
+        with self._held(_WATCH_LOCK, watcher, "watches this workspace"):
             yield
 
     def runner(self) -> str | None:
-        """The process that has `locked` it, if one has and lives."""
+        """Returns the process that runs in this workspace, see `locked`; None if there is none."""
         return holder_of(self.local / _RUN_LOCK)
 
     def watcher(self) -> str | None:
-        """The process that has it `watched`, if one has and lives."""
+        """Returns the process that watches this workspace, see `watched`; None if there is none."""
         return holder_of(self.local / _WATCH_LOCK)
 
     @contextmanager
-    def _held(self, name: str, owner: str, does: str) -> Iterator[None]:
+    def _held(self, name: str, owner: str, activity: str) -> Iterator[None]:
+        lock = held(self.local / name, owner, activity, "Wait for it, or choose another workspace with --workspace.")
         with ExitStack() as stack:
             try:
-                stack.enter_context(held(self.local / name, owner))
-            except HeldError as error:
-                raise OccupiedError(
-                    f"{self.root}: process {error.holder} {does} this workspace. Wait for it, or choose another with "
-                    "--workspace.",
-                    error.holder,
-                ) from None
-            except OSError as error:
+                stack.enter_context(lock)
+            except OSError as error:  # not those of the block
                 remedy = storage_remedy(error) or "Choose another with --workspace."
                 raise UserError(f"{self.root}: cannot be used as workspace: {error.strerror}. {remedy}") from error
             yield

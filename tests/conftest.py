@@ -1,12 +1,14 @@
 """Fixtures for every test."""
 
 import csv
+import fcntl
 import itertools
 import json
 import os
 import pickle
 import queue
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +17,7 @@ import threading
 import time
 import wave
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -27,15 +30,60 @@ import pytest
 if TYPE_CHECKING:
     from components.audio.config import FeatureConfig
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before anything imports TensorFlow
-# Of its own for every process that runs tests, before it imports librosa: two that fill one cache at a time can crash.
-_numba = tempfile.TemporaryDirectory(prefix="genre-tests-numba-")
-os.environ["NUMBA_CACHE_DIR"] = _numba.name
-
 REPOSITORY = Path(__file__).resolve().parents[1]
 Reply = tuple[int, Any] | tuple[int, Any, float]
 """Status, body for JSON, and seconds before it is sent: more than a client waits is a time-out."""
 Transform = Callable[["FeatureConfig", list[bytes], list[bytes]], tuple[list[dict[str, Any]], str]]
+
+
+NUMBA = pytest.StashKey[Path]()
+"""The directory that this process keeps compiled code in."""
+
+
+@contextmanager
+def _kept_numba_cache(config: pytest.Config) -> Iterator[Path]:
+    """The compiled code that earlier runs left, for one process at a time."""
+    kept = config.cache.mkdir("numba")
+    with (kept / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield kept / "compiled"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Gives this process a cache of numba's of its own, before anything imports librosa, and quietens TensorFlow.
+
+    What librosa compiles takes 20 seconds of processor time. Two processes that fill one cache at a time can crash:
+    each starts with a copy of what earlier runs compiled.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    own = config.stash[NUMBA] = Path(tempfile.mkdtemp(prefix="genre-tests-numba-"))
+    os.environ["NUMBA_CACHE_DIR"] = str(own)
+    with _kept_numba_cache(config) as kept:
+        if kept.exists():
+            shutil.copytree(kept, own, dirs_exist_ok=True)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Keeps what this process compiled, if that is more than is kept, and removes its own cache."""
+    own = config.stash[NUMBA]
+    with _kept_numba_cache(config) as kept:
+        if len(list(own.rglob("*.nbc"))) > len(list(kept.rglob("*.nbc"))):
+            copying = kept.with_name("copying")
+            for old in (copying, kept):
+                shutil.rmtree(old, ignore_errors=True)
+            shutil.copytree(own, copying)
+            copying.rename(kept)  # whole, or not at all
+    shutil.rmtree(own)
+
+
+LONGEST = ("test_end_to_end.py", "test_compiled_pipeline.py", "test_kills.py", "test_year.py", "test_adversity.py")
+"""Files that begin first, so that no worker is left alone with one of them at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts the tests of the longest files first; otherwise the order stays."""
+    rank = {name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path.name, len(LONGEST)))
 
 
 @pytest.fixture(scope="session")
@@ -266,12 +314,12 @@ class Zygote:
         with self._lock:
             self._process.stdin.write(json.dumps(job) + "\n")
             self._process.stdin.flush()
-        pid = self._answer(answers, 120.0)["pid"]
+        pid = self._answer(answers, timeout)["pid"]
         try:
             code = self._answer(answers, timeout if kill_after is None else kill_after)["code"]
         except queue.Empty:
             os.kill(pid, signal.SIGKILL)
-            code = self._answer(answers, 60.0)["code"]
+            code = self._answer(answers, timeout)["code"]
             assert kill_after is not None, f"{argv} did not end within {timeout} s"
         return Done(code, *(path.read_text(errors="replace") if path.exists() else "" for path in said))
 
@@ -283,7 +331,7 @@ class Zygote:
     def close(self) -> None:
         """Ends it."""
         self._process.stdin.close()
-        self._process.wait(60)
+        self._process.wait(600)
 
 
 @pytest.fixture(scope="session")

@@ -22,16 +22,8 @@ from typing import Any, Literal
 
 import pytest
 import yaml
-from apache_beam.options.pipeline_options import (
-    GoogleCloudOptions,
-    PipelineOptions,
-    SetupOptions,
-    StandardOptions,
-    WorkerOptions,
-)
 from etils import epath
 from google.protobuf import json_format
-from kfp import components
 from kfp.pipeline_spec import pipeline_spec_pb2
 
 from components.library.layout import SPLITS
@@ -60,8 +52,6 @@ TIMES = {"time", "measured", "started", "ended"}
 OF_THE_PROCESS = {"latency_ms", "megabytes"}
 """Figures of a verdict: its speed, and the length of names in a SavedModel, which count what was traced before."""
 Json = dict[str, Any]
-
-pytestmark = pytest.mark.slow
 
 
 class StepError(Exception):
@@ -462,6 +452,8 @@ def verdict(cluster: Cluster, run: dict[str, Execution]) -> Json:
 
 
 def test_kubeflow_pipelines_own_loader_takes_it(cluster: Cluster) -> None:
+    from kfp import components
+
     loaded = components.load_component_from_text(yaml.safe_dump_all(cluster.documents))
     inputs = loaded.component_spec.inputs
     assert {name: (what.type, what.default) for name, what in inputs.items()} == {
@@ -493,6 +485,8 @@ def test_it_has_only_what_the_open_source_backend_implements(cluster: Cluster) -
 
 
 def test_vertex_ai_is_given_the_same_nodes(cluster: Cluster, genre: Callable[..., str], tmp_path: Path) -> None:
+    from apache_beam.options import pipeline_options as beam
+
     config = REPOSITORY / "configs" / "vertex.yaml"
     places = ("--config", config, "-o", tmp_path / "pipeline.json")
     dataflow = "beam={runner: dataflow, dataflow: {temp_location: 'gs://my-bucket/dataflow'}}"
@@ -514,12 +508,12 @@ def test_vertex_ai_is_given_the_same_nodes(cluster: Cluster, genre: Callable[...
     assert trainer["command"] == ["python", "-m", "pipeline.remote.step"]  # TensorFlow reads the bucket by itself
     for name in ("ImportExampleGen_0", "StatisticsGen_1", "Transform_0", "GateEvaluator"):
         container = spec["deploymentSpec"]["executors"][f"{name}_executor"]["container"]
-        given = PipelineOptions(container["args"])
-        cloud = given.view_as(GoogleCloudOptions)
-        assert given.view_as(StandardOptions).runner == "DataflowRunner"
+        given = beam.PipelineOptions(container["args"])
+        cloud = given.view_as(beam.GoogleCloudOptions)
+        assert given.view_as(beam.StandardOptions).runner == "DataflowRunner"
         assert (cloud.project, cloud.region) == ("my-project", "europe-west4")
-        assert given.view_as(WorkerOptions).sdk_container_image == container["image"]
-        assert given.view_as(SetupOptions).beam_plugins == ["tfx"]
+        assert given.view_as(beam.WorkerOptions).sdk_container_image == container["image"]
+        assert given.view_as(beam.SetupOptions).beam_plugins == ["tfx"]
 
 
 def test_steps_get_their_resources(cluster: Cluster) -> None:

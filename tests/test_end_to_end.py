@@ -49,8 +49,6 @@ UNTRAINED = {"train.epochs": 1, "train.learning_rate": 1e-12}
 Compose = Callable[..., Path]
 Genre = Callable[..., Any]
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.fixture(scope="module")
 def genre(zygote: Any) -> Genre:
@@ -110,18 +108,29 @@ class Workspace:
         self.latest = told["served"]["version"] if told["served"] else 0
         return told
 
-    def executions(self) -> Counter[tuple[str, str]]:
-        """Executions in ML Metadata by (node, state)."""
-        from ml_metadata.metadata_store import metadata_store
+    def metadata(self) -> Any:
+        """The workspace's ML Metadata."""
+        from ml_metadata.metadata_store.metadata_store import MetadataStore
         from ml_metadata.proto import metadata_store_pb2
 
         connection = metadata_store_pb2.ConnectionConfig()
         connection.sqlite.filename_uri = str(self.root / "metadata.sqlite")
+        return MetadataStore(connection)
+
+    def executions(self) -> Counter[tuple[str, str]]:
+        """Executions in ML Metadata by (node, state)."""
+        from ml_metadata.proto import metadata_store_pb2
+
         states = metadata_store_pb2.Execution.State
         return Counter(
             (execution.type.rsplit(".", 1)[-1], states.Name(execution.last_known_state))
-            for execution in metadata_store.MetadataStore(connection).get_executions()
+            for execution in self.metadata().get_executions()
         )
+
+    def artifacts(self, type_name: str) -> list[Path]:
+        """Directories of all artifacts of a type, the oldest first."""
+        found = self.metadata().get_artifacts_by_type(type_name)
+        return [Path(artifact.uri) for artifact in sorted(found, key=lambda each: each.id)]
 
 
 def states(summary: dict[str, Any]) -> dict[str, str]:
@@ -233,22 +242,11 @@ def test_report_tells_of_the_run(story: dict[str, Any]) -> None:
     assert all(name in page for name in ("clicks", "noise", "tone"))
 
 
-def artifact(story: dict[str, Any], type_name: str, index: int) -> Path:
-    """Where the `index`-th artifact of a type lies."""
-    from ml_metadata.metadata_store import metadata_store
-    from ml_metadata.proto import metadata_store_pb2
-
-    connection = metadata_store_pb2.ConnectionConfig()
-    connection.sqlite.filename_uri = str(story["workspace"].root / "metadata.sqlite")
-    found = metadata_store.MetadataStore(connection).get_artifacts_by_type(type_name)
-    return Path(sorted(found, key=lambda item: item.id)[index].uri)
-
-
 def test_tfma_agrees_with_the_verdict(story: dict[str, Any]) -> None:
     """TensorFlow Model Analysis' own results are an independent reference for our metrics."""
     import tensorflow_model_analysis as tfma
 
-    evaluation = artifact(story, "ModelEvaluation", 1)  # of the better candidate
+    evaluation = story["workspace"].artifacts("ModelEvaluation")[1]  # of the better candidate
     verdict = json.loads((evaluation / "verdict.json").read_text())
     for model, measured in (("candidate", verdict["candidate"]), ("champion", verdict["champion"]["metrics"])):
         result = tfma.load_eval_result(str(evaluation), model_name=model)
@@ -280,7 +278,7 @@ def test_what_was_trained_is_what_is_served(story: dict[str, Any], data: Path) -
     assert card.features.genres == read_library(data).genres
     model = ModelConfig(kind=card.kind, window_seconds=card.window_seconds, options={"filters": [8, 16]})
     module, settings = registry.load(model)
-    run = artifact(story, "ModelRun", 1)
+    run = story["workspace"].artifacts("ModelRun")[1]
     temperature = json.loads((run / "history.json").read_text())["temperature"]
     network = with_temperature(module.build(settings, window_shape(model, card.features), 3), temperature)
     network.load_weights(run / "best.weights.h5")
@@ -346,6 +344,7 @@ def test_anomalous_data_stop_the_run_in_words(data: Path, tmp_path: Path, genre:
     assert not (workspace / "models").exists()
 
 
+@pytest.mark.long
 def test_models_are_compared_and_what_is_computed_is_kept(data: Path, tmp_path: Path, genre: Genre) -> None:
     def compare(kinds: str) -> tuple[str, dict[str, Any]]:
         settings = options({"train.epochs": 4})
@@ -374,6 +373,7 @@ def test_models_are_compared_and_what_is_computed_is_kept(data: Path, tmp_path: 
         }
 
 
+@pytest.mark.long
 def test_a_kind_without_its_weights_is_left_out_in_words(data: Path, tmp_path: Path, genre: Genre) -> None:
     settings = options({"compare.mobilenet.options.weights": "nowhere.h5"})
     done = genre("compare", "--data", data, "--workspace", tmp_path, "--models", "mobilenet,naive_bayes", *settings)
@@ -383,13 +383,16 @@ def test_a_kind_without_its_weights_is_left_out_in_words(data: Path, tmp_path: P
     assert "naive_bayes" in done.stdout
 
 
-def test_hyperparameters_are_searched_before_training(story: dict[str, Any]) -> None:
-    settings = {"tune.enabled": True, "tune.trials": 2, "tune.epochs": 2, "train.epochs": 2}
-    summary = story["workspace"].run(settings)
+@pytest.mark.long
+def test_hyperparameters_are_searched_before_training(data: Path, tmp_path: Path, genre: Genre) -> None:
+    workspace = Workspace(tmp_path, data, genre)
+    summary = workspace.run({"tune.enabled": True, "tune.trials": 2, "tune.epochs": 2, "train.epochs": 2})
     assert summary["nodes"]["Tuner"]["state"] == "done"
-    found = json.loads((artifact(story, "HyperParameters", 0) / "best_hyperparameters.txt").read_text())["values"]
+    [best] = workspace.artifacts("HyperParameters")
+    found = json.loads((best / "best_hyperparameters.txt").read_text())["values"]
     assert set(found) == {"learning_rate", "label_smoothing", "batch_size", "mixup"}
-    history = json.loads((artifact(story, "ModelRun", -1) / "history.json").read_text())
+    [run] = workspace.artifacts("ModelRun")
+    history = json.loads((run / "history.json").read_text())
     assert history["epochs"][0]["learning_rate"] <= found["learning_rate"]
 
 
@@ -400,6 +403,8 @@ SMALL = {
     "yamnet": {"weights": None},
 }
 """Options that spare time; random weights tell these clips apart, too, but not what a genre is."""
+QUICK = ("raw_cnn", "yamnet", "naive_bayes")
+"""One kind of each representation, beside the `mel_cnn` of the story; the other kinds are for `make test-rest`."""
 
 
 @pytest.fixture(scope="module")
@@ -408,7 +413,9 @@ def every_kind(data: Path, tmp_path_factory: pytest.TempPathFactory, genre: Genr
     return Workspace(tmp_path_factory.mktemp("kinds"), data, genre)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind", [kind if kind in QUICK else pytest.param(kind, marks=pytest.mark.long) for kind in KINDS]
+)
 def test_every_kind_runs_through_the_same_dag(
     every_kind: Workspace, kind: str, compose: Compose, tmp_path: Path, genre: Genre
 ) -> None:
@@ -441,6 +448,7 @@ def test_every_kind_runs_through_the_same_dag(
         assert sum(answer["genres"].values()) == pytest.approx(1.0)
 
 
+@pytest.mark.long
 def test_training_starts_from_the_champion(compose: Compose, tmp_path: Path, genre: Genre) -> None:
     """Two spans: the second model goes on where the first was, is another than a fresh one, and is made once."""
     root = tmp_path / "data"

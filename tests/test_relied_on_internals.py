@@ -1024,14 +1024,12 @@ BEAM_OPTIONS = {
     "environment_type": "how workers are started",
     "environment_config": "how workers are started",
     "environment_cache_millis": "how long a worker waits for the next stage",
-    "sdk_worker_parallelism": "processes per task",
     "beam_plugins": "workers import tfx first",
     "sdk_container_image": "image of the workers",
-    "no_use_public_ips": "of Dataflow",
     **dict.fromkeys(
         (
             *("project", "region", "temp_location", "service_account_email", "worker_machine_type"),
-            *("max_num_workers", "disk_size_gb", "network", "subnetwork"),
+            "max_num_workers",
         ),
         "of Dataflow",
     ),

@@ -112,10 +112,10 @@ REMOTE = "data: gs://b/data\nworkspace: gs://b\n"
 @pytest.mark.parametrize(
     ("target", "text", "told"),
     [
-        ("kubeflow", "", "no section `kubeflow`: see configs/kubeflow.yaml for one"),
+        ("kubeflow", "", "no section `kubeflow`: see configs/kubeflow.yaml for an example"),
         ("vertex", REMOTE + "kubeflow: {image: r/genre:1}", "no section `vertex`: it is for --target kubeflow"),
         ("kubeflow", REMOTE + "kubeflow: {}", "kubeflow.image: missing"),
-        ("kubeflow", "kubeflow: {image: r/genre:1}", "data: workspace/data is not where the steps could see it"),
+        ("kubeflow", "kubeflow: {image: r/genre:1}", "data: workspace/data is not where the steps can see it"),
         ("vertex", "vertex: {image: r/genre:1, project: p, region: r}", "data: workspace/data is not in a bucket"),
         ("kubeflow", REMOTE + "kubeflow: {image: r/genre:1}\nmodel: {kind: resnet}", "no model is called 'resnet'"),
         ("kubeflow", REMOTE + "kubeflow: {images: r/genre:1}", "kubeflow.images: unknown key"),
@@ -139,7 +139,7 @@ def test_compiling_what_cannot_run_there(tmp_path: Path, target: str, text: str,
         (("submit", "--target", "kubeflow", "--config", "my.yaml", "--run-set", "train.epochs=0"), "train.epochs"),
         (
             ("schedule", "create", "n", "--cron", "0 25 * * *", "--target", "kubeflow", "--config", "my.yaml"),
-            "hour: '25' is not between 0 and 23",
+            "hour '25' is not valid. It takes 0 to 23",
         ),
         (
             ("schedule", "create", "n", "--cron", "0 4 * * *", "--timezone", "Mars", "--target", "kubeflow"),
@@ -158,7 +158,7 @@ def test_starting_what_cannot_run_there(tmp_path: Path, arguments: tuple[str, ..
 def test_running_here_with_a_workspace_in_a_bucket(library: Path) -> None:
     code, errors = genre("run", "--data", library, "--set", "workspace=gs://bucket/genre", cwd=library)
     assert code == 1
-    assert "gs://bucket/genre: a run on this machine needs its workspace on this machine" in errors
+    assert "gs://bucket/genre: a run on this machine needs a workspace on this machine" in errors
 
 
 def test_workspace_that_is_a_file(library: Path) -> None:
@@ -274,7 +274,7 @@ def test_retraining_without_data(tmp_path: Path, arguments: tuple[str, ...], tol
         ("span=7", "no complete span 7 (complete spans: 1)"),
         ("exclude=[1]", "every complete span is excluded or set aside: 1."),
         ("golden=2", "no complete span 2 (complete spans: 1)"),
-        ("workspace=gs://bucket/genre", "a run on this machine needs its workspace on this machine"),
+        ("workspace=gs://bucket/genre", "a run on this machine needs a workspace on this machine"),
         ("audio.sample_rate=16000", "audio.sample_rate is 16000, but"),
     ],
 )

@@ -25,13 +25,13 @@ def measure(setting: Setting) -> Measured:
     """With one worker and with two, as `genre ingest` does it, but without the time to import."""
     table = setting.library()
     audio = AudioConfig(clip_seconds=setting.seconds)
-    rules = IngestConfig(min_seconds=setting.seconds / 2, clips_per_shard=_SHARD)
+    rules = IngestConfig(min_seconds=setting.seconds / 2)
     tracks = read_csv(table, table.parent, Columns(group="artist", split="split"))
 
     def by_workers(config: BeamConfig) -> Sample:
         with setting.workplace() as fresh:
             arguments = (tracks, table.parent, "bench", fresh / "data", audio, rules)
-            return in_this_process(lambda: ingest(*arguments, beam_args=beam_args(config)))
+            return in_this_process(lambda: ingest(*arguments, beam_args=beam_args(config), clips_per_shard=_SHARD))
 
     def by_librosa() -> Sample:
         with setting.workplace() as fresh:

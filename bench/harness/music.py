@@ -6,7 +6,6 @@ own, without encoding again: thousands of clips in seconds, no two of which are 
 
 import csv
 import io
-import os
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -14,9 +13,11 @@ from pathlib import Path
 import numpy as np
 import soundfile
 import soxr
+from etils import epath
 from numpy.typing import NDArray
 
 from components.base.errors import UserError
+from components.base.files import write_atomically
 from components.demo.library import LibraryOptions, Piece, compose, plan
 
 ARTISTS = 6
@@ -68,12 +69,12 @@ def library(scratch: Path, clips: int, seconds: float, splits: tuple[str, ...] =
             path = Path("clips", piece.artist, f"{cut:04d}.mp3")
             if not (root / path).is_file():
                 frames = frames or mp3_frames((root / _song(piece)).read_bytes())
-                _write(root / path, b"".join(_cut(frames, cut, seconds)))
+                write_atomically(epath.Path(root / path), b"".join(_cut(frames, cut, seconds)))
             rows.append((path, piece.genre, piece.artist, splits[index % ARTISTS]))
     name = "-".join(f"{split}{splits.count(split)}" for split in dict.fromkeys(splits))
     table = io.StringIO(newline="")
     csv.writer(table).writerows([("path", "genre", "artist", "split"), *rows])
-    _write(root / f"tracks-{clips}-{name}.csv", table.getvalue().encode())
+    write_atomically(epath.Path(root / f"tracks-{clips}-{name}.csv"), table.getvalue())
     return root / f"tracks-{clips}-{name}.csv"
 
 
@@ -136,12 +137,4 @@ def _encode(piece: Piece, options: LibraryOptions, root: Path) -> None:
         bitrate_mode="CONSTANT",
         compression_level=_QUALITY,
     )
-    _write(root / _song(piece), encoded.getvalue())
-
-
-def _write(file: Path, data: bytes) -> None:
-    """Puts `data` there whole, or not at all."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_name(f"{file.name}.{os.getpid()}.partial")
-    partial.write_bytes(data)
-    partial.replace(file)
+    write_atomically(epath.Path(root / _song(piece)), encoded.getvalue())

@@ -1,14 +1,15 @@
 """What a benchmark found, as it is kept: one JSON file for each."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import ValidationError
+from etils import epath
 
 from bench.harness.machine import Machine
 from bench.harness.timing import Sample, Spread
 from components.base.errors import UserError
+from components.base.files import write_atomically
+from components.base.json_records import read_record
 from components.base.section import Section
 
 
@@ -60,10 +61,7 @@ class Result(Section):
 
 def write_result(directory: Path, result: Result) -> None:
     """Puts `result` into `directory` in the place of an earlier one, whole or not at all."""
-    directory.mkdir(parents=True, exist_ok=True)
-    partial = directory / f".{result.name}.{os.getpid()}.partial"
-    partial.write_text(result.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    partial.replace(directory / f"{result.name}.json")
+    write_atomically(epath.Path(directory / f"{result.name}.json"), result.model_dump_json(indent=2) + "\n")
 
 
 def read_results(directory: Path) -> dict[str, Result]:
@@ -72,14 +70,10 @@ def read_results(directory: Path) -> dict[str, Result]:
     Raises:
       UserError: there are none, or one is something else.
     """
-    results = {}
-    for file in sorted(directory.glob("*.json")):
-        try:
-            results[file.stem] = Result.model_validate_json(file.read_bytes())
-        except ValidationError as error:
-            raise UserError(
-                f"{file}: of another version, or damaged. `python -m bench {file.stem}` measures again."
-            ) from error
+    results = {
+        file.stem: read_record(epath.Path(file), Result, f"`python -m bench {file.stem}` measures again.")
+        for file in sorted(directory.glob("*.json"))
+    }
     if not results:
         raise UserError(f"{directory}: no results. `python -m bench` makes them.")
     return results

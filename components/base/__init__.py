@@ -1,1 +1,1 @@
-"""What every other folder stands on: sections of the configuration, errors, files, locks, times."""
+"""The basis of every other folder: sections of the configuration, errors, files, JSON records, locks, times."""

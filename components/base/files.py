@@ -1,20 +1,67 @@
-"""Files that a reader finds whole or not at all, on a disk or in a bucket."""
+"""Files and directories that a reader finds whole or not at all, on a disk or in a bucket, also after a power cut.
 
+A file system may keep a rename and lose the content of the file if that was never flushed. So on a disk everything is
+flushed before it is renamed, and the directory that holds the new name afterwards.
+"""
+
+import os
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from etils import epath
 
 
-def write_atomically(path: epath.Path, text: str) -> None:
-    """Writes `text` beside `path`, then moves it there; makes the directory if it is missing.
+def write_atomically(path: epath.Path, content: str | bytes) -> None:
+    """Writes a file in the place of the one that was there; makes its directory if that is missing.
 
-    If that fails, what was there is still there, and nothing else.
+    Args:
+      content: text is written as UTF-8.
+
+    Raises:
+      OSError: the file could not be written. What was there is still there, and nothing else.
+    """
+    with replacing(path) as temporary:
+        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+@contextmanager
+def replacing(path: epath.Path) -> Iterator[epath.Path]:
+    """Yields a temporary path beside `path`, to write a file at; moves it to `path` when the block ends without error.
+
+    The temporary name is hidden, and unlike that of any other process. It is removed if the block raises.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.parent / f".{path.name}.{uuid.uuid4().hex}"
     try:
-        temporary.write_text(text)
+        yield temporary
+        flush(temporary)
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+    flush(path.parent)
+
+
+def move_directory(made: epath.Path, target: epath.Path) -> None:
+    """Renames a complete directory to `target`, which must not exist, after flushing all that is in it."""
+    for directory, _, names in made.walk():
+        for name in names:
+            flush(directory / name)
+        flush(directory)
+    made.rename(target)
+    flush(target.parent)
+
+
+def flush(path: epath.Path) -> None:
+    """Waits until a file's content, or a directory's list of names, is on the disk.
+
+    There is nothing to wait for in a bucket: it confirms a write only when the object is stored.
+    """
+    if "://" in str(path):
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,4 +1,4 @@
-"""Locks that the system lifts when their holder dies, however it dies; and who may write to an ingested library."""
+"""Locks that the system releases when the process that holds them ends, even if it is killed."""
 
 import fcntl
 import os
@@ -12,22 +12,29 @@ from typing import TextIO
 from components.base.errors import UserError
 
 
-class HeldError(Exception):
+class HeldError(UserError):
     """Another process holds a lock."""
 
-    def __init__(self, holder: str) -> None:
-        """`holder` is what that process says of itself."""
-        super().__init__(holder)
+    def __init__(self, message: str, holder: str) -> None:
+        """`message` is for a person; `holder` is the other process, as it named itself."""
+        super().__init__(message)
         self.holder = holder
 
 
+def this_process() -> str:
+    """Names this process for those who find a lock held: number and host."""
+    return f"{os.getpid()} on {socket.gethostname()}"
+
+
 @contextmanager
-def held(file: Path, owner: str) -> Iterator[None]:
-    """Holds the lock of a file; its mere being there means nothing.
+def held(file: Path, owner: str, activity: str, remedy: str = "Wait for it to end.") -> Iterator[None]:
+    """Holds the lock of a file. That the file exists means nothing by itself.
 
     Args:
-      file: made if it is missing, with its directory; says who holds it.
-      owner: what it is to say.
+      file: made if it is missing, with its directory; it holds the owner's name.
+      owner: names this process, as "123 on host".
+      activity: what a holder does in the directory of the file, such as "is already running in"; for the message.
+      remedy: what to do while another process holds it; for the message.
 
     Raises:
       HeldError: another process holds it.
@@ -36,7 +43,8 @@ def held(file: Path, owner: str) -> Iterator[None]:
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("a+", encoding="utf-8") as opened:
         if not _lock(opened, fcntl.LOCK_EX):
-            raise HeldError(_read(opened))
+            holder = _read(opened)
+            raise HeldError(f"{file.parent}: process {holder} {activity}. {remedy}", holder)
         opened.truncate(0)
         opened.write(owner)
         opened.flush()
@@ -44,7 +52,7 @@ def held(file: Path, owner: str) -> Iterator[None]:
 
 
 def holder_of(file: Path) -> str | None:
-    """What the process that holds the lock of a file says of itself; None if nobody does."""
+    """Returns the name of the process that holds the lock of a file; None if no process does."""
     try:
         with file.open(encoding="utf-8") as opened:
             return None if _lock(opened, fcntl.LOCK_SH) else _read(opened)
@@ -53,7 +61,7 @@ def holder_of(file: Path) -> str | None:
 
 
 def _lock(opened: TextIO, kind: int) -> bool:
-    """Whether the lock could be had; tried once more, because `holder_of` may have held it for a moment."""
+    """Returns whether the lock was free. Tries a second time, because `holder_of` may have held it for a moment."""
     for pause in (0.05, 0.0):
         with suppress(BlockingIOError):
             fcntl.flock(opened, kind | fcntl.LOCK_NB)
@@ -65,17 +73,3 @@ def _lock(opened: TextIO, kind: int) -> bool:
 def _read(opened: TextIO) -> str:
     opened.seek(0)
     return opened.read().strip() or "unknown"
-
-
-@contextmanager
-def locked(root: Path) -> Iterator[None]:
-    """Keep other writers out of the library at `root`.
-
-    Raises:
-      UserError: another process holds the lock.
-    """
-    try:
-        with held(root / ".lock", f"process {os.getpid()} on {socket.gethostname()}"):
-            yield
-    except HeldError as error:
-        raise UserError(f"{root}: being written to by {error.holder}. Wait for it to end, or end it.") from None

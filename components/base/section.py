@@ -15,9 +15,9 @@ class Section(BaseModel):
 
 
 def problems(error: ValidationError) -> list[str]:
-    """What is wrong with each key of what was to be a `Section`, as `section.key: what (found this)`."""
+    """Describes each error in the data of a `Section`, as "section.key: problem (found value)"."""
 
-    def told(key: str, kind: str, words: str, found: object) -> str:
+    def described(key: str, kind: str, words: str, found: object) -> str:
         if kind == "json_invalid":
             return words
         if kind in ("extra_forbidden", "missing"):
@@ -26,6 +26,6 @@ def problems(error: ValidationError) -> list[str]:
         return f"{key}: {words.removeprefix('Value error, ')}{value}"
 
     return [
-        told(".".join(map(str, item["loc"])) or "(top level)", item["type"], item["msg"], item["input"])
+        described(".".join(map(str, item["loc"])) or "(top level)", item["type"], item["msg"], item["input"])
         for item in error.errors()
     ]

@@ -1,4 +1,4 @@
-"""Moments as text: what records are stamped with."""
+"""Times as text, for records."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
@@ -7,7 +7,7 @@ from pydantic import AfterValidator
 
 
 def timestamp(moment: datetime) -> str:
-    """ISO 8601 in UTC, to the second."""
+    """Formats a time as ISO 8601 in UTC, to the second."""
     return moment.astimezone(UTC).isoformat(timespec="seconds")
 
 
@@ -18,4 +18,4 @@ def _utc(text: str) -> str:
 
 
 Time = Annotated[str, AfterValidator(_utc)]
-"""What `timestamp` gives, so that its first characters are date and time of UTC."""
+"""A text that `timestamp` returns. It begins with date and time of UTC."""

@@ -9,31 +9,21 @@ from components.base.section import Section
 
 
 class PortableConfig(Section):
-    """What Flink and Spark are told alike: they start Beam's Python workers in an environment of one of four types."""
+    """Settings that Flink and Spark share: both start Beam's Python workers in an environment of one of four types."""
 
     master: str
     job_server_jar: str | None = Field(
-        None, description="Beam's job server for the cluster's version, path or address; null: Beam downloads it"
+        None,
+        description="Beam's job server for the cluster's version, a file or an address; null: Beam downloads it",
     )
     environment: Literal["external", "docker", "process", "loopback"] = Field(
         "external",
-        description="external: a worker pool beside each of the cluster's workers; docker: containers; process: "
-        "processes; loopback: threads of the process that submits",
+        description="where Beam's Python workers are; external: a pool at localhost:50000 beside each worker of the "
+        "cluster; docker: containers of beam.image; process: processes; loopback: threads of the submitting process",
     )
-    environment_config: str | None = Field(
-        None,
-        description="external: host:port of the pool (null: localhost:50000); docker: image (null: beam.image); "
-        "process: program (null: /opt/apache/beam/boot)",
-    )
-    worker_processes: int = Field(1, ge=1, description="Python processes that a worker of the cluster starts per job")
 
     @model_validator(mode="after")
     def _check(self) -> "PortableConfig":
-        given = self.environment_config
-        if given is not None and self.environment == "loopback":
-            raise ValueError(f"environment_config: {given} is for no environment of type loopback. Remove it.")
-        if given is not None and self.environment == "external" and not re.fullmatch(r"[^\s/:]+:\d+", given):
-            raise ValueError(f"environment_config: {given} is not host:port of a worker pool, as in localhost:50000")
         if self.environment == "loopback" and not self.on_this_machine:
             raise ValueError(
                 "environment: loopback means workers in the process that submits, where a cluster elsewhere does not "
@@ -53,10 +43,10 @@ class FlinkConfig(PortableConfig):
 
     master: str = Field(
         pattern=r"^(\[local\]|(https?://)?[^\s/:\[\]]+:\d+)$",
-        description="REST address of the cluster, host:port; [local]: a Flink of its own for every Beam pipeline",
+        description="REST address of the cluster, host:port; [local]: a new Flink on this machine for every pipeline",
     )
     parallelism: int | None = Field(
-        None, ge=1, description="task slots that a job uses; null: Flink's default, often 1"
+        None, ge=1, description="number of task slots that a job uses; null: Flink's default, often 1"
     )
 
 
@@ -65,42 +55,45 @@ class SparkConfig(PortableConfig):
 
     master: str = Field(
         pattern=r"^(local(\[(\d+|\*)\])?|spark://[^\s/:]+:\d+)$",
-        description="spark://host:port; local[N]: a Spark of its own with N threads for every Beam pipeline",
+        description="address of the cluster, spark://host:port; local[N]: a new Spark of N threads for every pipeline",
     )
 
 
 class DataflowConfig(Section):
-    """Google Cloud Dataflow, which starts and stops its workers by itself."""
+    """Google Cloud Dataflow, which starts and stops its workers by itself; networks and disks are `beam.options`."""
 
     temp_location: str = Field(pattern="^gs://[^/]", description="folder of a bucket for Dataflow's own files")
-    project: str | None = Field(None, description="null: vertex.project")
-    region: str | None = Field(None, description="null: vertex.region")
-    service_account: str | None = Field(None, pattern=r"^[^@\s]+@[^@\s]+$", description="that the workers run as")
-    machine_type: str | None = Field(None, description="of the workers; null: Dataflow's choice")
-    max_workers: int | None = Field(None, ge=1, description="null: Dataflow's choice")
-    disk_gb: int | None = Field(None, ge=25, description="disk of a worker; null: Dataflow's choice")
-    network: str | None = Field(None, description="null: the project's default")
-    subnetwork: str | None = Field(
-        None, pattern="(^|/)regions/[^/]+/subnetworks/[^/]+$", description="regions/REGION/subnetworks/NAME"
+    project: str | None = Field(None, description="project on Google Cloud; null: vertex.project")
+    region: str | None = Field(None, description="region of the workers; null: vertex.region")
+    service_account: str | None = Field(
+        None, pattern=r"^[^@\s]+@[^@\s]+$", description="account that the workers run as; null: the project's default"
     )
-    public_ips: bool = Field(True, description="whether workers have addresses on the internet")
+    machine_type: str | None = Field(None, description="machine type of the workers; null: Dataflow's choice")
+    max_workers: int | None = Field(None, ge=1, description="largest number of workers; null: Dataflow's limit")
 
 
 class BeamConfig(Section):
-    """What runs the Beam steps, and with which options."""
+    """The runner of the Beam steps, and its options."""
 
-    runner: Literal["direct", "flink", "spark", "dataflow"] = Field("direct", description="direct: the step's machine")
+    runner: Literal["direct", "flink", "spark", "dataflow"] = Field(
+        "direct", description="what runs the Beam steps; direct: the machine of the step itself"
+    )
     mode: Literal["in_memory", "multi_threading", "multi_processing"] = Field(
-        "multi_threading", description="of the direct runner"
+        "multi_threading", description="how the direct runner works: one thread, several threads, or several processes"
     )
-    workers: int = Field(0, ge=0, description="of the direct runner; 0: one per processor")
-    flink: FlinkConfig | None = None
-    spark: SparkConfig | None = None
-    dataflow: DataflowConfig | None = None
+    workers: int = Field(
+        0, ge=0, description="number of threads or processes of the direct runner; 0: one per processor"
+    )
+    flink: FlinkConfig | None = Field(None, description="the Flink cluster, if beam.runner is flink; else null")
+    spark: SparkConfig | None = Field(None, description="the Spark cluster, if beam.runner is spark; else null")
+    dataflow: DataflowConfig | None = Field(None, description="Dataflow, if beam.runner is dataflow; else null")
     image: str | None = Field(
-        None, description="container image of the workers, where the runner starts containers; null: the target's"
+        None,
+        description="container image of the workers, if the runner starts containers; null: the target's image",
     )
-    options: tuple[str, ...] = Field((), description="further Beam options, each as --name=value; they win")
+    options: tuple[str, ...] = Field(
+        (), description="further options of Beam, each as --name=value; they override what these settings give"
+    )
 
     @model_validator(mode="after")
     def _check(self) -> "BeamConfig":
@@ -116,10 +109,12 @@ class BeamConfig(Section):
                 raise ValueError(f"beam.runner is {name}, but beam.{name} is missing. Set beam.{name}.{key} at least.")
         for name in ("mode", "workers") if self.runner != "direct" else ():
             if getattr(self, name) != type(self).model_fields[name].default:
-                raise ValueError(f"beam.{name} is of the direct runner, but beam.runner is {self.runner}. Remove it.")
+                raise ValueError(
+                    f"beam.{name} is for the direct runner only, but beam.runner is {self.runner}. Remove it."
+                )
         for option in self.options:
             if not re.match(r"--\w", option):
                 raise ValueError(f"beam.options: {option} is not of the form --name=value")
             if re.match(r"--runner\b", option):
-                raise ValueError(f"beam.options: {option} stands in the way of beam.runner. Set that instead.")
+                raise ValueError(f"beam.options: {option} contradicts beam.runner. Set that instead.")
         return self

@@ -1,4 +1,4 @@
-"""The `beam` section as the options of a Beam pipeline: the one place that knows what each runner wants to be told."""
+"""Translates the `beam` section to the options of a Beam pipeline, for each runner."""
 
 import json
 import os
@@ -10,16 +10,16 @@ from components.beam.config import BeamConfig, DataflowConfig, FlinkConfig, Port
 from components.beam.direct import direct_args
 
 BOOT = "/opt/apache/beam/boot"
-"""Where an image of Beam, and ours, has the program that starts a worker."""
+"""The program in Beam's images, and in ours, that starts a worker."""
 WORKER_POOL = "localhost:50000"
-"""Where a worker pool listens that `boot --worker_pool` has started in the same pod."""
+"""Address of a worker pool that `boot --worker_pool` has started in the same pod."""
 
 _REST_SECONDS = 30
-"""How long a worker of Flink or Spark waits for more to do."""
+"""Longest wait of a worker of Flink or Spark for more work."""
 
 
 def beam_args(config: BeamConfig, *, tfx_workers: bool = False) -> list[str]:
-    """Command-line options for a Beam pipeline, such as `beam_pipeline_args` of a TFX pipeline.
+    """Returns command-line options for a Beam pipeline, such as `beam_pipeline_args` of a TFX pipeline.
 
     Args:
       config: the section.
@@ -37,8 +37,8 @@ def beam_args(config: BeamConfig, *, tfx_workers: bool = False) -> list[str]:
         args = direct_args(config.mode, config.workers)
     if tfx_workers:
         args.append("--beam_plugins=tfx")
-    # Workers have what we have: they are on this machine or of the same image. Without a word of an image TFX would
-    # pack all of itself up for them, in every node: seconds for a package that nobody opens.
+    # Workers have what we have: they are on this machine or of the same image. Without this option TFX would pack all
+    # of itself up for them, in every node: seconds for a package that nobody opens.
     args.append(f"--sdk_container_image={config.image or 'none'}")
     return [*args, *config.options]
 
@@ -63,22 +63,20 @@ def _spark(config: SparkConfig, image: str | None) -> list[str]:
 
 
 def _portable(config: PortableConfig, image: str | None) -> list[str]:
-    """How Flink and Spark start workers."""
-    given = config.environment_config
-    told = {
-        "external": given or WORKER_POOL,
-        "docker": given or image,
-        "process": json.dumps({"command": given or BOOT}),
+    """Options for the start of workers by Flink and Spark."""
+    where = {
+        "external": WORKER_POOL,
+        "docker": image,
+        "process": json.dumps({"command": BOOT}),
         "loopback": None,
     }[config.environment]
     args = [
         f"--environment_type={config.environment.upper()}",
-        f"--sdk_worker_parallelism={config.worker_processes}",
         # A batch job runs stage by stage, and between two of them nobody needs the worker. Without a rest it would be
         # stopped there, and another one started, which has TensorFlow to import.
         f"--environment_cache_millis={_REST_SECONDS * 1000}",
     ]
-    return args if told is None else [*args, f"--environment_config={told}"]
+    return args if where is None else [*args, f"--environment_config={where}"]
 
 
 def _dataflow(config: DataflowConfig) -> list[str]:
@@ -89,16 +87,12 @@ def _dataflow(config: DataflowConfig) -> list[str]:
         "service_account_email": config.service_account,
         "worker_machine_type": config.machine_type,
         "max_num_workers": config.max_workers,
-        "disk_size_gb": config.disk_gb,
-        "network": config.network,
-        "subnetwork": config.subnetwork,
     }
-    args = ["--runner=DataflowRunner", *(f"--{name}={value}" for name, value in named.items() if value is not None)]
-    return args if config.public_ips else [*args, "--no_use_public_ips"]
+    return ["--runner=DataflowRunner", *(f"--{name}={value}" for name, value in named.items() if value is not None)]
 
 
 def with_defaults(config: BeamConfig, image: str, project: str | None = None, region: str | None = None) -> BeamConfig:
-    """`config` for a target whose steps run in `image`; project and region are what Dataflow has unless it is told."""
+    """Returns `config` with a target's image, project and region where it has none of its own."""
     changes: dict[str, object] = {"image": config.image or image}
     if config.dataflow:
         own = {"project": config.dataflow.project or project, "region": config.dataflow.region or region}
@@ -107,14 +101,14 @@ def with_defaults(config: BeamConfig, image: str, project: str | None = None, re
 
 
 def check_local(config: BeamConfig) -> None:
-    """Checks that a process on this machine, with its data on this machine, can have its Beam steps run so.
+    """Checks that the Beam steps of a process on this machine, with its data on this machine, can run as configured.
 
     Raises:
-      UserError: the runner's workers would not see the data, or what starts them is not here.
+      UserError: the runner's workers would not see the data, or a program that starts them is missing here.
     """
     if config.dataflow:
         raise UserError(
-            "beam.runner: workers of dataflow see buckets only, and not this machine. Compile the pipeline for Vertex "
+            "beam.runner: workers of dataflow see buckets only, not this machine. Compile the pipeline for Vertex "
             "AI, or choose another runner here: --set beam.runner=direct --set beam.dataflow=null"
         )
     cluster = config.flink or config.spark
@@ -122,8 +116,10 @@ def check_local(config: BeamConfig) -> None:
         return
     jar = cluster.job_server_jar
     if jar is not None and not urlsplit(jar).scheme and not os.path.isfile(jar):
-        raise UserError(f"beam.{config.runner}.job_server_jar: {jar}: no such file. kubeflow/README.md says whence.")
+        raise UserError(
+            f"beam.{config.runner}.job_server_jar: {jar}: no such file. See kubeflow/README.md for how to get it."
+        )
     if (config.spark or cluster.master == "[local]") and shutil.which("java") is None:
         raise UserError(f"beam.{config.runner}.master: {cluster.master} needs Java on this machine. Install Java 17.")
-    if cluster.environment == "docker" and not (cluster.environment_config or config.image):
-        raise UserError(f"beam.{config.runner}.environment: docker, but which image? Name it as beam.image.")
+    if cluster.environment == "docker" and not config.image:
+        raise UserError(f"beam.{config.runner}.environment: docker needs an image. Name it as beam.image.")

@@ -1,10 +1,11 @@
-"""What makes a genre: the scales it uses, and how its rhythm, harmony and melody go.
+"""The genres of the composed library: the scales, rhythm, harmony and melody of each.
 
 Every layer is a function of the song and of random numbers alone that returns float64 [song.samples].
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import reduce
 
 import numpy as np
 from numpy.random import Generator
@@ -59,7 +60,7 @@ CROSSOVER = 0.1
 
 
 def four_on_the_floor(song: Song, rng: Generator) -> Sound:
-    """A kick on every beat, an open hat between them."""
+    """Plays a kick on every beat, an open hat between them."""
     return drummed(
         song,
         hits(song, rng, kick(song), range(4)),
@@ -70,7 +71,7 @@ def four_on_the_floor(song: Song, rng: Generator) -> Sound:
 
 
 def breakbeat(song: Song, rng: Generator) -> Sound:
-    """A swung, syncopated kick against a snare on two and four."""
+    """Plays a swung, syncopated kick against a snare on two and four."""
     swing = rng.uniform(0.15, 0.34)
     kicks = any_of(rng, (0, 1.75, 2.5), (0, 0.75, 2.5), (0, 1.5, 2.25, 3.75), (0, 2.5, 2.75))
     return drummed(
@@ -83,7 +84,7 @@ def breakbeat(song: Song, rng: Generator) -> Sound:
 
 
 def rock_beat(song: Song, rng: Generator) -> Sound:
-    """A loud backbeat under straight eighths, with a fill now and then."""
+    """Plays a loud backbeat under straight eighths, with a fill now and then."""
     kicks = any_of(rng, (0, 2), (0, 2, 2.5), (0, 0.5, 2), (0, 1.5, 2))
     ride = hat(song, rng, any_of(rng, 0.05, 0.16))
     fill = float(rng.random() < 0.5) * song.density
@@ -98,7 +99,7 @@ def rock_beat(song: Song, rng: Generator) -> Sound:
 
 
 def pop_beat(song: Song, rng: Generator) -> Sound:
-    """A light kick, claps on two and four, a shaker in sixteenths."""
+    """Plays a light kick, claps on two and four, a shaker in sixteenths."""
     kicks = any_of(rng, (0, 2), (0, 1.5, 2), (0, 1, 2, 3), (0, 2, 3.5))
     return drummed(
         song,
@@ -110,7 +111,7 @@ def pop_beat(song: Song, rng: Generator) -> Sound:
 
 
 def light_percussion(song: Song, rng: Generator) -> Sound:
-    """Nothing, more often than a foot on the floor or a shaker."""
+    """Plays nothing or, less often, a foot on the floor or a shaker."""
     if rng.random() < 0.6:
         return np.zeros(song.samples)
     foot, box = 0.7 * hand_drum(song, rng, high=False), 0.5 * shaker(rng)
@@ -122,7 +123,7 @@ def light_percussion(song: Song, rng: Generator) -> Sound:
 
 
 def additive_metre(song: Song, rng: Generator) -> Sound:
-    """Hand drums in bars of unequal beats, such as 2+2+3 eighths: low on the groups, high between."""
+    """Plays hand drums in bars of unequal beats, such as 2+2+3 eighths: low on the groups, high between."""
     groups = any_of(rng, (2, 2, 3), (3, 2, 2), (3, 3, 2), (2, 3), (3, 2, 2, 2), (3, 3, 2, 2))
     lows = [sum(groups[:i]) / 2 for i in range(len(groups))]
     bar = sum(groups) / 2
@@ -137,7 +138,7 @@ def additive_metre(song: Song, rng: Generator) -> Sound:
 
 
 def scattered(song: Song, rng: Generator) -> Sound:
-    """Clicks, thuds and bursts at no regular time."""
+    """Plays clicks, thuds and bursts at no regular time."""
     seconds = song.samples / RATE
     count = int(rng.poisson(seconds * (0.8 + 5 * song.density)))
     palette = (
@@ -156,7 +157,7 @@ def scattered(song: Song, rng: Generator) -> Sound:
 
 
 def held_chords(song: Song, timbre: Timbre, octave: int, cutoff: float = 9000.0, length: float = 4.0) -> Sound:
-    """The chord of each bar, held for `length` beats."""
+    """Plays the chord of each bar, held for `length` beats."""
     return place(
         song.samples,
         (
@@ -168,7 +169,7 @@ def held_chords(song: Song, timbre: Timbre, octave: int, cutoff: float = 9000.0,
 
 
 def pumping_chords(song: Song, rng: Generator) -> Sound:
-    """A pad and an off-beat bass that duck under every kick (sidechain compression)."""
+    """Plays a pad and an off-beat bass that duck under every kick (sidechain compression)."""
     pad = held_chords(song, played_by(song, any_of(rng, SAW, SAW, SQUARE, STRINGS), rng), 0, rng.uniform(800, 4000))
     beats = any_of(rng, eighths()[1::2], eighths(step=0.25), eighths())
     bass = bass_line(song, rng, beats, played_by(song, any_of(rng, SAW, SQUARE), rng), rng.uniform(200, 900))
@@ -177,7 +178,7 @@ def pumping_chords(song: Song, rng: Generator) -> Sound:
 
 
 def stabs_over_sub(song: Song, rng: Generator) -> Sound:
-    """One chord of a dusty record, struck now and then, over a sliding sub bass."""
+    """Plays one chord of a dusty record, struck now and then, over a sliding sub bass."""
     timbre = replace(played_by(song, any_of(rng, EPIANO, STRINGS, BRASS, PIANO, ORGAN), rng), attack=0.005, decay=5.0)
     cutoff = rng.uniform(1000, 4000)
     beats = any_of(rng, (0.5,), (0, 2.5), (1.5, 3.5), (0, 0.75), (0,))
@@ -204,7 +205,7 @@ def stabs_over_sub(song: Song, rng: Generator) -> Sound:
 
 
 def power_chords(song: Song, rng: Generator) -> Sound:
-    """Root, fifth and octave of a guitar through an overdriven amplifier, in driving eighths."""
+    """Plays root, fifth and octave of a guitar through an overdriven amplifier, in driving eighths."""
     drive = np.exp(rng.uniform(np.log(1.5), np.log(9)))
     timbre = replace(played_by(song, SAW, rng), decay=rng.uniform(0.5, 2))
     beats = any_of(rng, eighths(), (0, 1.5, 2, 3.5), (0, 2), (0, 0.5, 1, 2, 2.5, 3), (0, 1, 2, 3))
@@ -223,7 +224,7 @@ def power_chords(song: Song, rng: Generator) -> Sound:
 
 
 def pop_chords(song: Song, rng: Generator) -> Sound:
-    """Full, clean chords, held or repeated, and a plain bass."""
+    """Plays full, clean chords, held or repeated, and a plain bass."""
     timbre = played_by(song, any_of(rng, PIANO, EPIANO, STRINGS, SAW, ORGAN), rng)
     repeat = any_of(rng, 4.0, 2.0, 1.0, 0.5)
     chords = place(
@@ -240,7 +241,7 @@ def pop_chords(song: Song, rng: Generator) -> Sound:
 
 
 def fingerpicking(song: Song, rng: Generator) -> Sound:
-    """A plucked guitar: an alternating bass on the beat, the upper strings between."""
+    """Plays a plucked guitar: an alternating bass on the beat, the upper strings between."""
     softness = rng.uniform(0.1, 1.0)
     step = any_of(rng, 0.5, 0.5, 0.25)
     order = rng.permutation([0, 2, 4, 7, 4, 2])
@@ -249,11 +250,11 @@ def fingerpicking(song: Song, rng: Generator) -> Sound:
         for start, root in song.bars():
             for beat, degree in zip(range(4), (root, root + 4, root, root + 4), strict=True):
                 yield song.at(start + beat), pluck(song.hertz(degree, -1), 1.2, rng, softness)
-            for i, beat in enumerate(np.arange(step, 4, step)):
+            for i, between in enumerate(np.arange(step, 4, step)):
                 if rng.random() < 0.55 + 0.4 * song.density:
                     string = root + int(order[i % len(order)])
                     yield (
-                        song.at(start + beat) + rng.normal(0, 0.006),
+                        song.at(start + between) + rng.normal(0, 0.006),
                         0.8 * pluck(song.hertz(string), 0.9, rng, softness),
                     )
 
@@ -261,7 +262,7 @@ def fingerpicking(song: Song, rng: Generator) -> Sound:
 
 
 def sustained_harmony(song: Song, rng: Generator) -> Sound:
-    """Slow chords of strings, organ or piano, sometimes broken."""
+    """Plays slow chords of strings, organ or piano, sometimes broken."""
     timbre = played_by(song, any_of(rng, STRINGS, STRINGS, PIANO, FLUTE, ORGAN), rng)
     chords = held_chords(song, replace(timbre, decay=min(timbre.decay, 0.8)), any_of(rng, 0, -1))
     if rng.random() < 0.5:
@@ -279,10 +280,10 @@ def sustained_harmony(song: Song, rng: Generator) -> Sound:
 
 
 def drone(song: Song, rng: Generator) -> Sound:
-    """Tonic and fifth without change, on reeds or plucked strings."""
+    """Plays tonic and fifth without change, on reeds or plucked strings."""
     seconds = song.samples / RATE
     timbre = replace(played_by(song, any_of(rng, REED, ORGAN, STRINGS), rng), attack=0.3, vibrato=0.0)
-    held = sum(tone(song.hertz(0, -1) * ratio, seconds, timbre) for ratio in (1.0, 1.003, 1.5, 2.0))
+    held = reduce(np.add, (tone(song.hertz(0, -1) * ratio, seconds, timbre) for ratio in (1.0, 1.003, 1.5, 2.0)))
     if rng.random() < 0.4:
         return held
     beats, softness = any_of(rng, (0, 1, 2, 3), (0, 1.5, 3), (0, 2)), rng.uniform(0, 0.8)
@@ -299,7 +300,7 @@ def drone(song: Song, rng: Generator) -> Sound:
 
 
 def inharmonic_cloud(song: Song, rng: Generator) -> Sound:
-    """Grains of noise and of frequency modulation, and long tones that belong to no chord."""
+    """Plays grains of noise and of frequency modulation, and long tones that belong to no chord."""
     seconds = song.samples / RATE
     hertz = song.hertz(0)
 
@@ -323,7 +324,7 @@ def inharmonic_cloud(song: Song, rng: Generator) -> Sound:
 
 
 def arpeggio(song: Song, rng: Generator) -> Sound:
-    """A sequencer in sixteenths through a filter that opens and closes."""
+    """Plays a sequencer in sixteenths through a filter that opens and closes."""
     timbre = replace(played_by(song, any_of(rng, SAW, SQUARE, SAW), rng), attack=0.004, decay=rng.uniform(2, 9))
     steps = rng.permutation([0, 2, 4, 7, 9, 11])[: rng.integers(3, 7)]
     step, period = any_of(rng, 0.25, 0.25, 0.5), rng.uniform(6, 16)
@@ -348,7 +349,7 @@ def arpeggio(song: Song, rng: Generator) -> Sound:
 
 
 def spoken(song: Song, rng: Generator) -> Sound:
-    """Syllables in free sixteenths on nearly one pitch, or a sparse hook."""
+    """Plays syllables in free sixteenths on nearly one pitch, or a sparse hook."""
     if rng.random() < 0.35:
         timbre = played_by(song, any_of(rng, BELL, FLUTE, EPIANO, SQUARE), rng)
         return sung(song, phrase(song, rng, (0.5, 1.0, 0.75), rest=0.45), timbre, 0)
@@ -367,7 +368,7 @@ def spoken(song: Song, rng: Generator) -> Sound:
 
 
 def lead_guitar(song: Song, rng: Generator) -> Sound:
-    """Bent notes through the same amplifier, or a strained voice."""
+    """Plays bent notes through the same amplifier, or a strained voice."""
     if rng.random() < 0.4:
         timbre = replace(played_by(song, VOICE, rng), slope=0.7)
         return sung(song, phrase(song, rng, (0.5, 0.5, 1.0, 1.5), rest=0.25), timbre, 0, slide=-1.0)
@@ -376,13 +377,13 @@ def lead_guitar(song: Song, rng: Generator) -> Sound:
 
 
 def vocal_line(song: Song, rng: Generator) -> Sound:
-    """A tune with vibrato, in short notes and longer ones."""
+    """Plays a tune with vibrato, in short notes and longer ones."""
     timbre = played_by(song, any_of(rng, VOICE, VOICE, replace(SQUARE, vibrato=30), replace(SAW, vibrato=30)), rng)
     return sung(song, phrase(song, rng, (0.5, 0.5, 1.0, 1.5), rest=0.15), timbre, any_of(rng, 0, 1), slide=-0.5)
 
 
 def folk_tune(song: Song, rng: Generator) -> Sound:
-    """A fiddle, a whistle or a voice in even notes; sometimes the guitar is alone."""
+    """Plays a fiddle, a whistle or a voice in even notes; sometimes the guitar is alone."""
     if rng.random() < 0.3:
         return np.zeros(song.samples)
     timbre = played_by(song, any_of(rng, FIDDLE, FLUTE, replace(VOICE, vibrato=10)), rng)
@@ -390,14 +391,14 @@ def folk_tune(song: Song, rng: Generator) -> Sound:
 
 
 def slow_tune(song: Song, rng: Generator) -> Sound:
-    """Long notes of a solo instrument."""
+    """Plays long notes of a solo instrument."""
     timbre = played_by(song, any_of(rng, PIANO, PIANO, FIDDLE, STRINGS, FLUTE), rng)
     notes = phrase(song, rng, (1.0, 2.0, 3.0), rest=0.1)
     return sung(song, notes, replace(timbre, decay=min(timbre.decay, 1.2)), any_of(rng, 0, 1))
 
 
 def ornamented_tune(song: Song, rng: Generator) -> Sound:
-    """Short notes of a reed, a flute or a lute, approached from the neighbouring degree."""
+    """Plays short notes of a reed, a flute or a lute, approached from the neighbouring degree."""
     notes = [*phrase(song, rng, any_of(rng, (0.25, 0.5), (0.5, 0.5, 1.0), (0.25, 0.5, 1.5)), rest=0.12, leap=1)]
     if rng.random() < 0.4:
         softness = rng.uniform(0, 0.6)
@@ -415,7 +416,7 @@ def ornamented_tune(song: Song, rng: Generator) -> Sound:
 
 
 def glissandi(song: Song, rng: Generator) -> Sound:
-    """Lines that rise and fall without settling on a degree."""
+    """Plays lines that rise and fall without settling on a degree."""
     seconds = song.samples / RATE
 
     def events() -> Events:
@@ -447,7 +448,7 @@ Layer = Callable[[Song, Generator], Sound]
 
 @dataclass(frozen=True)
 class Recipe:
-    """What makes a genre."""
+    """Scales and layers of a genre."""
 
     scales: tuple[tuple[int, ...], ...]
     rhythm: Layer
@@ -471,6 +472,6 @@ RECIPES: dict[str, Recipe] = {
 
 
 def crossed_over(recipe: Recipe, rng: Generator) -> Recipe:
-    """`recipe`, or in a share `CROSSOVER` of the songs, with one layer of another genre."""
+    """Returns `recipe`; in a share `CROSSOVER` of the songs, with one layer of another genre."""
     guest, layer = any_of(rng, *RECIPES.values()), any_of(rng, "rhythm", "harmony", "melody")
     return replace(recipe, **{layer: getattr(guest, layer)}) if rng.random() < CROSSOVER else recipe

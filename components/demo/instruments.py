@@ -56,18 +56,22 @@ VOICE = Timbre(1.1, formants=VOWELS[0], attack=0.04, vibrato=35)
 
 
 def any_of(rng: Generator, *choices: Choice) -> Choice:
-    """One of `choices`."""
+    """Draws one of `choices`."""
     return choices[rng.integers(len(choices))]
 
 
 def played_by(song: Song, timbre: Timbre, rng: Generator) -> Timbre:
-    """`timbre` as this song's artist plays it."""
+    """Changes `timbre` to the habits of this song's artist."""
     slope = max(0.4, timbre.slope + song.artist.dullness + rng.uniform(-0.15, 0.15))
     return replace(timbre, slope=slope, even=timbre.even * rng.uniform(0.7, 1.0))
 
 
 def single_cycle(timbre: Timbre, hertz: float, cutoff: float) -> Sound:
-    """One period of `timbre` at `hertz`, without what would alias or lies well above `cutoff` Hz; RMS 1, [2048]."""
+    """Computes one period of `timbre` at `hertz` Hz, without harmonics that alias or lie well above `cutoff` Hz.
+
+    Returns:
+      Float [2048] with an RMS of 1.
+    """
     harmonic = np.arange(1, max(2, min(80, int(0.45 * RATE / hertz))))
     level = harmonic**-timbre.slope
     level[1::2] *= timbre.even
@@ -81,14 +85,14 @@ def single_cycle(timbre: Timbre, hertz: float, cutoff: float) -> Sound:
 
 
 def envelope(samples: int, attack: float, decay: float, release: float = 0.03) -> Sound:
-    """Linear rise over `attack` s, exponential fall of `decay` per s, linear release over the last `release` s."""
+    """Computes a linear rise over `attack` s, exponential fall of `decay` per s, linear release of `release` s."""
     t = np.arange(samples) / RATE
     fade = np.minimum(1.0, np.minimum(t / attack, (samples / RATE - t) / release))
     return fade * np.exp(-decay * t) if decay else fade
 
 
 def tone(hertz: float, seconds: float, timbre: Timbre, cutoff: float = 9000.0, slide: float = 0.0) -> Sound:
-    """A note; it slides in from `slide` semitones away over its first 80 ms."""
+    """Plays a note; it slides in from `slide` semitones away over its first 80 ms."""
     samples = max(64, round(seconds * RATE))
     t = np.arange(samples) / RATE
     periods = hertz * t
@@ -101,7 +105,7 @@ def tone(hertz: float, seconds: float, timbre: Timbre, cutoff: float = 9000.0, s
 
 
 def pluck(hertz: float, seconds: float, rng: Generator, softness: float = 0.5) -> Sound:
-    """A plucked string after Karplus and Strong: a burst of noise that goes round and is averaged each time."""
+    """Plays a plucked string after Karplus and Strong: a burst of noise in a loop, averaged in each round."""
     samples = max(64, round(seconds * RATE))
     period = int(RATE / hertz)
     pick = round(1 + 12 * softness)
@@ -121,7 +125,7 @@ def pluck(hertz: float, seconds: float, rng: Generator, softness: float = 0.5) -
 
 
 def bell(hertz: float, seconds: float, ratio: float, index: float) -> Sound:
-    """Frequency modulation; with an irrational `ratio` the partials are inharmonic."""
+    """Plays a tone of frequency modulation; with an irrational `ratio` the partials are inharmonic."""
     t = np.arange(round(seconds * RATE)) / RATE
     depth = index * np.exp(-2.0 * t / seconds)
     return np.sin(2 * np.pi * hertz * t + depth * np.sin(2 * np.pi * hertz * ratio * t)) * envelope(
@@ -130,21 +134,21 @@ def bell(hertz: float, seconds: float, ratio: float, index: float) -> Sound:
 
 
 def overdrive(sound: Sound, drive: float) -> Sound:
-    """A tube amplifier and its cabinet: `drive` of 1 is nearly clean, of 10 thoroughly distorted."""
+    """Plays `sound` through a tube amplifier: a `drive` of 1 is nearly clean, of 10 fully distorted."""
     level = np.sqrt(np.mean(sound**2)) + 1e-9
     bright = np.tanh(drive * sound / level)
     return signal.lfilter(*signal.butter(2, [90, 4500], "bandpass", fs=RATE), bright)
 
 
 def kick(song: Song) -> Sound:
-    """Bass drum."""
+    """Plays a bass drum."""
     t = np.arange(round(0.3 * RATE)) / RATE
     hertz = 48 * song.artist.drum_pitch * (1 + 3.5 * np.exp(-t / 0.02))
     return np.sin(2 * np.pi * np.cumsum(hertz) / RATE) * envelope(len(t), 0.001, 11 / song.artist.drum_decay) * 1.6
 
 
 def snare(song: Song, rng: Generator) -> Sound:
-    """Snare drum: two modes of the skin and the rattle of the wires."""
+    """Plays a snare drum: two modes of the skin and the rattle of the wires."""
     t = np.arange(round(0.25 * RATE)) / RATE
     hertz = 185 * song.artist.drum_pitch
     skin = np.sin(2 * np.pi * hertz * t) + 0.6 * np.sin(2 * np.pi * 1.6 * hertz * t)
@@ -153,7 +157,7 @@ def snare(song: Song, rng: Generator) -> Sound:
 
 
 def clap(rng: Generator) -> Sound:
-    """Several hands, not quite together."""
+    """Plays several claps, not quite together."""
     t = np.arange(round(0.22 * RATE)) / RATE
     hands = sum(
         np.where(t >= late, np.exp(-(t - late) * fall), 0.0) for late, fall in ((0, 150), (0.011, 150), (0.024, 22))
@@ -164,19 +168,19 @@ def clap(rng: Generator) -> Sound:
 
 
 def hat(song: Song, rng: Generator, seconds: float = 0.05) -> Sound:
-    """Hi-hat: short closed, long open."""
+    """Plays a hi-hat: short when closed, long when open."""
     samples = round(4 * seconds * RATE)
     return 0.25 * np.diff(rng.standard_normal(samples + 2), 2) * envelope(samples, 0.001, 1 / seconds)
 
 
 def shaker(rng: Generator) -> Sound:
-    """Grains in a box: a softer onset than a hat."""
+    """Plays a shaker: a softer onset than a hat."""
     samples = round(0.1 * RATE)
     return 0.35 * np.diff(rng.standard_normal(samples + 1)) * envelope(samples, 0.035, 12, 0.05)
 
 
 def hand_drum(song: Song, rng: Generator, high: bool) -> Sound:
-    """A skin struck in the middle (low) or at the rim (high)."""
+    """Plays a skin that is struck in the middle (low) or at the rim (high)."""
     t = np.arange(round((0.18 if high else 0.35) * RATE)) / RATE
     hertz = (310 if high else 88) * song.artist.drum_pitch
     modes = sum(
@@ -191,7 +195,7 @@ def hand_drum(song: Song, rng: Generator, high: bool) -> Sound:
 
 
 def place(samples: int, events: Events) -> Sound:
-    """The sum of `events`, cut to [0, samples)."""
+    """Sums `events`, cut to [0, samples)."""
     out = np.zeros(samples)
     for second, sound in events:
         start = round(second * RATE)
@@ -203,7 +207,7 @@ def place(samples: int, events: Events) -> Sound:
 def hits(
     song: Song, rng: Generator, sound: Sound, beats: Iterable[float], bar: float = 4.0, chance: float = 1.0
 ) -> Events:
-    """`sound` on these `beats` of every bar, each with probability `chance`, as evenly as a person plays."""
+    """Places `sound` on these `beats` of every bar, each with probability `chance`, as evenly as a person plays."""
     for start, _ in song.bars(bar):
         for beat in beats:
             if rng.random() < chance:
@@ -211,19 +215,19 @@ def hits(
 
 
 def drummed(song: Song, *parts: Events) -> Sound:
-    """Several parts of one rhythm."""
+    """Joins several parts of one rhythm."""
     return place(song.samples, (event for part in parts for event in part))
 
 
 def eighths(swing: float = 0.0, step: float = 0.5) -> list[float]:
-    """The beats of a 4/4 bar every `step`; the off-beats come late by `swing` of a step."""
+    """Lists the beats of a 4/4 bar every `step`; the off-beats come late by `swing` of a step."""
     return [beat + (swing * step if i % 2 else 0.0) for i, beat in enumerate(np.arange(0.0, 4.0, step))]
 
 
 def phrase(
     song: Song, rng: Generator, lengths: Sequence[float], rest: float, leap: int = 2
 ) -> Iterator[tuple[float, float, int]]:
-    """A melody as (beat, length in beats, scale degree): a walk that returns to the middle, with rests."""
+    """Draws a melody as (beat, length in beats, scale degree): a walk that returns to the middle, with rests."""
     beat, degree = float(any_of(rng, 0.0, 0.5, 1.0)), int(rng.integers(0, 5))
     while beat < song.beats:
         length = float(any_of(rng, *lengths))
@@ -236,7 +240,7 @@ def phrase(
 def sung(
     song: Song, notes: Iterable[tuple[float, float, int]], timbre: Timbre, octave: int, slide: float = 0.0
 ) -> Sound:
-    """A melody played on one instrument."""
+    """Plays a melody on one instrument."""
     return place(
         song.samples,
         (
@@ -247,7 +251,7 @@ def sung(
 
 
 def bass_line(song: Song, rng: Generator, beats: Sequence[float], timbre: Timbre, cutoff: float) -> Sound:
-    """The root of each chord on these `beats` of every bar."""
+    """Plays the root of each chord on these `beats` of every bar."""
     length = 0.9 * min(np.diff([*beats, 4.0])) * song.beat
     return place(
         song.samples,
@@ -260,7 +264,7 @@ def bass_line(song: Song, rng: Generator, beats: Sequence[float], timbre: Timbre
 
 
 def triad(root: int) -> tuple[int, int, int]:
-    """Scale degrees of the chord on `root`."""
+    """Returns the scale degrees of the chord on `root`."""
     return root, root + 2, root + 4
 
 
@@ -268,13 +272,13 @@ def triad(root: int) -> tuple[int, int, int]:
 
 
 def normalised(sound: Sound) -> Sound:
-    """`sound` at RMS 1; silence stays silence."""
+    """Scales `sound` to an RMS of 1; silence stays silence."""
     level = np.sqrt(np.mean(sound**2))
     return sound / level if level > 1e-6 else sound
 
 
 def tilt_towards(magnitude: Sound, hertz: Sound, centroid: float) -> float:
-    """The exponent a for which magnitude * hertz ** a has the given `centroid` in Hz, within +-12 dB per octave."""
+    """Finds the exponent a for which magnitude * hertz ** a has the `centroid` in Hz, within +-12 dB per octave."""
     low, high = -2.0, 2.0
     for _ in range(20):
         middle = (low + high) / 2
@@ -284,7 +288,7 @@ def tilt_towards(magnitude: Sound, hertz: Sound, centroid: float) -> float:
 
 
 def master(mix: Sound, artist: Artist, rng: Generator) -> NDArray[np.int16]:
-    """The recording of `mix`, int16 [samples]; room, noise, brightness and loudness are the artist's."""
+    """Records `mix` as int16 [samples]; room, noise, brightness and loudness are the artist's."""
     tail = np.arange(round(artist.reverb * RATE)) / RATE
     room = artist.wetness * 0.05 * rng.standard_normal(len(tail)) * np.exp(-6.9 * tail / artist.reverb)
     room[0] += 1.0

@@ -1,29 +1,31 @@
-"""A small library, composed rather than recorded: the genres of FMA-small, several artists each, for a first run.
+"""Composes a small library for a first run: the genres of FMA-small, with several artists each.
 
-A genre is its scales, rhythm, harmony and melody (`demo_genres`). Tempo, key, register, loudness, brightness, reverb
-and noise are drawn per artist and per song from the same ranges for every genre (`demo_song`). So it takes the music,
-not one statistic of it, to tell the genre, as with recordings.
+A genre is its scales, rhythm, harmony and melody (`genres`). Tempo, key, register, loudness, brightness, reverb and
+noise are drawn per artist and per song from the same ranges for every genre (`song`). So a model must recognise the
+genre from the music, not from one statistic of it, as with recordings.
 """
 
 import csv
-import fcntl
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 import wave
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict, dataclass
+from functools import reduce
 from math import isfinite
 from pathlib import Path
 
 import numpy as np
+from etils import epath
 from numpy.random import Generator
 from numpy.typing import NDArray
 
 from components.base.errors import UserError
+from components.base.files import move_directory
+from components.base.locks import HeldError, held, this_process
 from components.demo.genres import RECIPES, crossed_over
 from components.demo.instruments import master, normalised
 from components.demo.song import RATE, draw_artist, draw_song
@@ -31,14 +33,14 @@ from components.library.config import SplitConfig
 from components.library.layout import SPLITS
 
 EDITION = 1
-"""Counts the changes of what the same options compose, so that an older library is not taken for a newer one."""
+"""Increased whenever the same options compose another library, so that an older one is not taken for a newer one."""
 OPTIONS_FILE = "library-options.json"
 TRACKS_FILE = "tracks.csv"
 
 
 @dataclass(frozen=True)
 class LibraryOptions:
-    """What decides every byte of a library."""
+    """All that determines the bytes of a library."""
 
     artists: int = 10
     songs: int = 6
@@ -56,7 +58,7 @@ class LibraryOptions:
 
 @dataclass(frozen=True)
 class Piece:
-    """One song to compose: where it belongs, and its row in `TRACKS_FILE`."""
+    """One song to compose, and its row in `TRACKS_FILE`."""
 
     genre: str
     artist: str
@@ -65,12 +67,12 @@ class Piece:
 
     @property
     def path(self) -> Path:
-        """Place in the library."""
+        """Its path in the library."""
         return Path(self.genre, self.artist, f"{self.song}.wav")
 
 
 def plan(options: LibraryOptions) -> list[Piece]:
-    """Every song of the library, by genre, artist and number."""
+    """Lists every song of the library, by genre, artist and number."""
     splits = artist_splits(options.artists)
     return [
         Piece(genre, f"{genre.lower()}-artist-{artist + 1:02d}", f"song-{song + 1:02d}", splits[artist])
@@ -81,7 +83,7 @@ def plan(options: LibraryOptions) -> list[Piece]:
 
 
 def artist_splits(artists: int) -> list[str]:
-    """The split of each of a genre's artists: no share is empty, unlike with a hash of so few names."""
+    """Returns the split of each of a genre's artists. No split is empty, unlike with a hash of so few names."""
     shares = SplitConfig()
     held_out = {"eval": max(1, round(shares.eval * artists)), "test": max(1, round(shares.test * artists))}
     counts = {"train": artists - sum(held_out.values()), **held_out}
@@ -89,20 +91,20 @@ def artist_splits(artists: int) -> list[str]:
 
 
 def generator(*names: object) -> Generator:
-    """Random numbers that depend on `names` alone: not on the order of drawing, the process or the machine."""
+    """Makes a generator that depends on `names` alone: not on the order of calls, the process or the machine."""
     digest = hashlib.sha256("\0".join(map(str, names)).encode()).digest()
     return np.random.default_rng(int.from_bytes(digest, "big"))
 
 
 def compose(piece: Piece, options: LibraryOptions) -> NDArray[np.int16]:
-    """The song of `piece`, PCM16 mono [samples] at `RATE`."""
+    """Composes the song of `piece`: PCM16 mono [samples] at `RATE` Hz."""
     artist = draw_artist(generator(options.seed, piece.genre, piece.artist))
     rng = generator(options.seed, piece.genre, piece.artist, piece.song)
     recipe = RECIPES[piece.genre]
     song = draw_song(artist, recipe.scales, round(options.seconds * RATE), rng)
     recipe = crossed_over(recipe, rng)
     layers = (recipe.rhythm, recipe.harmony, recipe.melody)
-    mix = sum(10 ** (rng.uniform(-4, 4) / 20) * normalised(layer(song, rng)) for layer in layers)
+    mix = reduce(np.add, (10 ** (rng.uniform(-4, 4) / 20) * normalised(layer(song, rng)) for layer in layers))
     return master(mix, artist, rng)
 
 
@@ -117,12 +119,12 @@ for trying out the pipeline: what a model scores here says nothing of what it wo
 
 
 def build(directory: Path, options: LibraryOptions, advance: Callable[[], None] = lambda: None) -> bool:
-    """Compose the library of `options` at `directory`, whole or not at all; `advance` is called after every song.
+    """Composes the library of `options` at `directory`, whole or not at all; `advance` is called after every song.
 
-    The same options give the same bytes. A library that is there already is left as it is.
+    The same options give the same bytes. A library that exists already is left as it is.
 
     Returns:
-      Whether it was composed now; False if it was there.
+      True if it was composed now, False if it existed.
 
     Raises:
       UserError: `directory` holds something else, or cannot be written.
@@ -136,7 +138,9 @@ def build(directory: Path, options: LibraryOptions, advance: Callable[[], None] 
             library = scratch / "library"
             write(library, options, advance)
             try:
-                os.rename(library, directory)
+                if directory.exists():
+                    directory.rmdir()  # it is empty, or holds the library that another process has just composed
+                move_directory(epath.Path(library), epath.Path(directory))
             except OSError:
                 if is_complete(directory, options):  # another process was composing the same, and was faster
                     return False
@@ -147,10 +151,10 @@ def build(directory: Path, options: LibraryOptions, advance: Callable[[], None] 
 
 
 def is_complete(directory: Path, options: LibraryOptions) -> bool:
-    """Whether the library of `options` is at `directory`; False if nothing is.
+    """Checks whether the library of `options` is at `directory`; returns False if nothing is.
 
     Raises:
-      UserError: something else is there.
+      UserError: `directory` holds something else.
     """
     if not directory.exists() or (directory.is_dir() and not any(directory.iterdir())):
         return False
@@ -167,46 +171,35 @@ def is_complete(directory: Path, options: LibraryOptions) -> bool:
 
 
 def options_record(options: LibraryOptions) -> str:
-    """What `OPTIONS_FILE` says of a library of `options`."""
+    """Returns the content of `OPTIONS_FILE` for a library of `options`."""
     return json.dumps({"edition": EDITION, **asdict(options)}, indent=2) + "\n"
 
 
 @contextmanager
 def scratch_beside(directory: Path) -> Iterator[Path]:
-    """A new directory beside `directory`, gone in the end; those of killed processes go first.
+    """Makes a new directory beside `directory`, and removes it at the end; removes those of killed processes first.
 
-    Whoever uses one holds a lock on it, which the system lifts when the process dies, however it dies.
+    A process holds a lock in its own, which the system releases when the process ends.
     """
     prefix = f".{directory.name}.partial-"
     for stale in directory.parent.iterdir():
         if stale.name.startswith(prefix):
-            with suppress(OSError), locked(stale):
+            with suppress(OSError, HeldError), _lock(stale):
                 shutil.rmtree(stale)
     scratch = Path(tempfile.mkdtemp(prefix=prefix, dir=directory.parent))
     try:
-        with locked(scratch):
+        with _lock(scratch):
             yield scratch
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-@contextmanager
-def locked(directory: Path) -> Iterator[None]:
-    """Hold the lock of `directory`.
-
-    Raises:
-      BlockingIOError: another process holds it.
-    """
-    handle = os.open(directory, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    finally:
-        os.close(handle)
+def _lock(scratch: Path) -> AbstractContextManager[None]:
+    return held(scratch / ".lock", this_process(), "composes a library in it")
 
 
 def write(root: Path, options: LibraryOptions, advance: Callable[[], None]) -> None:
-    """Write every file of the library of `options` under `root`."""
+    """Writes every file of the library of `options` under `root`."""
     pieces = plan(options)
     for piece in pieces:
         path = root / piece.path

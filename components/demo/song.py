@@ -1,6 +1,6 @@
-"""What the parts of one composed song agree on: its artist's habits, its tempo, key, scale and chords.
+"""The facts that the parts of one composed song share: its artist's habits, its tempo, key, scale and chords.
 
-Everything here is drawn from the same ranges for every genre, so that none of it tells the genre. Beats are counted
+Everything here is drawn from the same ranges for every genre, so that none of it reveals the genre. Beats are counted
 from the first bar line, which lies up to a bar before the first sample, as in a clip cut from a longer recording.
 """
 
@@ -41,7 +41,7 @@ class Artist:
 
 
 def draw_artist(rng: Generator) -> Artist:
-    """An artist's habits."""
+    """Draws an artist's habits."""
     return Artist(
         tempo=np.exp(rng.uniform(np.log(85), np.log(145))),
         register=rng.uniform(-4, 4),
@@ -59,7 +59,7 @@ def draw_artist(rng: Generator) -> Artist:
 
 @dataclass(frozen=True)
 class Song:
-    """What the layers of one song agree on."""
+    """The facts that the layers of one song share."""
 
     artist: Artist
     samples: int
@@ -82,17 +82,17 @@ class Song:
         return ceil(self.samples / RATE / self.beat + self.upbeat)
 
     def at(self, beat: float) -> float:
-        """The second at which `beat` falls."""
+        """Returns the time of `beat`, in seconds."""
         return (beat - self.upbeat) * self.beat
 
     def hertz(self, degree: int, octave: int = 0) -> float:
-        """Pitch of a scale degree; degrees beyond the scale go on in the next octave."""
+        """Returns the pitch of a scale degree in Hz; degrees beyond the scale continue in the next octave."""
         octaves, step = divmod(degree, len(self.scale))
         note = self.tonic + self.scale[step] + 12 * (octaves + octave)
         return 440.0 * 2 ** ((note - 69) / 12)
 
     def bars(self, length: float = 4.0) -> Iterator[tuple[float, int]]:
-        """First beat of every bar, and the root of its chord."""
+        """Yields the first beat of every bar, and the root of its chord."""
         for number, start in enumerate(np.arange(0.0, self.beats, length)):
             yield start, self.chords[number % len(self.chords)]
 
@@ -101,14 +101,14 @@ PROGRESSIONS = ((0, 4, 5, 3), (0, 5, 3, 4), (0, 3, 0, 4), (5, 3, 0, 4), (0, 3, 4
 
 
 def draw_song(artist: Artist, scales: Sequence[tuple[int, ...]], samples: int, rng: Generator) -> Song:
-    """A song of `samples` samples by `artist` in one of `scales`."""
+    """Draws a song of `samples` samples by `artist` in one of `scales`."""
     return Song(
         artist=artist,
         samples=samples,
         beat=60.0 / (artist.tempo * np.exp(rng.normal(0, 0.07))),
         upbeat=rng.uniform(0, 4),
         tonic=57 + artist.register + int(rng.integers(-6, 6)),
-        scale=scales[rng.integers(len(scales))],
+        scale=scales[int(rng.integers(len(scales)))],
         chords=PROGRESSIONS[rng.integers(len(PROGRESSIONS))],
         density=rng.uniform(0, 1),
     )

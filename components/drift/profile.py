@@ -20,9 +20,9 @@ from etils import epath
 from numpy.typing import NDArray
 
 from components.base.errors import UserError
-from components.library.health import HEALTH, SOURCE_FORMAT
+from components.library.health import FILE_FORMAT, HEALTH
 
-SCALARS = (*HEALTH, *SOURCE_FORMAT)
+SCALARS = (*HEALTH, *FILE_FORMAT)
 """Columns of `Profile.health`."""
 MAX_CLIPS = 500
 """Clips that a profile holds, in whole groups; the others are left out."""
@@ -116,7 +116,7 @@ def _row(example: bytes, signature: "tf.types.experimental.ConcreteFunction") ->
         {
             **{name: _STRING for name in ("track_id", "artist", "genre")},
             **{name: tf.io.FixedLenFeature([], tf.float32) for name in HEALTH},
-            **{name: tf.io.FixedLenFeature([], tf.int64) for name in SOURCE_FORMAT},
+            **{name: tf.io.FixedLenFeature([], tf.int64) for name in FILE_FORMAT},
         },
     )
     outputs = signature(examples=tf.constant([example]))

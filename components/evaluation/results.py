@@ -1,8 +1,10 @@
 """Results of an evaluation, as frozen records: metrics, paired outcomes, checks, and the verdict of the gate."""
 
 import numpy as np
+from etils import epath
 from numpy.typing import NDArray
 
+from components.base.json_records import read_record
 from components.base.section import Section
 
 VERDICT = "verdict.json"
@@ -171,3 +173,12 @@ class Verdict(Judged):
         # A sentence about several checks ends with one of them.
         notes = [reason for reason in self.reasons if not reason.endswith(tuple(check.text for check in self.checks))]
         return (*checks, *notes)
+
+
+def read_evaluation(directory: epath.Path) -> Verdict:
+    """Reads the verdict that GateEvaluator left in `directory`, its artifact.
+
+    Raises:
+      UserError: it is missing or damaged.
+    """
+    return read_record(directory / VERDICT, Verdict, "Restore the artifact from a copy, or run in another workspace.")

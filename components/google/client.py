@@ -1,4 +1,4 @@
-"""How the services of Google Cloud are asked: with which credentials, how patiently, and what their errors mean."""
+"""Credentials for Google Cloud, and explanations of its errors."""
 
 import re
 
@@ -8,33 +8,24 @@ from google.api_core.exceptions import (
     Forbidden,
     GoogleAPIError,
     RetryError,
-    ServiceUnavailable,
     TooManyRequests,
     Unauthorized,
 )
-from google.api_core.retry import Retry, if_exception_type, if_transient_error
 from google.auth.credentials import Credentials
 from google.auth.exceptions import GoogleAuthError
 from google.protobuf.json_format import ParseError
 
 from components.base.errors import UserError
 
-REQUEST_SECONDS = 60.0
-"""For the answer to one request."""
-PATIENCE = 120.0
-"""Seconds for which a request that is turned away is repeated."""
-READING = Retry(if_transient_error, initial=0.5, maximum=20.0, timeout=PATIENCE)
-CHANGING = Retry(if_exception_type(TooManyRequests, ServiceUnavailable), initial=0.5, maximum=20.0, timeout=PATIENCE)
-"""Only what was surely not done is asked for again."""
 FAILURES = (GoogleAPIError, GoogleAuthError, requests.RequestException, TimeoutError, ParseError)
-"""What may come of a request, and of waiting for an operation."""
+"""Exceptions that a request, or the wait for an operation, may raise."""
 
 
 def default_credentials() -> Credentials:
-    """Those that this machine has by itself: of the service account that it runs as, or of whoever is logged in.
+    """Returns Application Default Credentials: of this machine's service account, or of whoever is logged in.
 
     Raises:
-      UserError: it has none.
+      UserError: this machine has none.
     """
     try:
         credentials, _ = auth.default(scopes=["https://www.googleapis.com/auth/cloud-platform"])
@@ -43,12 +34,12 @@ def default_credentials() -> Credentials:
     return credentials
 
 
-def in_words(error: BaseException, project: str, credentials: Credentials) -> str:
-    """What one of `FAILURES` means to a person, and what to do about it."""
+def explained(error: BaseException, project: str, credentials: Credentials) -> str:
+    """Explains one of `FAILURES` to a person, with what to do about it."""
     if isinstance(error, RetryError) and error.cause is not None:
-        return in_words(error.cause, project, credentials)
+        return explained(error.cause, project, credentials)
     if isinstance(error, Forbidden):
-        account = getattr(credentials, "service_account_email", "") or "the one that the steps run as"
+        account = getattr(credentials, "service_account_email", "") or "the account that the steps run as"
         return (
             f"{_message(error)}. Grant the role roles/aiplatform.user in project {project} to the service account "
             f"({account}; see vertex.service_account)."
@@ -56,11 +47,11 @@ def in_words(error: BaseException, project: str, credentials: Credentials) -> st
     if isinstance(error, Unauthorized | GoogleAuthError):
         return f"{_message(error)}. The steps need credentials of Google Cloud."
     if isinstance(error, TooManyRequests):
-        return f"{_message(error)}. A quota is used up: ask for more of it, or for less at a time."
+        return f"{_message(error)}. A quota is used up: request a larger quota, or use less at a time."
     return _message(error)
 
 
 def _message(error: BaseException) -> str:
-    """What the service says, without the request that it says it to."""
+    """The service's message, without the request that it answers."""
     message = str(getattr(error, "message", "") or error) or type(error).__name__
     return re.sub(r"^[A-Z]+ https?://\S+: ", "", message).rstrip(".")

@@ -10,17 +10,19 @@ class EndpointConfig(MachineConfig):
 
     name: str = Field(
         pattern=r"^([a-z]([a-z0-9-]{0,61}[a-z0-9])?|[0-9]+)$",
-        description="its id; it is made where there is none, unless the id is a number",
+        description="id of the endpoint; it is created if there is none, unless the id is a number",
     )
-    image: str = Field(min_length=1, description="container that serves a SavedModel, as Vertex AI's for TensorFlow")
-    min_replicas: int = Field(1, ge=1)
-    max_replicas: int = Field(1, ge=1)
+    image: str = Field(
+        min_length=1, description="container image that serves a SavedModel, such as Vertex AI's for TensorFlow"
+    )
+    min_replicas: int = Field(1, ge=1, description="smallest number of machines for a version")
+    max_replicas: int = Field(1, ge=1, description="largest number of machines for a version")
     traffic: int = Field(
-        100, ge=1, le=100, description="percent for a new version; the rest stays with the version that has most"
+        100,
+        ge=1,
+        le=100,
+        description="traffic for a new version, in percent; the rest stays with the version that has most",
     )
-    smoke_traffic: int = Field(1, ge=1, le=10, description="percent for a new version while it is tried out")
-    smoke_timeout: float = Field(600.0, gt=0.0, description="seconds in which it must answer the smoke request")
-    deploy_timeout: float = Field(3600.0, gt=0.0, description="seconds for a deployment, and for an undeployment")
 
     @model_validator(mode="after")
     def _check_replicas(self) -> "EndpointConfig":

@@ -1,20 +1,20 @@
-"""A Vertex AI endpoint: a new version is deployed beside what serves, tried out, and only then given the traffic.
+"""Serves a new version from a Vertex AI endpoint: deploys it beside what serves, tries it out, then moves the traffic.
 
-`predict` goes by the endpoint's traffic split and cannot name a deployed model. (`explain` can, of models with an
-explanation spec; `invoke` can, of models that `predict` is closed to in turn.) So a version is deployed without any
-traffic, then given a small share, and the smoke request is repeated until the answer says that it comes from there.
+`predict` follows the endpoint's traffic split and cannot name a deployed model. (`explain` can, for models with an
+explanation spec; `invoke` can, for models that are closed to `predict`.) So a version is deployed without traffic, then
+gets a small share, and the smoke request is repeated until an answer comes from that version.
 
-Whatever fails on the way, the traffic goes back to where it was and the version is undeployed. Whatever an attempt that
-was killed has left, from an operation under way to a share of the traffic, the next one finds, and finishes.
+If anything fails on the way, the traffic goes back to where it was and the version is undeployed. If an attempt is
+killed, the next one finds and finishes what it left, from an operation under way to a share of the traffic.
 """
 
 import base64
 import hashlib
-import time
+import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import requests
 from google.api_core.client_options import ClientOptions
@@ -22,7 +22,6 @@ from google.api_core.exceptions import (
     Conflict,
     FailedPrecondition,
     NotFound,
-    RetryError,
     ServiceUnavailable,
     TooManyRequests,
     from_grpc_status,
@@ -51,20 +50,27 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 from components.audio.config import AudioConfig, FeatureConfig
 from components.base.errors import UserError
-from components.google.client import (
+from components.google.client import FAILURES, default_credentials, explained
+from components.google.config import EndpointConfig
+from components.google.retries import (
     CHANGING,
-    FAILURES,
-    PATIENCE,
+    PATIENCE_SECONDS,
     READING,
     REQUEST_SECONDS,
-    default_credentials,
-    in_words,
+    PendingError,
+    until_done,
 )
-from components.google.config import EndpointConfig
 from components.store.smoke import check_answer, smoke_example
 
+SMOKE_TRAFFIC = 1
+"""Traffic for a version while it is tried out, in percent."""
+SMOKE_SECONDS = 600.0
+"""Longest wait for the answer of a version to the smoke request."""
+DEPLOY_SECONDS = 3600.0
+"""Longest time for a deployment, and for an undeployment."""
+
 Split = dict[str, int]
-"""Percent of the traffic by the id of a deployed model."""
+"""Traffic in percent, by id of a deployed model."""
 
 
 @dataclass(frozen=True)
@@ -72,24 +78,24 @@ class Version:
     """A version of the model store that is to be served."""
 
     model: str
-    """Id of the model in Vertex AI's registry, where the versions lie side by side."""
+    """Id of the model in Vertex AI's registry, which has all of its versions."""
     number: int
     candidate: str
-    """Digest of all that determined it, see `Lineage`."""
+    """Digest of everything that determined it; see `Lineage`."""
     saved_model: str
-    """Address of its directory."""
+    """Address of the directory of the SavedModel."""
     features: FeatureConfig
 
     @property
     def name(self) -> str:
-        """What people are shown."""
+        """Name for people."""
         return f"{self.model}-{self.number}"
 
 
 def shared(split: Split, deployed: str, share: int) -> Split:
-    """`split` with `share` percent for `deployed`: taken from the one that has most, or given back to it.
+    """Returns `split` with `share` percent for `deployed`: taken from the model that has most, or given back to it.
 
-    The first to be deployed has no one to share with: it gets everything, or there is no traffic at all.
+    If no other model has traffic, `deployed` gets all of it; with a share of 0 the result is empty.
     """
     rest = {key: value for key, value in split.items() if value and key != deployed}
     if not rest:
@@ -100,7 +106,7 @@ def shared(split: Split, deployed: str, share: int) -> Split:
 
 
 def settled(split: Split, deployed: str, share: int) -> Split:
-    """The traffic once `deployed` is known to work: its `share`, and the rest for the one that had most before."""
+    """Returns the traffic after a successful trial: `share` percent for `deployed`, the rest for the largest."""
     rest = {key: value for key, value in split.items() if value and key != deployed}
     if not rest or share == 100:
         return {deployed: 100}
@@ -108,7 +114,7 @@ def settled(split: Split, deployed: str, share: int) -> Split:
 
 
 def smoke_instance(audio: AudioConfig) -> dict[str, Any]:
-    """One instance for the signature `serving_default`."""
+    """Returns one instance for the signature `serving_default`."""
     return {"examples": {"b64": base64.b64encode(smoke_example(audio)).decode()}}
 
 
@@ -123,25 +129,20 @@ def serve(
     """Serves `version` from the endpoint that `config` describes.
 
     Args:
-      project: on Google Cloud.
-      region: of the endpoint and of the model registry.
+      version: the version to serve.
+      config: section `vertex.endpoint`.
+      project: id of the project on Google Cloud.
+      region: region of the endpoint and of the model registry.
       api: URL of Vertex AI there.
-      credentials: None: those that this machine has by itself.
+      credentials: None: Application Default Credentials.
 
     Returns:
       Resource name of the endpoint.
 
     Raises:
-      UserError: what failed, and what is served now.
+      UserError: the deployment failed; the message has the reason, and what is served now.
     """
     return _Rollout(version, config, project, region, api, credentials or default_credentials()).run()
-
-
-_Seen = TypeVar("_Seen")
-
-
-class _PendingError(Exception):
-    """Operations have not ended; the text is their names."""
 
 
 class _Rollout:
@@ -153,7 +154,7 @@ class _Rollout:
         options = ClientOptions(api_endpoint=api)
         self._endpoints = EndpointServiceClient(transport="rest", client_options=options, credentials=credentials)
         self._models = ModelServiceClient(transport="rest", client_options=options, credentials=credentials)
-        # Those of the other two ask below /ui, which no documentation of the API knows of.
+        # The operations clients of the other two send requests below /ui, which the API does not document.
         self._operations = AbstractOperationsClient(
             transport=OperationsRestTransport(host=api, credentials=credentials)
         )
@@ -168,27 +169,27 @@ class _Rollout:
     def run(self) -> str:
         """See `serve`."""
         what = self._version.name
-        with self._told(f"endpoint {self._config.name} cannot be had"):
+        with self._naming(f"endpoint {self._config.name} cannot be had"):
             endpoint = self._found_or_made()
-        with self._told(f"{what} cannot be put into the model registry"):
+        with self._naming(f"{what} cannot be put into the model registry"):
             model = self._registered()
         deployed = self._mine(endpoint, model)
         before = shared(dict(endpoint.traffic_split), deployed, 0)
         try:
-            with self._told(f"{what} cannot be deployed"):
+            with self._naming(f"{what} cannot be deployed"):
                 deployed = deployed or self._deploy(model)
-            with self._told(f"{what} cannot be given traffic to try it out"):
-                self._move(lambda now: shared(now, deployed, max(self._config.smoke_traffic, now.get(deployed, 0))))
-            with self._told(f"{what} has failed its smoke request"):
+            with self._naming(f"{what} cannot be given traffic to try it out"):
+                self._move(lambda now: shared(now, deployed, max(SMOKE_TRAFFIC, now.get(deployed, 0))))
+            with self._naming(f"{what} has failed its smoke request"):
                 self._try_out(deployed)
-            with self._told(f"{what} has passed its smoke request, but the traffic cannot be moved"):
+            with self._naming(f"{what} has passed its smoke request, but the traffic cannot be moved"):
                 self._move(lambda _: settled(before, deployed, self._config.traffic))
         except UserError as error:
             raise UserError(f"{str(error).rstrip('.')}.\n{self._roll_back(before, model, deployed)}") from error
         except Exception as error:
             error.add_note(self._roll_back(before, model, deployed))
             raise
-        with self._told(f"{what} serves, but what it has replaced cannot be undeployed, and costs on"):
+        with self._naming(f"{what} serves, but what it has replaced cannot be undeployed, and costs on"):
             self._retire(deployed)
         print(f"endpoint {self._config.name} serves: {self._served()}", flush=True)
         return endpoint.name
@@ -196,14 +197,14 @@ class _Rollout:
     # --- The steps ---
 
     def _found_or_made(self) -> Endpoint:
-        self._wait_for_others(self._name, self._config.deploy_timeout)
+        self._wait_for_others(self._name, DEPLOY_SECONDS)
         try:
             return self._endpoint()
         except NotFound as error:
             if self._config.name.isdigit():
                 raise UserError(
                     f"there is none in this region of project {self._project}. Set vertex.endpoint.name to one "
-                    "that there is, or to a name that begins with a letter: it is made then."
+                    "that there is, or to a name that begins with a letter: it is created then."
                 ) from error
         # A dedicated endpoint takes requests of 10 MB; the shared ones 1.5 MB, which a clip of 30 s in base64 exceeds.
         made = Endpoint(display_name=self._config.name, dedicated_endpoint_enabled=True)
@@ -221,7 +222,7 @@ class _Rollout:
     def _registered(self) -> Model:
         """The version in the model registry, which is put there if it is not."""
         name = f"{self._parent}/models/{self._version.model}"
-        self._wait_for_others(name, self._config.deploy_timeout)
+        self._wait_for_others(name, DEPLOY_SECONDS)
         # By what it is, not by its number: another workspace has a version of that number, too.
         digest = hashlib.sha256(f"{self._version.candidate} {self._config.image}".encode()).hexdigest()[:16]
         alias = f"v{self._version.number}-{digest}"
@@ -263,7 +264,7 @@ class _Rollout:
         try:
             ended = self._finish(operation)
         except TimeoutError:
-            with suppress(*FAILURES):  # that it did not end in time is what is told
+            with suppress(*FAILURES):  # the error to report is that it did not end in time
                 self._operations.cancel_operation(operation.operation.name, retry=READING, timeout=REQUEST_SECONDS)
             raise
         answer = DeployModelResponse.pb(DeployModelResponse())
@@ -278,27 +279,27 @@ class _Rollout:
         url = f"{address if '://' in address else f'https://{address}'}/v1/{self._name}:predict"
         body = {"instances": [smoke_instance(self._version.features.audio)]}
 
+        # The address of a new endpoint is not known everywhere at once.
+        later = if_exception_type(TooManyRequests, ServiceUnavailable, requests.ConnectionError)
+
+        @CHANGING.with_predicate(later).with_timeout(SMOKE_SECONDS)
         def ask() -> dict[str, Any]:
             response = session.post(url, json=body, timeout=REQUEST_SECONDS)
             if response.status_code >= 400:
                 raise from_http_response(response)
             return response.json()
 
-        # The address of a new endpoint is not known everywhere at once.
-        later = if_exception_type(TooManyRequests, ServiceUnavailable, requests.ConnectionError)
-        ask = CHANGING.with_predicate(later).with_timeout(self._config.smoke_timeout)(ask)
-        end = time.monotonic() + self._config.smoke_timeout
-        sent = 0
-        while time.monotonic() < end:
-            answer = ask()
-            sent += 1
-            if answer.get("deployedModelId") == deployed:
-                check_answer(answer.get("predictions", []), self._version.features.genres)
-                return
-        raise UserError(
-            f"none of {sent} requests in {self._config.smoke_timeout:g} s (vertex.endpoint.smoke_timeout) was answered "
-            "by it"
-        )
+        sent = itertools.count(1)
+
+        def asked() -> dict[str, Any]:
+            answer, number = ask(), next(sent)
+            if answer.get("deployedModelId") != deployed:
+                raise PendingError(f"none of {number} requests in {SMOKE_SECONDS:g} s was answered by it")
+            return answer
+
+        # Without a pause: its small share of the traffic takes about 100 requests.
+        answer = until_done(asked, SMOKE_SECONDS, longest_wait=0.0)
+        check_answer(answer.get("predictions", []), self._version.features.genres)
 
     def _retire(self, deployed: str) -> None:
         """Undeploys the versions of our model that have no traffic; models of others are left alone."""
@@ -309,20 +310,20 @@ class _Rollout:
                 self._undeploy(other.id)
 
     def _roll_back(self, before: Split, model: Model, deployed: str) -> str:
-        """Gives the traffic back and undeploys the version; says in words how that went."""
+        """Gives the traffic back and undeploys the version; describes how that went."""
         # Whoever else moves the traffic now: it must not stay with this version.
         insist = Retry(if_exception_type(Conflict, FailedPrecondition), initial=0.2, maximum=2.0, timeout=10.0)
         try:
             insist(self._move)(lambda _: before)
-            with suppress(TimeoutError):  # it is told below
-                self._wait_for_others(self._name, min(PATIENCE, self._config.deploy_timeout))
+            with suppress(TimeoutError):  # `pending` below reports it
+                self._wait_for_others(self._name, min(PATIENCE_SECONDS, DEPLOY_SECONDS))
             if deployed := deployed or self._mine(self._endpoint(), model):
                 self._undeploy(deployed)
             pending = self._pending(self._name)
             served = self._served()
         except FAILURES as error:
             return (
-                f"Rolling back has failed, too: {self._in_words(error)}. Look at the endpoint {self._config.name}: "
+                f"Rolling back has failed, too: {self._explained(error)}. Look at the endpoint {self._config.name}: "
                 f"give its traffic to {before or 'nothing'} (percent by deployed model), and undeploy "
                 f"{self._version.name}."
             )
@@ -393,7 +394,7 @@ class _Rollout:
         )
 
     def _finish(self, started: Operation) -> operations_pb2.Operation:
-        """What was started, once it has ended well.
+        """Waits for an operation to end, and returns it.
 
         Raises:
           GoogleAPICallError: it has failed.
@@ -403,10 +404,10 @@ class _Rollout:
         def look() -> operations_pb2.Operation:
             now = self._operations.get_operation(started.operation.name, retry=READING, timeout=REQUEST_SECONDS)
             if not now.done:
-                raise _PendingError(now.name)
+                raise PendingError(f"{now.name} has not ended within {DEPLOY_SECONDS:g} s")
             return now
 
-        ended = started.operation if started.operation.done else _patiently(look, self._config.deploy_timeout)
+        ended = started.operation if started.operation.done else until_done(look, DEPLOY_SECONDS)
         if ended.HasField("error"):
             raise from_grpc_status(ended.error.code, ended.error.message)
         return ended
@@ -428,9 +429,9 @@ class _Rollout:
 
         def look() -> None:
             if pending := self._pending(name):
-                raise _PendingError(", ".join(pending))
+                raise PendingError(f"{', '.join(pending)} has not ended within {seconds:g} s")
 
-        _patiently(look, seconds)
+        until_done(look, seconds)
 
     def _served(self) -> str:
         endpoint = self._endpoint()
@@ -439,29 +440,14 @@ class _Rollout:
         return ", ".join(f"{names.get(key, key)} with {value} %" for key, value in shares if value) or "nothing"
 
     @contextmanager
-    def _told(self, what: str) -> Iterator[None]:
+    def _naming(self, what: str) -> Iterator[None]:
         try:
             yield
         except (UserError, *FAILURES) as error:
-            raise UserError(f"{what}: {self._in_words(error)}") from error
+            raise UserError(f"{what}: {self._explained(error)}") from error
 
-    def _in_words(self, error: BaseException) -> str:
-        return in_words(error, self._project, self._credentials)
-
-
-def _patiently(look: Callable[[], _Seen], seconds: float) -> _Seen:
-    """What `look` sees, as soon as it raises no `_PendingError`.
-
-    Raises:
-      TimeoutError: it does after so many seconds.
-    """
-    try:
-        return Retry(if_exception_type(_PendingError), initial=1.0, maximum=20.0, timeout=seconds)(look)()
-    except RetryError as error:
-        if not isinstance(error.cause, _PendingError):
-            raise
-        limit = f"{seconds:g} s (vertex.endpoint.deploy_timeout)"
-        raise TimeoutError(f"{error.cause} has not ended within {limit}") from error
+    def _explained(self, error: BaseException) -> str:
+        return explained(error, self._project, self._credentials)
 
 
 def _last(resource: str) -> str:

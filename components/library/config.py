@@ -8,11 +8,11 @@ from components.base.section import Section, Share
 
 
 class SplitConfig(Section):
-    """Shares of the groups in each split, where the data set brings no split of its own."""
+    """Shares of the groups in each split, where the data set has no splits of its own."""
 
-    train: Share = 0.64
-    eval: Share = 0.16
-    test: Share = 0.20
+    train: Share = Field(0.64, description="share of the groups (artists) in the split train, from 0 to 1")
+    eval: Share = Field(0.16, description="share of the groups (artists) in the split eval, from 0 to 1")
+    test: Share = Field(0.20, description="share of the groups (artists) in the split test, from 0 to 1")
 
     @model_validator(mode="after")
     def _check(self) -> "SplitConfig":
@@ -22,16 +22,18 @@ class SplitConfig(Section):
 
 
 class IngestConfig(Section):
-    """What is accepted from a library, and how it is written."""
+    """Which files an ingest accepts, and how it divides them."""
 
-    min_seconds: float = Field(2.0, ge=0.0, description="shorter files are rejected")
-    silence_dbfs: float = Field(-60.0, le=0.0, description="files whose peak stays below are rejected as silent")
-    max_reject_share: Share = Field(0.1, description="more rejects than this fail the ingest")
-    clips_per_shard: int = Field(64, ge=1, description="input files per TFRecord shard")
+    min_seconds: float = Field(2.0, ge=0.0, description="shortest file that is accepted, in seconds")
+    max_reject_share: Share = Field(
+        0.1, description="largest share of rejected files, from 0 to 1, before the ingest fails"
+    )
     splits: SplitConfig = SplitConfig()
 
 
 class ValidationConfig(Section):
-    """What ExampleValidator's anomalies lead to."""
+    """The consequence of an anomaly that ExampleValidator finds."""
 
-    on_anomaly: Literal["stop", "continue"] = "stop"
+    on_anomaly: Literal["stop", "continue"] = Field(
+        "stop", description="stop: a span with an anomaly fails the run; continue: the anomaly is only reported"
+    )

@@ -1,4 +1,4 @@
-"""What of a whole library becomes examples: duplicates go, and a library that cannot be learnt from is refused."""
+"""Sorts the files of a library into examples and rejects, such as duplicates; checks that a model can learn from it."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,7 +11,7 @@ from components.library.sources.track import NOT_AUDIO, Track
 
 DUPLICATE, IN_OTHER_SPAN = "duplicate", "already ingested"
 NO_FAILURE = (NOT_AUDIO, IN_OTHER_SPAN)
-"""Kinds of reject that say nothing against the library, and do not count towards `max_reject_share`."""
+"""Kinds of reject that are no fault of the library, and do not count towards `max_reject_share`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +23,11 @@ class First:
     genre: str
 
 
-class Judge:
-    """Knows every clip of the shards by its hash, and so which files are copies of others."""
+class Duplicates:
+    """Finds the files that are copies of others, by the hashes of their clips."""
 
     def __init__(self, directory: Path, shards: Sequence[Shard], earlier: Mapping[bytes, tuple[str, int]]):
-        """Read the facts of `shards` in `directory`; `earlier`: track id and span of the clips of earlier spans."""
+        """Reads the facts of `shards` in `directory`; `earlier`: track id and span of the clips of earlier spans."""
         self._directory, self._earlier = directory, earlier
         self._firsts: dict[bytes, First] = {}
         for shard in shards:
@@ -37,7 +37,7 @@ class Judge:
                     self._firsts[key] = min(mine, self._firsts.get(key, mine), key=lambda first: first.track_id)
 
     def facts(self, shard: Shard) -> Iterator[tuple[Fact, Fact]]:
-        """What became of the files of `shard`, in order: on its own, and among all."""
+        """Yields two facts for each file of `shard`, in order: of the file alone, and of it among all files."""
         for fact in read_facts(self._directory, shard):
             yield fact, fact if fact.reject else self._without_copies(fact)
 
@@ -56,24 +56,24 @@ class Judge:
 
 
 @dataclass
-class Verdict:
-    """What became of all input files."""
+class Sorting:
+    """All input files, as examples or as rejects."""
 
     rejects: list[Fact]
-    """By track id."""
+    """In the order of their track ids."""
     kept: dict[str, list[tuple[Shard, list[bool]]]] = field(default_factory=lambda: {split: [] for split in SPLITS})
-    """Per split the shards of which something remains, each with which of its records do."""
+    """Per split, the shards that have examples; with each, a flag for each of its records: it is an example."""
     genres: dict[str, Counter[str]] = field(default_factory=lambda: {split: Counter() for split in SPLITS})
     """Examples per split and genre."""
     groups: dict[str, set[str]] = field(default_factory=lambda: {split: set() for split in SPLITS})
 
     @property
     def all_genres(self) -> tuple[str, ...]:
-        """Genres that have an example, in order."""
+        """Genres that have an example, in alphabetical order."""
         return tuple(sorted(set().union(*self.genres.values())))
 
     def counts(self) -> dict[str, SplitCount]:
-        """Sizes of the splits, as the manifest has them."""
+        """Returns the sizes of the splits, for the manifest."""
         return {
             split: SplitCount(
                 clips=self.genres[split].total(),
@@ -84,37 +84,37 @@ class Verdict:
         }
 
     def reject_counts(self) -> dict[str, int]:
-        """Number of rejects of each kind."""
+        """Returns the number of rejects of each kind."""
         return dict(sorted(Counter(fact.reject for fact in self.rejects).items()))
 
 
 def unopened(track: Track) -> Fact:
-    """The reject that `track` is by its problem."""
+    """Makes the reject of a track that has a problem, so that its file was not opened."""
     names = (track.track_id, track.path, track.genre, track.group, track.split or "", track.fold)
     return Fact(*names, reject=track.problem.partition(":")[0], reason=track.problem)
 
 
-def judge_all(judge: Judge, shards: Sequence[Shard], unopened: Sequence[Fact]) -> Verdict:
-    """Sort the files of `shards`, and those that were not even opened, into examples and rejects."""
-    verdict = Verdict(rejects=list(unopened))
+def sort_files(duplicates: Duplicates, shards: Sequence[Shard], unopened: Sequence[Fact]) -> Sorting:
+    """Sorts the files of `shards`, and those that were not opened, into examples and rejects."""
+    sorting = Sorting(rejects=list(unopened))
     for shard in shards:
         records = []
-        for alone, among_all in judge.facts(shard):
+        for alone, among_all in duplicates.facts(shard):
             if among_all.reject:
-                verdict.rejects.append(among_all)
+                sorting.rejects.append(among_all)
             else:
-                verdict.genres[shard.split][among_all.genre] += 1
-                verdict.groups[shard.split].add(among_all.artist)
+                sorting.genres[shard.split][among_all.genre] += 1
+                sorting.groups[shard.split].add(among_all.artist)
             if not alone.reject:
                 records.append(not among_all.reject)
         if any(records):
-            verdict.kept[shard.split].append((shard, records))
-    verdict.rejects.sort(key=lambda fact: fact.track_id)
-    return verdict
+            sorting.kept[shard.split].append((shard, records))
+    sorting.rejects.sort(key=lambda fact: fact.track_id)
+    return sorting
 
 
 def too_many(rejects: Sequence[Fact], total: int, max_share: float) -> str:
-    """What is wrong if `rejects` are more than `max_share` of `total` input files allows; empty if nothing is."""
+    """Returns an error message if `rejects` are more than a share of `max_share` of `total` input files; else ""."""
     failures = [fact for fact in rejects if fact.reject not in NO_FAILURE]
     of = total - (len(rejects) - len(failures))
     if len(failures) <= max_share * of:
@@ -127,21 +127,23 @@ def too_many(rejects: Sequence[Fact], total: int, max_share: float) -> str:
     )
     problem = f"{len(failures)} of {of} files were rejected, more than the share of {max_share:g} that "
     problem += f"ingest.max_reject_share allows:{lines}\n"
-    enough = int(len(failures) / of * 100 + 1) / 100  # rounded up, so that it does suffice
-    return problem + (f"Mend them, or accept it with --set ingest.max_reject_share={enough:g}." if enough <= 1 else "")
+    enough = int(len(failures) / of * 100 + 1) / 100  # rounded up, so that it is enough
+    return problem + (
+        f"Repair them, or accept it with --set ingest.max_reject_share={enough:g}." if enough <= 1 else ""
+    )
 
 
-def lack(verdict: Verdict, genres: Sequence[str]) -> str:
-    """What the examples lack to be learnt from, for a library of `genres`; empty if nothing."""
-    if not any(verdict.kept.values()):
-        if any(fact.reject == IN_OTHER_SPAN for fact in verdict.rejects):
-            return "Nothing new: every song that is good for an example is in an earlier span already."
-        return "No song is good for an example."
+def lack(sorting: Sorting, genres: Sequence[str]) -> str:
+    """Returns an error message if nothing can be learnt from the examples of a library of `genres`; else ""."""
+    if not any(sorting.kept.values()):
+        if any(fact.reject == IN_OTHER_SPAN for fact in sorting.rejects):
+            return "Nothing new: every usable song is in an earlier span already. Add songs."
+        return "No song can be used as an example. Add songs."
     if len(genres) < 2:
         return f"Only one genre, {genres[0]!r}, and a classifier needs two. Add songs of another."
-    for split, kept in verdict.kept.items():
+    for split, kept in sorting.kept.items():
         if not kept:
-            groups = len(set().union(*verdict.groups.values()))
+            groups = len(set().union(*sorting.groups.values()))
             return (
                 f"No example in split {split}: only {groups} groups (artists, recordings) to divide. Add songs of more "
                 "groups, change the shares in ingest.splits, or give the splits in a CSV file."

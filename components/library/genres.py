@@ -1,7 +1,8 @@
 """The class list of an ingested library, and how it grows.
 
-The order of the genres is what the outputs of a model mean, so it never changes: a new genre comes last, and by a
-decision, never because a song of it turned up. A model with another class list cannot be compared with the champion.
+The order of the genres gives the outputs of a model their meaning, so it never changes. A new genre is added at the
+end, and only when a person decides so, never because a song of it was ingested. A model with another class list cannot
+be compared with the champion.
 """
 
 import unicodedata
@@ -11,37 +12,36 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from components.base.errors import UserError
-from components.base.locks import locked
 from components.library.layout import Library, complete_spans, read_library
 from components.library.sources.track import UNKNOWN_GENRE
-from components.library.spans import amend_library, read_rejects
+from components.library.spans import amend_library, only_writer, read_rejects
 
 
 @dataclass(frozen=True)
 class Added:
-    """Account of genres that were added."""
+    """The result of adding genres."""
 
     library: Library
     """As it is now."""
     rejected: dict[int, Counter[str]]
-    """By span, the songs of the new genres that were rejected for being of an unknown one."""
+    """By span, the number of songs per new genre that were rejected because the genre was unknown."""
 
 
 def add_genres(root: Path, genres: Sequence[str]) -> Added:
-    """Add `genres` at the end of the class list of the library at `root`: all of them, or none.
+    """Adds `genres` at the end of the class list of the library at `root`: all of them, or none.
 
-    A kill on the way leaves the library as it was, to a run and to an ingest; the same call then finishes the work.
+    If this process is killed, runs and ingests still see the library as it was; the same call then finishes the work.
 
     Raises:
-      UserError: no library, or none with a complete span; it is being written to; a genre that exists, is given twice,
-        differs from another by its case alone, or is no name; a schema that cannot be amended.
+      UserError: there is no library, it has no complete span, or another process writes to it; a genre exists, is given
+        twice, differs from another only by case, or is no name; or the schema cannot be amended.
     """
-    read_library(root)  # the lock would make the directory
-    with locked(root):
+    read_library(root)  # before the lock, which would make the directory
+    with only_writer(root):
         library = read_library(root)
         spans = complete_spans(root)
         if not spans:
-            raise UserError(f"{root}: no complete span. Ingest one: its genres become the classes by themselves.")
+            raise UserError(f"{root}: no complete span. Ingest one: the classes are then its genres.")
         _check_names(root, library.genres, genres)
         library = library.model_copy(update={"genres": (*library.genres, *genres)})
         amend_library(root, library, genres)
@@ -50,7 +50,7 @@ def add_genres(root: Path, genres: Sequence[str]) -> Added:
 
 
 def rejected_then(root: Path, span: int, genres: Sequence[str]) -> Counter[str]:
-    """Songs of each of `genres` that the complete span `span` rejected because the library did not know the genre."""
+    """Counts the songs of each of `genres` that span `span` rejected because the library did not know the genre."""
     rows = read_rejects(root, span)
     return Counter(row["genre"] for row in rows if row["kind"] == UNKNOWN_GENRE and row["genre"] in genres)
 
@@ -59,7 +59,7 @@ def _check_names(root: Path, known: Sequence[str], genres: Sequence[str]) -> Non
     names = {_folded(genre): genre for genre in known}
     for genre in genres:
         if genre != genre.strip() or not genre.isprintable() or not any(char.isalnum() for char in genre):
-            raise UserError(f"{genre!r} is no name for a genre. Give words, without spaces around them.")
+            raise UserError(f"{genre!r} is no name for a genre. Give letters or digits, without spaces at either end.")
         if same := names.get(_folded(genre)):
             alike = "is given twice" if same == genre else f"differs from {same!r} by its case or its encoding alone"
             problem = "exists" if genre in known else alike

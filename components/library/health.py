@@ -2,5 +2,5 @@
 
 HEALTH = ("duration_seconds", "rms_dbfs", "peak_dbfs", "silence_ratio", "clipping_ratio")
 """Floats: seconds, dBFS, dBFS, and two shares from 0 to 1."""
-SOURCE_FORMAT = ("source_rate", "source_channels")
+FILE_FORMAT = ("source_rate", "source_channels")
 """Integers: Hz, and a number of channels."""

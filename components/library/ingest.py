@@ -1,15 +1,16 @@
-"""A library of songs into a span of sharded TFRecords: see `components.library.layout` for what is written, and where.
+"""Turns songs into a span of sharded TFRecords; see `components.library.layout` for the files that it writes.
 
-Which file goes into which shard is settled before any is decoded (`inputs`, `shards`), so the bytes do not depend on
-how many workers there are. Shards are made in a staging directory beside the spans, each whole or not at all; a killed
-ingest leaves them there, and the next one goes on from them. What only the whole library shows (duplicates, empty
-splits, too many rejects) is judged when all shards are made (`verdict`). The finished span (`span_writer`) then appears
-under its name in one rename.
+1. Every file is assigned to a shard before any is decoded (`inputs`, `shards`), so the bytes do not depend on how many
+   workers there are.
+2. Shards are made in a staging directory beside the spans, each whole or not at all. A killed ingest leaves them there,
+   and the next one continues from them.
+3. What only the whole library shows (duplicates, empty splits, too many rejects) is checked when all shards are made
+   (`duplicates`).
+4. The finished span (`spans`) appears under its name in one rename.
 
-Beam runs the decoding. Audio is streamed; what is held of a file is its name, its labels and a hash.
+Beam runs the decoding. Audio is streamed: of a file, only its name, its labels and a hash are kept in memory.
 """
 
-import os
 import shutil
 import threading
 from collections import Counter
@@ -21,16 +22,18 @@ from pathlib import Path
 import apache_beam as beam
 from apache_beam.metrics import Metrics
 from apache_beam.options.pipeline_options import PipelineOptions
+from etils import epath
 
 from components.audio.config import AudioConfig
 from components.base.errors import UserError, storage_remedy
-from components.base.locks import locked
+from components.base.files import move_directory
 from components.library.config import IngestConfig
-from components.library.duplicates import Judge, judge_all, lack, too_many, unopened
+from components.library.duplicates import Duplicates, lack, sort_files, too_many, unopened
 from components.library.genres import rejected_then
 from components.library.inputs import in_order, look_at, with_known_genre, with_splits
 from components.library.layout import SPLITS, Library, Manifest, complete_spans, read_library, read_manifest, span_dir
 from components.library.shards import (
+    CLIPS_PER_SHARD,
     Fact,
     Shard,
     digest_file,
@@ -45,10 +48,10 @@ from components.library.shards import (
 from components.library.sources.track import Track
 from components.library.spans import (
     SpanAccount,
-    read_source,
-    read_tracks,
+    only_writer,
+    read_examples,
+    read_inputs_digest,
     schema_digest,
-    sync_directory,
     write_library,
     write_rejects,
     write_span,
@@ -59,7 +62,7 @@ _POLL_SECONDS = 0.5
 
 @dataclass(frozen=True)
 class Ingested:
-    """Account of an ingest that ended well."""
+    """The result of an ingest."""
 
     directory: Path
     """Of the span."""
@@ -67,16 +70,16 @@ class Ingested:
     genres: tuple[str, ...]
     """Of the library, in order."""
     shards: int = 0
-    """That were decoded for this span, whether now or before."""
+    """Number of shards that the span was made of."""
     resumed: int = 0
-    """Of those, found from an ingest that did not end."""
+    """Number of those that an earlier ingest, which was killed or failed, had made."""
     existed: bool = False
     """The span was complete before, and nothing was done."""
     now_known: Counter[str] = field(default_factory=Counter)
-    """Songs per genre that the span rejected, and another one would take: the library has learnt their genres since."""
+    """Songs per genre that the span rejected and a new span would accept, because their genre was added since."""
 
     def gaps(self) -> list[tuple[str, str]]:
-        """Every split and genre without an example."""
+        """Returns every split and genre without an example."""
         splits = self.manifest.splits
         return [(split, genre) for genre in self.genres for split in SPLITS if not splits[split].genres.get(genre)]
 
@@ -84,33 +87,37 @@ class Ingested:
 def ingest(
     tracks: Iterable[Track],
     audio_root: Path,
-    source: str,
+    data_set: str,
     root: Path,
     audio: AudioConfig,
     config: IngestConfig,
     span: int | None = None,
     beam_args: Sequence[str] = (),
     on_progress: Callable[[int, int], None] = lambda done, total: None,
+    clips_per_shard: int = CLIPS_PER_SHARD,
 ) -> Ingested:
-    """Write `tracks` as a span of the library at `root`, or find that it is there already.
+    """Writes `tracks` as a span of the library at `root`, unless there is one that was made of them.
 
     Args:
-      tracks: what to ingest; their paths start from `audio_root`.
-      source: what the manifest calls the input; no path of this machine, lest equal inputs give unequal bytes.
-      root: where the library is, or is to be.
+      tracks: their paths are relative to `audio_root`.
+      data_set: names the input in the manifest. It must not be a path of this machine: the same files give the same
+        bytes on every machine.
+      root: of the library; made if it is missing.
       span: number of the span; None: the one after the last.
       beam_args: options of the Beam pipeline that decodes.
-      on_progress: called with the number of files done and of all, now and then and at the end, from another thread.
+      on_progress: called with the numbers of files done and of all files, often and at the end, from another thread.
+      clips_per_shard: input files of a shard.
 
     Raises:
-      UserError: nothing usable in `tracks`, a group in two splits, an empty split, a single genre, too many rejects,
-        settings or a span that contradict what is at `root`, another ingest at work there, or too little room.
+      UserError: there is nothing usable in `tracks`, a group in two splits, an empty split, a single genre, or too many
+        rejects; the settings or the span contradict the library at `root`; another process writes to it; or there is
+        too little room on the disk.
     """
     ordered = in_order(tracks)
-    with locked(root):
+    with only_writer(root):
         spans = complete_spans(root)
         inputs = [look_at(track, audio_root) for track in ordered]
-        # Of what was given, before anything at `root` has a say: else the same input would not be known again.
+        # Before genres and splits of the library are applied: otherwise the same input would not be recognised later.
         digest = inputs_digest(inputs, audio, config)
         if known := _made_of(root, spans, span, digest):
             return known
@@ -118,12 +125,13 @@ def ingest(
         number = _free_number(root, spans, span)
         library = _library(root, spans, audio)
         earlier = _read_earlier(root, spans)
-        inputs = [with_known_genre(item, library and library.genres) for item in inputs]
+        inputs = [with_known_genre(item, library.genres if library else None) for item in inputs]
         inputs = with_splits(inputs, config.splits, earlier.groups)
         staging = root / ".staging" / f"span-{number}"
         rejects = [unopened(item.track) for item in inputs if item.track.problem]
         _refuse(too_many(rejects, len(inputs), config.max_reject_share), rejects, staging)
-        shards = plan_shards([item for item in inputs if not item.track.problem], audio, config)
+        usable = [item for item in inputs if not item.track.problem]
+        shards = plan_shards(usable, audio, config, clips_per_shard)
         missing = _clear(staging, shards)
         made = staging / "shards"
         if missing:
@@ -131,25 +139,24 @@ def ingest(
             with _watched(made, shards, on_progress):
                 _decode(missing, made, audio_root, audio, config, beam_args)
 
-        judge = Judge(made, shards, earlier.clips)
-        verdict = judge_all(judge, shards, rejects)
-        genres = library.genres if library else verdict.all_genres
-        problem = too_many(verdict.rejects, len(inputs), config.max_reject_share) or lack(verdict, genres)
-        _refuse(problem, verdict.rejects, staging)
+        duplicates = Duplicates(made, shards, earlier.clips)
+        sorting = sort_files(duplicates, shards, rejects)
+        genres = library.genres if library else sorting.all_genres
+        problem = too_many(sorting.rejects, len(inputs), config.max_reject_share) or lack(sorting, genres)
+        _refuse(problem, sorting.rejects, staging)
         if library is None:
             write_library(root, Library(genres=genres, audio=audio))
-        account = SpanAccount(number, source, len(inputs), digest, genres, schema_digest(root))
-        manifest = write_span(staging / "span", made, judge, verdict, account)
-        os.rename(staging / "span", span_dir(root, number))
-        sync_directory(root)
+        account = SpanAccount(number, data_set, len(inputs), digest, genres, schema_digest(root))
+        manifest = write_span(staging / "span", made, duplicates, sorting, account)
+        move_directory(epath.Path(staging / "span"), epath.Path(span_dir(root, number)))
         shutil.rmtree(staging)
-        with suppress(OSError):  # another span's may be there still
+        with suppress(OSError):  # it may still hold the staging directory of another span
             staging.parent.rmdir()
         return Ingested(span_dir(root, number), manifest, genres, len(shards), len(shards) - len(missing))
 
 
 def _refuse(problem: str, rejects: Sequence[Fact], staging: Path) -> None:
-    """Raise `problem`, if there is one; the list of `rejects` is then left in `staging`."""
+    """Raises `problem` if it is not empty, and leaves the list of `rejects` in `staging`."""
     if problem and rejects:
         staging.mkdir(parents=True, exist_ok=True)
         write_rejects(staging / "rejects.csv", rejects)
@@ -158,12 +165,9 @@ def _refuse(problem: str, rejects: Sequence[Fact], staging: Path) -> None:
         raise UserError(problem)
 
 
-# --- What is at the root already ---------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True)
 class _Earlier:
-    """What the complete spans of a library hold."""
+    """Clips and groups of the complete spans of a library."""
 
     clips: dict[bytes, tuple[str, int]] = field(default_factory=dict)
     """Track id and span of every clip, by the hash of its PCM."""
@@ -172,12 +176,12 @@ class _Earlier:
 
 
 def _made_of(root: Path, spans: Sequence[int], span: int | None, digest: str) -> Ingested | None:
-    """The span, `span` if given, that was made of the inputs of `digest`, if there is nothing left to make of them.
+    """Finds the span, `span` if given, that was made of the inputs of `digest`; None if they make a new span.
 
-    There is when a song was rejected for its genre and the library has learnt the genre since (`genre classes add`):
-    the same inputs then make another span. One that is asked for by its number stays as it is, and the account says so.
+    The same inputs make a new span when a song was rejected for its genre, and the genre was added since, by `genre
+    classes add`. A span that is asked for by its number stays as it is, and the result counts those songs.
     """
-    same = [number for number in reversed(spans) if read_source(root, number) == digest]
+    same = [number for number in reversed(spans) if read_inputs_digest(root, number) == digest]
     if not same:
         return None
     genres = read_library(root).genres
@@ -186,12 +190,16 @@ def _made_of(root: Path, spans: Sequence[int], span: int | None, digest: str) ->
     number = span if span in same else settled[0] if settled and span is None else None
     if number is None:
         return None
-    left = Counter() if settled else now_known[number]
+    left: Counter[str] = Counter() if settled else now_known[number]
     return Ingested(span_dir(root, number), read_manifest(root, number), genres, existed=True, now_known=left)
 
 
 def _free_number(root: Path, spans: Sequence[int], span: int | None) -> int:
-    """`span`, or the one after the last, if there is nothing of that number yet."""
+    """Returns `span`, or else the number after the last span.
+
+    Raises:
+      UserError: there is a directory of that number already.
+    """
     if span is not None and span in spans:
         raise UserError(
             f"{root}: span {span} exists and holds something else. Leave out --span to add span {spans[-1] + 1}, "
@@ -204,7 +212,11 @@ def _free_number(root: Path, spans: Sequence[int], span: int | None) -> int:
 
 
 def _library(root: Path, spans: Sequence[int], audio: AudioConfig) -> Library | None:
-    """What holds for every span of `root`; None before the first is complete."""
+    """Reads what all spans of `root` share; None before the first span is complete.
+
+    Raises:
+      UserError: its audio format is not that of the configuration.
+    """
     if not spans:
         return None
     library = read_library(root)
@@ -220,14 +232,14 @@ def _library(root: Path, spans: Sequence[int], audio: AudioConfig) -> Library | 
 def _read_earlier(root: Path, spans: Sequence[int]) -> _Earlier:
     earlier = _Earlier()
     for number in spans:
-        for row in read_tracks(root, number):
+        for row in read_examples(root, number):
             earlier.clips.setdefault(bytes.fromhex(row["sha256"]), (row["track_id"], number))
             earlier.groups.setdefault(row["artist"], (row["split"], number))
     return earlier
 
 
 def _clear(staging: Path, shards: Sequence[Shard]) -> list[Shard]:
-    """Leave in `staging` nothing but those of `shards` that are complete, and return those yet to be made."""
+    """Removes from `staging` all but the complete ones of `shards`; returns those that are not complete."""
     made = staging / "shards"
     made.mkdir(parents=True, exist_ok=True)
     parts = (records_file, digest_file, facts_file)
@@ -245,20 +257,17 @@ def _check_room(root: Path, shards: Sequence[Shard], audio: AudioConfig) -> None
     need = sum(len(shard.tracks) for shard in shards) * (2 * audio.clip_samples + 1024)
     free = shutil.disk_usage(root).free
     if need > free:
-        raise UserError(f"{root}: this needs {need / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free. Make room first.")
-
-
-# --- Decoding ----------------------------------------------------------------------------------------------------
+        raise UserError(f"{root}: the ingest needs {need / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free. Make room.")
 
 
 class _WriteShard(beam.DoFn):
-    """Makes a shard, and counts its files by outcome."""
+    """Makes shards, and counts their files by outcome."""
 
     def __init__(self, made: str, audio_root: str, audio: AudioConfig, config: IngestConfig):
         self._made, self._audio_root, self._audio, self._config = made, audio_root, audio, config
 
     def process(self, name: str) -> None:
-        """Make the shard called `name`."""
+        """Makes the shard called `name`."""
 
         def count(outcome: str) -> None:
             Metrics.counter("ingest", outcome).inc()
@@ -275,7 +284,7 @@ def _decode(
     config: IngestConfig,
     beam_args: Sequence[str],
 ) -> None:
-    """Make `shards` in the directory `made`, on as many workers as `beam_args` say."""
+    """Makes `shards` in the directory `made`, on the workers that `beam_args` name."""
     for shard in shards:
         write_plan(made, shard)
     write = _WriteShard(str(made.absolute()), str(audio_root.absolute()), audio, config)
@@ -295,7 +304,7 @@ def _decode(
 
 @contextmanager
 def _watched(made: Path, shards: Sequence[Shard], on_progress: Callable[[int, int], None]) -> Iterator[None]:
-    """Report progress while the block runs, by the facts in `made`: workers may be threads or processes."""
+    """Reports progress while the block runs, from the files of facts: workers may be threads or processes."""
     sizes = {facts_file(made, shard).name: len(shard.tracks) for shard in shards}
     total = sum(sizes.values())
     ended = threading.Event()
@@ -303,9 +312,9 @@ def _watched(made: Path, shards: Sequence[Shard], on_progress: Callable[[int, in
     def done() -> int:
         most: Counter[str] = Counter()
         for path in made.glob("*.jsonl*"):
-            name = path.name.partition(".jsonl")[0] + ".jsonl"
+            name = path.name.removeprefix(".").partition(".jsonl")[0] + ".jsonl"  # of a temporary file, too
             lines = sizes[name] if path.name == name else _lines(path)
-            most[name] = max(most[name], lines)  # of all attempts at the shard
+            most[name] = max(most[name], lines)  # of several attempts at the shard
         return most.total()
 
     def report() -> None:
@@ -326,5 +335,5 @@ def _watched(made: Path, shards: Sequence[Shard], on_progress: Callable[[int, in
 def _lines(file: Path) -> int:
     try:
         return file.read_bytes().count(b"\n")
-    except FileNotFoundError:  # its shard was completed a moment ago
+    except FileNotFoundError:  # its shard has just been completed
         return 0

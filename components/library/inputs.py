@@ -1,4 +1,4 @@
-"""What an ingest is given, before any file is opened: checked, in order, and each group in its split."""
+"""The input files of an ingest before any is opened: checked, put in order, and each group given its split."""
 
 import hashlib
 import os
@@ -15,7 +15,7 @@ from components.library.sources.track import MISSING, UNKNOWN_GENRE, UNREADABLE,
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A track whose file was looked at, but not opened."""
+    """A track, and what the file system knows of its file; the file was not opened."""
 
     track: Track
     size: int
@@ -23,10 +23,10 @@ class Listed:
 
 
 def in_order(tracks: Iterable[Track]) -> list[Track]:
-    """`tracks` by id.
+    """Sorts `tracks` by id.
 
     Raises:
-      UserError: an id occurs twice, or a group is given two splits.
+      UserError: an id occurs twice, or the data set gives a group two splits.
     """
     ordered = sorted(tracks, key=lambda track: track.track_id)
     groups: dict[str, Track] = {}
@@ -44,40 +44,40 @@ def in_order(tracks: Iterable[Track]) -> list[Track]:
 
 
 def look_at(track: Track, audio_root: Path) -> Listed:
-    """`track` with its file's size and time, or with the problem that there is no file that can be read."""
+    """Adds the size and time of its file to `track`; or a problem, if no file can be read there."""
     try:
         found = os.stat(audio_root / track.path)
     except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: no file name holds a NUL
         return Listed(_with_problem(track, MISSING), 0, 0)
     except OSError as error:
         return Listed(_with_problem(track, f"{UNREADABLE}: {error.strerror}"), 0, 0)
-    if not S_ISREG(found.st_mode):  # a pipe would keep its reader waiting for ever
+    if not S_ISREG(found.st_mode):  # reading a pipe would never end
         track = _with_problem(track, f"{UNREADABLE}: not a regular file")
     return Listed(track, found.st_size, found.st_mtime_ns)
 
 
 def with_known_genre(item: Listed, genres: Sequence[str] | None) -> Listed:
-    """`item`, or with a problem if its genre is none, or none of `genres`, where those are settled."""
+    """Adds a problem to `item` if it has no genre, or one that is not in `genres`; None allows every genre."""
     genre = item.track.genre
     if not genre:
         return replace(item, track=_with_problem(item.track, f"{UNKNOWN_GENRE}: none given"))
     if genres is not None and genre not in genres:
-        remedy = f"to make it one: genre classes add {shlex.quote(genre)}"
-        problem = f"{UNKNOWN_GENRE}: {genre!r} is none of this library's; {remedy}"
+        remedy = f"to add it: genre classes add {shlex.quote(genre)}"
+        problem = f"{UNKNOWN_GENRE}: {genre!r} is no genre of this library; {remedy}"
         return replace(item, track=_with_problem(item.track, problem))
     return item
 
 
 def with_splits(inputs: Sequence[Listed], shares: SplitConfig, earlier: Mapping[str, tuple[str, int]]) -> list[Listed]:
-    """`inputs`, each in its group's split: the one given, else that of an earlier span, else one by the group's hash.
+    """Gives each of `inputs` the split of its group: from the data set, else from an earlier span, else by a hash.
 
-    A group stays where it was, or what a model was trained on in one span would be its test in the next.
+    A group stays in its split. Otherwise a model could be tested on songs that it was trained on in an earlier span.
 
     Args:
       earlier: split and span of every group of earlier spans.
 
     Raises:
-      UserError: a group is given another split than it had.
+      UserError: the data set gives a group another split than it had in an earlier span.
     """
     given = {item.track.group: item.track.split for item in inputs if item.track.split}
 
@@ -95,7 +95,10 @@ def with_splits(inputs: Sequence[Listed], shares: SplitConfig, earlier: Mapping[
 
 
 def hashed_split(group: str, shares: SplitConfig) -> str:
-    """The split of `group`, the same on every machine and in every span, with `shares` of all groups in each."""
+    """Returns the split of `group` by a hash of its name, which is the same on every machine and in every span.
+
+    The expected share of the groups in each split is that of `shares`.
+    """
     digest = hashlib.sha256(group.encode("utf-8", "surrogateescape")).digest()
     place = int.from_bytes(digest[:8], "big") / 2**64
     return "train" if place < shares.train else "eval" if place < shares.train + shares.eval else "test"

@@ -7,7 +7,7 @@ from components.library.set_aside import SetAside, read_set_aside
 
 
 def set_aside_spans(directory: epath.Path, root: epath.Path) -> list[SetAside]:
-    """Records of the spans of the library at `root` that are set aside, and are still what they were then, by span."""
+    """Reads the records of spans of the library at `root` that have not changed since they were set aside, by span."""
     there = complete_spans(root)
     return [
         record

@@ -1,54 +1,48 @@
-"""Spans that cannot be used, which the loop leaves out until somebody has mended them.
+"""Spans that cannot be used. `genre retrain` and `genre watch` train without them until they are repaired.
 
 <workspace>/set-aside/<span>.json   since when, and why
 
-Otherwise one damaged span would stop every run for as long as it is in the window. Who runs the pipeline by hand is
-told of the damage instead: nothing is left out then.
+Otherwise one damaged span would stop every run while it is in the window. `genre run` leaves nothing out: it fails, and
+names the damage.
 """
 
 from datetime import UTC, datetime
 
 from etils import epath
-from pydantic import ValidationError
 
 from components.base.errors import UserError
 from components.base.files import write_atomically
-from components.base.section import Section, problems
+from components.base.json_records import read_record
+from components.base.section import Section
 from components.base.times import Time, timestamp
 from components.library.span_import import SpanImport
 
 
 class SetAside(Section):
-    """That a span cannot be used."""
+    """Records that a span cannot be used."""
 
     span: int
     digest: str
-    """Of the span's content: one that was ingested anew is another."""
+    """Of the span's content: a span that was ingested again is another one."""
     time: Time
     reason: str
 
 
 def read_set_aside(directory: epath.Path) -> list[SetAside]:
-    """Every record there is, by span.
+    """Reads all records, sorted by span.
 
     Raises:
-      UserError: one is damaged.
+      UserError: a record is damaged.
     """
     if not directory.exists():
         return []
-    records = []
-    for path in directory.glob("*.json"):
-        try:
-            records.append(SetAside.model_validate_json(path.read_bytes()))
-        except ValidationError as error:
-            raise UserError(
-                f"{path}: damaged: {'; '.join(problems(error))}. Remove it, and the span is used again."
-            ) from error
+    remedy = "Remove it, and the span is used again."
+    records = [read_record(path, SetAside, remedy) for path in directory.glob("*.json")]
     return sorted(records, key=lambda record: record.span)
 
 
 def restore(directory: epath.Path, span: int) -> None:
-    """Has `span` used again.
+    """Removes the record of `span`, so that it is used again.
 
     Raises:
       UserError: it is not set aside.
@@ -60,19 +54,29 @@ def restore(directory: epath.Path, span: int) -> None:
         raise UserError(f"{directory}: span {span} is not set aside (spans that are: {others}).") from None
 
 
-def unusable(directory: str, source: SpanImport, error: UserError) -> UserError:
-    """`error` in importing or validating `source`; if that is a whole span, it is set aside, and the error says so."""
-    if source.span is None or not source.manifest:
+def unusable(directory: str, imported: SpanImport, error: UserError) -> UserError:
+    """Sets a span aside if `imported` is exactly that span.
+
+    Args:
+      directory: of the records.
+      imported: failed to be imported or validated.
+      error: says why.
+
+    Returns:
+      The error to raise: `error`, and that the span was set aside.
+    """
+    if imported.span is None or not imported.manifest:
         return error
-    record = SetAside(span=source.span, digest=source.manifest, time=timestamp(datetime.now(UTC)), reason=str(error))
-    path = _file(epath.Path(directory), source.span)
+    now = timestamp(datetime.now(UTC))
+    record = SetAside(span=imported.span, digest=imported.manifest, time=now, reason=str(error))
+    path = _file(epath.Path(directory), imported.span)
     try:
         write_atomically(path, record.model_dump_json(indent=2) + "\n")
     except OSError as problem:
-        return UserError(f"{error}\nSpan {source.span} cannot be set aside: {path}: {problem.strerror}.")
+        return UserError(f"{error}\nSpan {imported.span} cannot be set aside: {path}: {problem.strerror}.")
     return UserError(
-        f"{error}\n`genre retrain` and `genre watch` leave span {source.span} out from now on. When it is mended, "
-        f"`genre spans --restore {source.span}` has it used again."
+        f"{error}\n`genre retrain` and `genre watch` train without span {imported.span} from now on. Repair it, then "
+        f"use it again with `genre spans --restore {imported.span}`."
     )
 
 

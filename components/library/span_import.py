@@ -7,10 +7,10 @@ class SpanImport(Section):
     """The directories of examples that one slot of the window, or the held-out clips, are imported from."""
 
     span: int | None
-    """The newest of what is imported; null where nothing is."""
+    """The newest span that is imported; null where nothing is."""
     splits: dict[str, tuple[str, ...]]
     """By split of the imported examples, directories of shards; there may be none."""
     digest: str
     """Digest of what is in them, so that a cache notices a change."""
     manifest: str = ""
-    """Digest of the whole span, where this is the whole of one."""
+    """Digest of the span, if exactly one whole span is imported; else empty."""

@@ -27,11 +27,11 @@ from components.drift.permutations import Blocks, permute_blocks, too_few
 from components.drift.profile import SCALARS, Profile, profile_clips, read_profile
 from components.drift.report import DRIFT_REPORT, not_tested
 from components.drift.validator_distances import calibrate, jensen_shannon, l_infinity
-from components.library.health import SOURCE_FORMAT
+from components.library.health import FILE_FORMAT
 from components.nodes.artifacts import VERSION_PROPERTY, serving_path, split_files
 from components.nodes.parameters.drift_detector import DriftParameters
 from components.store.model_card import ModelCard, read_card
-from components.store.model_store import REFERENCE
+from components.store.saved_model import SavedModel
 
 SPLIT = "held_out"
 """Split of the statistics."""
@@ -71,7 +71,7 @@ def DriftDetector(  # noqa: N802 (the name of a node)
         report = not_tested(reason, rate)
     else:
         newest = profile_clips(saved_model, files)
-        reference = read_profile(saved_model / REFERENCE)
+        reference = read_profile(SavedModel(saved_model).reference)
         sides = newest.groups.tolist(), reference.groups.tolist()
         if reason := too_few(*sides) or _why_incomparable(newest, reference):
             report = not_tested(reason, rate, *map(len, sides))
@@ -99,7 +99,7 @@ def _why_not(champion: standard_artifacts.Model, saved_model: epath.Path, files:
     version = champion.get_int_custom_property(VERSION_PROPERTY)
     if not version:
         return "there is no champion yet"
-    if not (saved_model / REFERENCE).exists():
+    if not SavedModel(saved_model).reference.exists():
         return f"version {version} was pushed without a profile of its clips"
     theirs, ours = read_card(saved_model).features.audio.sample_rate, _sample_rate(files)
     if ours not in (theirs, None):
@@ -154,7 +154,7 @@ def feature_thresholds(newest: Profile, reference: Profile, blocks: Blocks, rate
 def _features(profile: Profile) -> dict[str, NDArray]:
     """Returns the features of the schema that DistributionValidator compares, by name, with the schema's types."""
     scalars = {
-        name: values.astype(np.int64) if name in SOURCE_FORMAT else values
+        name: values.astype(np.int64) if name in FILE_FORMAT else values
         for name, values in zip(SCALARS, profile.health.T, strict=True)
     }
     return {"genre": profile.genres, **scalars}

@@ -10,7 +10,7 @@ from tfx.types import artifact_utils, component_spec, standard_artifacts
 from tfx.types.experimental import simple_artifacts
 
 from components.base.errors import UserError
-from components.evaluation.results import VERDICT, Verdict
+from components.evaluation.results import read_evaluation
 from components.nodes.artifacts import PROFILE
 from components.nodes.parameters.pusher import PusherParameters
 from components.store.model_store import (
@@ -76,7 +76,7 @@ class Executor(pusher_executor.Executor):
             pushed.set_string_custom_property(WITHDRAWN_PROPERTY, str(withdrawn))
             return
         evaluation = epath.Path(artifact_utils.get_single_uri(input_dict["evaluation"]))
-        verdict = Verdict.model_validate_json((evaluation / VERDICT).read_text())
+        verdict = read_evaluation(evaluation)
         profiles = input_dict.get("reference")
         version = publish(
             store,

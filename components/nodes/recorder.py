@@ -8,7 +8,7 @@ from tfx.dsl.component.experimental.annotations import InputArtifact, Parameter
 from tfx.dsl.component.experimental.decorators import component
 from tfx.types import standard_artifacts
 
-from components.evaluation.results import VERDICT, Verdict
+from components.evaluation.results import read_evaluation
 from components.nodes.parameters.recorder import RecorderParameters
 from components.retraining.history import note_outcome, outcome_of
 from components.store.model_card import HISTORY
@@ -37,6 +37,6 @@ def Recorder(  # noqa: N802 (the name of a node)
     elif rolled_back := pushed_model.get_string_custom_property(WITHDRAWN_PROPERTY):
         withdrawn = int(rolled_back)
     training = json.loads((epath.Path(model_run.uri) / HISTORY).read_text())
-    verdict = Verdict.model_validate_json((epath.Path(evaluation.uri) / VERDICT).read_text())
+    verdict = read_evaluation(epath.Path(evaluation.uri))
     outcome = outcome_of(verdict, version, withdrawn, training.get("started_from", ""), datetime.now(UTC))
     note_outcome(epath.Path(known.history), known.candidate, outcome)

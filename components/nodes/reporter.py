@@ -18,7 +18,7 @@ from components.audio.config import FeatureConfig
 from components.audio.mel import log_mel
 from components.audio.waveform import decode_clips
 from components.evaluation.predictions import read_predictions
-from components.evaluation.results import VERDICT, Verdict
+from components.evaluation.results import read_evaluation
 from components.library.layout import read_manifest, span_dir
 from components.nodes.artifacts import PREDICTIONS, serving_path, split_files
 from components.nodes.parameters.reporter import ReporterParameters
@@ -84,7 +84,7 @@ def Reporter(  # noqa: N802 (the name of a node)
     root = epath.Path(origin.data)
     span = span_dir(root, origin.span)
     training = json.loads((epath.Path(model_run.uri) / HISTORY).read_text())
-    verdict = Verdict.model_validate_json((epath.Path(evaluation.uri) / VERDICT).read_text())
+    verdict = read_evaluation(epath.Path(evaluation.uri))
     version = pushed_model.get_string_custom_property("pushed_version")
     withdrawn = pushed_model.get_string_custom_property(WITHDRAWN_PROPERTY)
     outcome = outcome_of(

@@ -9,6 +9,7 @@ from tfx.dsl.component.experimental.decorators import component
 from tfx.types import standard_artifacts
 from tfx.types.experimental import simple_artifacts
 
+from components.base.json_records import read_record
 from components.drift.report import DRIFT_REPORT, DriftReport
 from components.nodes.distribution_validator import add_anomalies
 from components.nodes.parameters.retrain_policy import PolicyParameters
@@ -36,7 +37,8 @@ def RetrainPolicy(  # noqa: N802 (the name of a node)
       account: the whole decision and the drift report, JSON.
     """
     known = PolicyParameters.model_validate_json(parameters)
-    measured = DriftReport.model_validate_json((epath.Path(drift.uri) / DRIFT_REPORT).read_bytes())
+    remedy = "Restore it, or run in another workspace."
+    measured = read_record(epath.Path(drift.uri) / DRIFT_REPORT, DriftReport, remedy)
     report = add_anomalies(measured, anomalies)
     decision = decide(known.retrain, known.facts, report)
     for line in (*report.findings, *report.notes):

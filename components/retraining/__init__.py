@@ -1,1 +1,1 @@
-"""When to train again, and the history of it."""
+"""The policy that decides when to retrain, and the history of decisions and runs."""

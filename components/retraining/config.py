@@ -8,18 +8,21 @@ from components.base.section import Section
 
 
 class RetrainConfig(Section):
-    """When `genre retrain` and `genre watch` train."""
+    """Rules by which `genre retrain` and `genre watch` train."""
 
     when: Literal["policy", "never", "now"] = Field(
-        "policy", description="now: whenever there is a new span, whatever the rest of this says"
+        "policy", description="policy: by the settings below; now: on every new span; never: only when a person asks"
     )
-    on_drift: bool = Field(True, description="when the newest span has drifted")
+    on_drift: bool = Field(True, description="train when the newest span has drifted")
     min_new_clips: int | None = Field(
-        200, ge=1, description="when the window has so many training clips that the champion has not seen; null: never"
+        200,
+        ge=1,
+        description="train on this many training clips that are new to the served model; null: no such rule",
     )
     every_days: float | None = Field(
-        None, gt=0.0, description="when the champion is so old and there is a new span; null: never"
+        None, gt=0.0, description="train on a new span when the served model is this old, in days; null: no such rule"
     )
-    cooldown_hours: float = Field(0.0, ge=0.0, description="that must pass between the starts of two runs")
-    max_runs_per_day: int = Field(24, ge=1, description="runs that may start in a day of UTC")
-    max_attempts: int = Field(3, ge=1, description="failures after which the same run is given up")
+    cooldown_hours: float = Field(
+        0.0, ge=0.0, description="hours that must pass between the starts of two runs; 0: no limit"
+    )
+    max_attempts: int = Field(3, ge=1, description="failures after which a run on the same data is not tried again")

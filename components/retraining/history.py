@@ -1,20 +1,20 @@
-"""What was decided and done about every candidate: the account that `genre history` and the report show.
+"""The history: decisions, runs and outcomes of every candidate, as `genre history` and the report show them.
 
 <workspace>/history/<candidate>.json   one record per candidate, replaced whole
 
-A candidate is named by the digest of all that determines it (see `components.store.model_store.Lineage`), so a run
-that was killed and started again writes into the same record, and the same work is not accounted for twice.
+A candidate is named by the digest of all that determines it (see `components.store.model_store.Lineage`). So a run that
+was killed and started again writes into the same record, and no work is recorded twice.
 """
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from etils import epath
-from pydantic import ValidationError
 
 from components.base.errors import UserError
 from components.base.files import write_atomically
-from components.base.section import Section, problems
+from components.base.json_records import find_record
+from components.base.section import Section
 from components.base.times import Time, timestamp
 from components.drift.report import DriftReport
 from components.evaluation.results import Verdict
@@ -24,108 +24,107 @@ _CLOCK_TOLERANCE = timedelta(minutes=5)
 
 
 class Decided(Section):
-    """A decision and when it was first taken."""
+    """A decision, and when it was first made."""
 
     time: Time
     decision: Decision
 
 
 class Failure(Section):
-    """A run that did not end well."""
+    """A failed run."""
 
     time: Time
     reason: str
 
 
 class Outcome(Section):
-    """What the gate said of the candidate, and what became of it."""
+    """The gate's decision on a candidate, and whether it was pushed."""
 
     time: Time
     blessed: bool
+    """The gate accepted the candidate."""
     reasons: tuple[str, ...]
+    """The gate's reasons."""
     version: int | None
-    """That it was pushed as."""
+    """The version that it was pushed as; None if it was not pushed."""
     rolled_back: int | None = None
-    """The version that it was when it was rolled back: it is not pushed again."""
+    """Its version when it was rolled back, so that it is not pushed again; None if it never was."""
     champion: int | None = None
-    """The version that it was judged against."""
+    """The version that it was judged against; None if there was none."""
     accuracy: float
-    """On the test split of the newest span."""
+    """On the test split of the newest span, from 0 to 1."""
     golden_accuracy: float | None = None
-    """On the golden set; None where there is none."""
+    """On the golden set, from 0 to 1; None where there is no golden set."""
     golden_interval: tuple[float, float] | None = None
-    """95 %, Wilson."""
+    """Wilson's 95 % interval of `golden_accuracy`."""
     golden_clips: int = 0
     golden_span: int | None = None
-    """That the golden set is of: accuracies are comparable on the same one."""
+    """Span whose test split is the golden set. Accuracies on the same span can be compared."""
     started_from: str = ""
-    """What training started from, in words."""
+    """The weights that training started from, as text."""
 
 
 class Record(Section):
-    """The account of a candidate."""
+    """All that is known about a candidate."""
 
     candidate: str
     data: str
+    """Root of the library."""
     span: int
+    """The newest span of `window`."""
     window: tuple[int, ...]
+    """Spans to train on, ascending."""
     champion: int | None
-    """The version that was served when drift was measured, or else when a decision was last taken."""
+    """The version that was served when drift was measured; before that, when the last decision was made."""
     new_clips: int
-    """Training clips of the window that this version was not trained on."""
+    """Number of training clips of the window that this version was not trained on."""
     drift: DriftReport | None = None
     measured: Time | None = None
-    """When drift was."""
+    """Time at which drift was measured."""
     decisions: tuple[Decided, ...] = ()
-    """Each unlike the one before it."""
+    """Each differs from the one before it."""
     started: tuple[Time, ...] = ()
-    """When runs began. One that was killed and taken up again began once."""
+    """Times at which runs began. A run that was killed and continued began once."""
     ended: Time | None = None
-    """When the last of them did, well or not; None as long as it has not."""
+    """Time at which the last run ended or failed; None while it runs."""
     failures: tuple[Failure, ...] = ()
     outcomes: tuple[Outcome, ...] = ()
-    """Each unlike the one before it: a candidate is judged anew when the gate or the champion is another."""
+    """Each differs from the one before it. A candidate is judged again when the gate or the champion has changed."""
 
     @property
     def outcome(self) -> Outcome | None:
-        """The last, if it was ever judged."""
+        """The last outcome; None if it was never judged."""
         return self.outcomes[-1] if self.outcomes else None
 
     @property
     def begun(self) -> str:
-        """When the run began that has not ended; empty if there is none."""
+        """Start time of the run that has not ended; empty if there is none."""
         return self.started[-1] if self.started and self.ended is None else ""
 
     @property
     def time(self) -> str:
-        """When it was first heard of."""
-        noted = (*self.decisions, *self.failures, *self.outcomes)
-        return min((*(each.time for each in noted), *self.started), default="")
+        """Time of the first event; empty if there is none."""
+        decided = (each.time for each in self.decisions)
+        failed = (each.time for each in self.failures)
+        judged = (each.time for each in self.outcomes)
+        return min((*decided, *failed, *judged, *self.started), default="")
 
 
 def read_record(directory: epath.Path, candidate: str) -> Record | None:
-    """The record of a candidate, if there is one.
+    """Reads the record of a candidate; None if there is none.
 
     Raises:
-      UserError: it is damaged.
+      UserError: the record is damaged.
     """
-    path = directory / f"{candidate}.json"
-    if not path.exists():
-        return None
-    try:
-        return Record.model_validate_json(path.read_bytes())
-    except ValidationError as error:
-        raise UserError(
-            f"{path}: damaged, or of another version of this project: {'; '.join(problems(error))}. Restore it, or "
-            "remove it: what it said is then forgotten."
-        ) from error
+    remedy = "Restore it from a copy; or remove it, and the history of this candidate is lost."
+    return find_record(directory / f"{candidate}.json", Record, remedy)
 
 
 def read_history(directory: epath.Path) -> list[Record]:
-    """All records, the oldest first.
+    """Reads all records, the oldest first.
 
     Raises:
-      UserError: one is damaged.
+      UserError: a record is damaged.
     """
     if not directory.exists():
         return []
@@ -134,7 +133,7 @@ def read_history(directory: epath.Path) -> list[Record]:
 
 
 def write_record(directory: epath.Path, record: Record) -> None:
-    """Puts a record in the place of the former one."""
+    """Replaces the record of a candidate."""
     write_atomically(directory / f"{record.candidate}.json", record.model_dump_json(indent=2) + "\n")
 
 
@@ -152,20 +151,20 @@ def _new_record(data: str, facts: Facts) -> Record:
 def note_decision(
     directory: epath.Path, data: str, facts: Facts, drift: DriftReport | None, decision: Decision, now: datetime
 ) -> Record:
-    """Records what was decided and, if that is to retrain, that a run begins.
+    """Records a decision and, if it is to retrain, that a run begins.
 
-    Of a candidate that was judged, only another run is worth a note.
+    For a candidate that was judged, only a decision to retrain is recorded.
 
     Args:
       directory: of the records.
       data: root of the library.
-      facts: that were decided on.
-      drift: that was decided on; None if it was not measured.
-      decision: what is to be done.
+      facts: that the decision depends on.
+      drift: that the decision depends on; None if it was not measured.
+      decision: to record.
       now: the time, with its zone.
 
     Returns:
-      The record as it is from now on.
+      The new record.
     """
     record = read_record(directory, facts.candidate) or _new_record(data, facts)
     runs = decision.action == "retrain"
@@ -189,7 +188,7 @@ def note_decision(
 
 
 def note_failure(directory: epath.Path, data: str, facts: Facts, reason: str, now: datetime) -> None:
-    """Records that a run for the candidate failed, before or after the decision, unless its account has ended."""
+    """Records that a run for the candidate failed, unless the candidate was judged and no run is going on."""
     record = read_record(directory, facts.candidate) or _new_record(data, facts)
     if record.begun or record.outcome is None:
         failure = Failure(time=timestamp(now), reason=reason)
@@ -198,14 +197,14 @@ def note_failure(directory: epath.Path, data: str, facts: Facts, reason: str, no
 
 
 def note_outcome(directory: epath.Path, candidate: str, outcome: Outcome) -> None:
-    """Records how a run for the candidate ended, if there is an account of it; see `with_outcome`."""
+    """Records the outcome of a run for the candidate, if it has a record; see `with_outcome`."""
     record = read_record(directory, candidate)
     if record is not None and (changed := with_outcome(record, outcome)) != record:
         write_record(directory, changed)
 
 
 def with_outcome(record: Record, outcome: Outcome) -> Record:
-    """The record of a run that came to an outcome; the same again, at another time, is none."""
+    """Adds an outcome to a record, unless it differs from the last one only by its time; ends the run."""
     changes: dict[str, object] = {"ended": outcome.time} if record.begun else {}
     if record.outcome is None or record.outcome.model_copy(update={"time": outcome.time}) != outcome:
         changes["outcomes"] = (*record.outcomes, outcome)
@@ -215,13 +214,13 @@ def with_outcome(record: Record, outcome: Outcome) -> Record:
 def outcome_of(
     verdict: Verdict, version: int | None, rolled_back: int | None, started_from: str, now: datetime
 ) -> Outcome:
-    """The outcome that a verdict and a push came to.
+    """Makes the outcome of a run from the gate's verdict and the push.
 
     Args:
       verdict: the gate's.
       version: that the candidate was pushed as; None if it was not.
-      rolled_back: the version that it was when it was rolled back; None if it never was.
-      started_from: what training started from, in words.
+      rolled_back: its version when it was rolled back; None if it never was.
+      started_from: the weights that training started from, as text.
       now: the time, with its zone.
     """
     golden = verdict.on_golden
@@ -233,16 +232,16 @@ def outcome_of(
         rolled_back=rolled_back,
         champion=int(verdict.champion.version) if verdict.champion else None,
         accuracy=verdict.candidate.accuracy,
-        golden_accuracy=golden and golden.candidate.accuracy,
-        golden_interval=golden and golden.candidate.accuracy_interval,
+        golden_accuracy=golden.candidate.accuracy if golden else None,
+        golden_interval=golden.candidate.accuracy_interval if golden else None,
         golden_clips=golden.candidate.clips if golden else 0,
-        golden_span=golden and golden.span,
+        golden_span=golden.span if golden else None,
         started_from=started_from,
     )
 
 
 def outcome_in_words(outcome: Outcome) -> str:
-    """As "pushed as version 3", or "refused: ..."."""
+    """Describes an outcome: "pushed as version 3", "refused: ..."."""
     if outcome.version is not None:
         return f"pushed as version {outcome.version}"
     if outcome.rolled_back is not None:
@@ -260,33 +259,32 @@ def gather_facts(
     withdrawn: int | None,
     now: datetime,
 ) -> Facts:
-    """What is known about a candidate before any clip is looked at.
+    """Gathers what is known about a candidate before any clip is read.
 
     Args:
       records: the whole history.
       candidate: its digest.
-      window: training clips of each span of its window.
-      champion: the version it would be judged against.
-      champion_spans: that this one was trained on; empty if that is not known.
-      new_genres: that the champion does not know.
-      withdrawn: the version that the candidate had when it was rolled back, if it was.
+      window: number of training clips of each span of its window.
+      champion: the version that it would be judged against; None if there is none.
+      champion_spans: spans that the champion was trained on; empty if that is not known.
+      new_genres: genres that the champion does not know.
+      withdrawn: the candidate's version when it was rolled back; None if it never was.
       now: the time, with its zone.
 
     Raises:
-      UserError: the history has runs that began in the future: the clock was set back.
+      UserError: a run of the history began in the future, so the clock was set back.
     """
     begun = sorted((datetime.fromisoformat(time), record.candidate) for record in records for time in record.started)
-    last, of = begun[-1] if begun else (None, "")
+    last, candidate_of_last = begun[-1] if begun else (None, "")
     if last and last > now + _CLOCK_TOLERANCE:
         raise UserError(
             f"the last run began at {timestamp(last)}, which is later than now, {timestamp(now)}: the clock was set "
-            f"back. Set it right; or, if it is right, remove that run's record from the history, {of}.json."
+            f"back. Correct it; or, if it is right, remove the run's record from the history, {candidate_of_last}.json."
         )
     mine = next((record for record in records if record.candidate == candidate), None)
     outcome = mine.outcome if mine else None
     pushes = [each.time for record in records for each in record.outcomes if each.version == champion]
     pushed = max(map(datetime.fromisoformat, pushes)) if champion is not None and pushes else None
-    midnight = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     judged = outcome_in_words(outcome) if outcome else ""
     return Facts(
         candidate=candidate,
@@ -301,8 +299,6 @@ def gather_facts(
         begun=mine.begun if mine else "",
         failures=tuple(failure.reason for failure in mine.failures) if mine else (),
         hours_since_run=_hours(last, now) if last else None,
-        runs_today=sum(time >= midnight for time, _ in begun),
-        hours_to_midnight=_hours(now, midnight + timedelta(days=1)),
     )
 
 
@@ -311,7 +307,7 @@ def _hours(start: datetime, end: datetime) -> float:
 
 
 def in_words(record: Record) -> str:
-    """What became of a candidate, as a sentence."""
+    """Describes the state of a candidate in one sentence."""
     spans = spans_in_words(record.window)
     if record.outcome is not None:
         return f"trained on {spans}: {outcome_in_words(record.outcome)}"

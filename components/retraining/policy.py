@@ -1,4 +1,4 @@
-"""Whether to retrain: one pure function, for the loop on this machine and for the compiled pipeline alike."""
+"""Decides whether to retrain: one pure function, for the loop on this machine and for the compiled pipeline."""
 
 from typing import Literal
 
@@ -8,54 +8,53 @@ from components.retraining.config import RetrainConfig
 
 
 class Facts(Section):
-    """What a decision rests on, besides drift."""
+    """All that a decision depends on, besides the policy and drift."""
 
     candidate: str
-    """Digest of what would determine the model; see `components.store.model_store.Lineage`."""
+    """Digest of all that would determine the model; see `components.store.model_store.Lineage`."""
     span: int
-    """The newest of `window`."""
+    """The newest span of `window`."""
     window: tuple[int, ...]
+    """Spans to train on, ascending."""
     champion: int | None
+    """The version that is served; None if there is none."""
     champion_spans: tuple[int, ...] = ()
     """Spans that the champion was trained on; empty if that is not known."""
     champion_hours: float | None = None
-    """Since the champion was pushed, if that is known."""
+    """Hours since the champion was pushed; None if that is not known."""
     new_clips: int
-    """Training clips of the window that the champion was not trained on."""
+    """Number of training clips of the window that the champion was not trained on."""
     new_genres: tuple[str, ...] = ()
-    """That the champion does not know."""
+    """Genres that the champion does not know."""
     judged: str = ""
-    """What became of the very candidate before, in words; empty if it was never judged."""
+    """The outcome of an earlier run for the same candidate, as text; empty if it was never judged."""
     begun: str = ""
-    """When a run for the candidate began that has not ended; ISO 8601."""
+    """Start time of a run for the candidate that has not ended, in ISO 8601; empty if there is none."""
     failures: tuple[str, ...] = ()
-    """Of the candidate's runs, in words, oldest first."""
+    """Reasons for which runs for the candidate failed, the oldest first."""
     hours_since_run: float | None = None
-    """Since the start of the last run, of whatever candidate; None before the first."""
-    runs_today: int = 0
-    """Started since midnight, UTC."""
-    hours_to_midnight: float = 0.0
+    """Hours since the last run of any candidate began; None before the first."""
     asked: bool = False
-    """Whether somebody wants the run now, whatever the policy says."""
+    """A person asked for the run, so the policy does not count."""
 
 
 class Decision(Section):
-    """What is to be done now."""
+    """A decision and the reasons for it."""
 
     action: Literal["retrain", "wait", "measure"]
-    """measure: it depends on whether there is drift."""
+    """measure: it depends on drift, which is not measured yet."""
     reasons: tuple[str, ...]
     again_hours: float | None = None
-    """When waiting will be over if nothing else happens; None: when there is a new span."""
+    """Hours until the decision may change if nothing else happens; None: only a new span changes it."""
 
 
 def decide(policy: RetrainConfig, facts: Facts, drift: DriftReport | None) -> Decision:
-    """Whether to retrain, and why.
+    """Decides whether to retrain.
 
     Args:
       policy: the rules.
-      facts: what is known without looking at a single clip.
-      drift: what the newest span looks like to the champion; None if it has not been measured.
+      facts: known without reading a clip.
+      drift: between the newest span and the spans that the champion was trained on; None if it is not measured.
     """
     if facts.asked:
         return _retrain("asked for")
@@ -66,9 +65,9 @@ def decide(policy: RetrainConfig, facts: Facts, drift: DriftReport | None) -> De
     if len(facts.failures) >= policy.max_attempts:
         return _wait(
             f"given up after {len(facts.failures)} failures, the last: {facts.failures[-1]}. A new span, other "
-            "settings or `genre retrain --now` begin anew"
+            "settings or `genre retrain --now` start a new run"
         )
-    if facts.begun:  # taken up again whatever the limits say: they let it begin
+    if facts.begun:  # continued without regard to the limits, which allowed its start
         return _retrain(f"a run for this began at {facts.begun} and did not end")
     if facts.champion is not None and not set(facts.window) - set(facts.champion_spans):
         return _wait(f"version {facts.champion} was trained on {spans_in_words(facts.window)}: there is nothing new")
@@ -82,15 +81,15 @@ def decide(policy: RetrainConfig, facts: Facts, drift: DriftReport | None) -> De
         return Decision(action="wait", reasons=reasons, again_hours=_hours_to_schedule(policy, facts))
     if facts.failures:
         causes.append(f"attempt {len(facts.failures) + 1} of {policy.max_attempts}: {facts.failures[-1]}")
-    limits = _limits(policy, facts)
-    if limits:
-        reasons = tuple(words for words, _ in limits)
-        return Decision(action="wait", reasons=(*causes, *reasons), again_hours=max(hours for _, hours in limits))
+    since = facts.hours_since_run
+    if since is not None and since < policy.cooldown_hours:
+        limit = f"but the last run began within retrain.cooldown_hours {policy.cooldown_hours:g}"
+        return Decision(action="wait", reasons=(*causes, limit), again_hours=policy.cooldown_hours - since)
     return _retrain(*causes)
 
 
 def spans_in_words(spans: tuple[int, ...]) -> str:
-    """As "span 3", "spans 3 to 5" or "spans 3, 5, 6"."""
+    """Names spans: "span 3", "spans 3 to 5" or "spans 3, 5, 6"."""
     if len(spans) == 1:
         return f"span {spans[0]}"
     if len(spans) > 2 and spans == tuple(range(spans[0], spans[-1] + 1)):
@@ -99,10 +98,14 @@ def spans_in_words(spans: tuple[int, ...]) -> str:
 
 
 def _causes(policy: RetrainConfig, facts: Facts, drift: DriftReport | None) -> tuple[list[str], list[str]]:
-    """What speaks for it, and what does not, in words that stay the same while the clock runs."""
+    """Returns the reasons to retrain, and the reasons not to.
+
+    Their texts do not change while only time passes: the history records each change of them.
+    """
     if facts.champion is None:
         return ["no model is served yet"], []
-    causes, others = [], []
+    causes: list[str] = []
+    others: list[str] = []
     if facts.new_genres:
         causes.append(f"version {facts.champion} does not know {', '.join(facts.new_genres)}: a new model line begins")
     if policy.min_new_clips is not None:
@@ -129,34 +132,12 @@ def _causes(policy: RetrainConfig, facts: Facts, drift: DriftReport | None) -> t
 
 
 def _no_drift(drift: DriftReport) -> str:
-    """In one sentence; the report has a note for every test."""
     if drift.p_value is None:
         return "; ".join(drift.notes) or "drift was not measured"
     return (
         f"no drift: {drift.newest_clips} newest clips against {drift.reference_clips} (least p = {drift.p_value:.2g}, "
         f"drift from {drift.false_alarm_rate / 2:g} down)"
     )
-
-
-def _limits(policy: RetrainConfig, facts: Facts) -> list[tuple[str, float]]:
-    """What stands against it now, each with the hours until it no longer does."""
-    limits = []
-    since = facts.hours_since_run
-    if since is not None and since < policy.cooldown_hours:
-        limits.append(
-            (
-                f"but the last run began within retrain.cooldown_hours {policy.cooldown_hours:g}",
-                policy.cooldown_hours - since,
-            )
-        )
-    if facts.runs_today >= policy.max_runs_per_day:
-        limits.append(
-            (
-                f"but {facts.runs_today} runs began today, and retrain.max_runs_per_day is {policy.max_runs_per_day}",
-                facts.hours_to_midnight,
-            )
-        )
-    return limits
 
 
 def _hours_to_schedule(policy: RetrainConfig, facts: Facts) -> float | None:

@@ -1,4 +1,4 @@
-"""What happened to a pipeline that retrains, event by event: derived from the history and the model store alone."""
+"""The timeline: the events of a pipeline that retrains, derived from the history and the model store alone."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -11,7 +11,6 @@ from components.base.times import Time, timestamp
 from components.retraining.history import Outcome, Record, outcome_in_words, outcome_of, read_history, with_outcome
 from components.retraining.policy import spans_in_words
 from components.store.model_store import (
-    LINEAGE,
     Lineage,
     Withdrawal,
     current_version,
@@ -21,22 +20,24 @@ from components.store.model_store import (
     versions,
     withdrawals,
 )
+from components.store.saved_model import SavedModel
 
 Kind = Literal["span", "drift", "wait", "measure", "run", "failure", "promotion", "refusal", "roll-back"]
 
 
 class Event(Section):
-    """Something that happened at a time."""
+    """An event."""
 
     time: Time
     kind: Kind
     words: str
+    """Describes it."""
     span: int | None = None
-    """The newest of the window that it is about; None where that is not known."""
+    """The newest span of the window that it is about; None where that is not known."""
     version: int | None = None
-    """That it is about: of a promotion or roll-back that very one, of drift the one that drift was measured with."""
+    """The version that was promoted or rolled back, or that drift was measured with."""
     served: int | None = None
-    """The version that is served from then on; None where that stays, or is not known."""
+    """The version that is served from then on; None where that does not change, or is not known."""
     candidate: str | None = None
     outcome: Outcome | None = None
     """Of a promotion or refusal; None where the gate's verdict is not known."""
@@ -46,41 +47,42 @@ class Push(Section):
     """A version of the model store."""
 
     time: Time
-    """When it was put there, as far as its files tell."""
+    """Time at which it was put there, from its files."""
     lineage: Lineage | None
     outcome: Outcome | None
-    """By the verdict in the store, if there is one."""
+    """From the verdict in the store; None if there is none."""
 
 
 class Store(Section):
-    """What the model store knows of what happened."""
+    """The contents of the model store that the timeline needs."""
 
     served: int | None
+    """The version that is served; None if there is none."""
     pushes: dict[int, Push]
-    """By version; those that were removed are missing."""
+    """By version, without those that were removed."""
     withdrawals: dict[int, Withdrawal]
-    """By version."""
+    """Roll-backs by version."""
 
 
 class Timeline(Section):
-    """The whole account."""
+    """All events."""
 
     served: int | None
-    """The version that is served now."""
+    """The version that is served now; None if there is none."""
     events: tuple[Event, ...]
     """The oldest first."""
     records: tuple[Record, ...]
-    """That it was derived from."""
+    """The history that it was derived from."""
 
     @property
     def runs(self) -> int:
-        """How many runs there were, as far as is known."""
+        """Number of runs, as far as is known."""
         judged = sum(event.kind in ("promotion", "refusal") for event in self.events)
         return max(judged, sum(event.kind == "run" for event in self.events))
 
 
 def read_store(store: epath.Path) -> Store:
-    """What a model store knows.
+    """Reads a model store.
 
     Raises:
       UserError: the store is damaged.
@@ -93,7 +95,7 @@ def read_store(store: epath.Path) -> Store:
 
 
 def read_timeline(history: epath.Path, store: epath.Path) -> Timeline:
-    """The timeline of a workspace.
+    """Reads the timeline of a workspace.
 
     Args:
       history: directory of the records.
@@ -106,23 +108,26 @@ def read_timeline(history: epath.Path, store: epath.Path) -> Timeline:
 
 
 def timeline(records: Sequence[Record], store: Store) -> Timeline:
-    """The timeline that records and a store come to."""
+    """Derives the timeline from records and a store."""
     return Timeline(served=store.served, events=tuple(events(records, store)), records=tuple(records))
 
 
 def with_run(records: Sequence[Record], origin: Lineage, outcome: Outcome) -> list[Record]:
-    """The records as they are when a run is over, for what is told before that is noted.
+    """Adds the outcome of a run to the records, for a report that is written before the history is.
 
     Args:
       records: the whole history.
       origin: of the run's candidate.
       outcome: of the run.
+
+    Returns:
+      The new records.
     """
     mine = next((record for record in records if record.candidate == origin.candidate), None) or Record(
         candidate=origin.candidate,
         data=origin.data,
         span=origin.span,
-        window=origin.spans,
+        window=origin.window,
         champion=origin.parent,
         new_clips=0,
     )
@@ -131,9 +136,9 @@ def with_run(records: Sequence[Record], origin: Lineage, outcome: Outcome) -> li
 
 
 def events(records: Sequence[Record], store: Store) -> list[Event]:
-    """What happened, the oldest first; of the same second, what leads to the other first.
+    """Derives the events, the oldest first; within a second, a cause comes before its effect.
 
-    A version that was pushed without an account, by hand or by `genre run`, is told by what the store knows of it.
+    The history has no record of a version that was pushed by hand or by `genre run`; its event comes from the store.
     """
     found = [
         *_spans(records),
@@ -153,14 +158,14 @@ def events(records: Sequence[Record], store: Store) -> list[Event]:
 def _push(store: epath.Path, version: int) -> Push:
     directory = version_dir(store, version)
     lineage, verdict = read_lineage(store, version), read_verdict(store, version)
-    written = directory / LINEAGE if lineage else directory
+    written = SavedModel(directory).lineage if lineage else directory
     moment = datetime.fromtimestamp(int(written.stat().mtime), UTC)
     outcome = outcome_of(verdict, version, None, "", moment) if verdict else None
     return Push(time=timestamp(moment), lineage=lineage, outcome=outcome)
 
 
 def _spans(records: Sequence[Record]) -> list[Event]:
-    """When each span was first heard of: settings that change make another candidate, but no new span."""
+    """Derives one event per span, from its first record: changed settings make another candidate, but no new span."""
     first: dict[tuple[str, int], Record] = {}
     for record in sorted(records, key=lambda record: record.time):
         if record.decisions or record.failures:
@@ -178,41 +183,35 @@ def _spans(records: Sequence[Record]) -> list[Event]:
 
 
 def _of_record(record: Record) -> list[Event]:
-    """What happened to a candidate, in order."""
+    """Derives the events of a candidate."""
 
-    def event(time: str, kind: Kind, words: str, **more: object) -> Event:
-        known = {"span": record.span, "candidate": record.candidate, **more}
-        return Event(time=time, kind=kind, words=words, **known)
+    def event(time: str, kind: Kind, words: str) -> Event:
+        return Event(time=time, kind=kind, words=words, span=record.span, candidate=record.candidate)
 
     spans = spans_in_words(record.window)
     found = []
-    drifted = record.drift is not None and record.drift.drifted and record.measured is not None
-    if drifted:
-        words = "; ".join(record.drift.findings) or "drift"
-        found.append(event(record.measured, "drift", words, version=record.champion))
-    told = set(record.drift.findings) if drifted else set()  # in the event before
+    findings: tuple[str, ...] = ()
+    if record.drift and record.drift.drifted and record.measured:
+        findings = record.drift.findings
+        drifted = event(record.measured, "drift", "; ".join(findings) or "drift")
+        found.append(drifted.model_copy(update={"version": record.champion}))
     for each in record.decisions:
-        reasons = [reason for reason in each.decision.reasons if reason not in told]
+        reasons = [reason for reason in each.decision.reasons if reason not in findings]
         if len(reasons) < len(each.decision.reasons):
-            reasons.append("drift")
+            reasons.append("drift")  # the event before has the findings
         words = "; ".join(reasons)
-        kind = "run" if each.decision.action == "retrain" else each.decision.action
-        found.append(event(each.time, kind, f"training on {spans}: {words}" if kind == "run" else words))
+        if each.decision.action == "retrain":
+            found.append(event(each.time, "run", f"training on {spans}: {words}"))
+        else:
+            found.append(event(each.time, each.decision.action, words))
     decided = {each.time for each in record.decisions if each.decision.action == "retrain"}
     found += [event(time, "run", f"training on {spans} again") for time in record.started if time not in decided]
     found += [event(failure.time, "failure", failure.reason) for failure in record.failures]
     for outcome in record.outcomes:
-        pushed = outcome.version is not None
-        found.append(
-            event(
-                outcome.time,
-                "promotion" if pushed else "refusal",
-                _judged_in_words(outcome),
-                version=outcome.version,
-                served=outcome.version,
-                outcome=outcome,
-            )
-        )
+        kind: Kind = "refusal" if outcome.version is None else "promotion"
+        judged = event(outcome.time, kind, _judged_in_words(outcome))
+        known = {"version": outcome.version, "served": outcome.version, "outcome": outcome}
+        found.append(judged.model_copy(update=known))
     return found
 
 
@@ -228,7 +227,7 @@ def _unrecorded(records: Sequence[Record], pushes: Mapping[int, Push]) -> list[E
     known = {(record.candidate, outcome.version) for record in records for outcome in record.outcomes}
     found = []
     for version, push in pushes.items():
-        candidate = push.lineage and push.lineage.candidate
+        candidate, span = (push.lineage.candidate, push.lineage.span) if push.lineage else (None, None)
         if (candidate, version) in known:
             continue
         aside = "no decision about it is on record" if push.lineage else "put into the store by hand"
@@ -238,7 +237,7 @@ def _unrecorded(records: Sequence[Record], pushes: Mapping[int, Push]) -> list[E
                 time=push.time,
                 kind="promotion",
                 words=f"{words}; {aside}",
-                span=push.lineage and push.lineage.span,
+                span=span,
                 version=version,
                 served=version,
                 candidate=candidate,
@@ -251,16 +250,16 @@ def _unrecorded(records: Sequence[Record], pushes: Mapping[int, Push]) -> list[E
 def _roll_backs(records: Sequence[Record], store: Store) -> list[Event]:
     found = []
     for version, withdrawal in store.withdrawals.items():
-        of = next((record for record in records if record.candidate == withdrawal.candidate), None)
         push = store.pushes.get(version)
-        place = f"version {withdrawal.served} took its place" if withdrawal.served is not None else ""
-        words = "; ".join(filter(None, (withdrawal.reason or "no reason given", place)))
+        candidates = [record for record in records if record.candidate == withdrawal.candidate]
+        origin = candidates[0] if candidates else push.lineage if push else None
+        words = f"{withdrawal.reason or 'no reason given'}; version {withdrawal.served} took its place"
         found.append(
             Event(
                 time=withdrawal.time,
                 kind="roll-back",
                 words=f"version {version} was rolled back: {words}",
-                span=of.span if of else push and push.lineage and push.lineage.span,
+                span=origin.span if origin else None,
                 version=version,
                 served=withdrawal.served,
                 candidate=withdrawal.candidate,

@@ -1,1 +1,1 @@
-"""The model store: versions, what is served, smoke test, prediction."""
+"""The model store: versions, the served one, its smoke test, prediction."""

@@ -6,6 +6,10 @@ from components.base.section import Section
 
 
 class DeployConfig(Section):
-    """What the model store keeps."""
+    """Which versions the model store keeps."""
 
-    keep_versions: int = Field(10, ge=2, description="older ones are removed, but never what is served")
+    keep_versions: int = Field(
+        10,
+        ge=2,
+        description="versions that are kept; older ones are removed, but never the served version or its parent",
+    )

@@ -1,20 +1,21 @@
-"""What a SavedModel says of itself: enough to call it, and to tell whether two can be compared."""
+"""The card of a SavedModel: enough to call the model, and to see whether two models can be compared."""
 
 from etils import epath
-from pydantic import ValidationError
 
 from components.audio.config import FeatureConfig
-from components.base.errors import UserError
-from components.base.section import Section, problems
+from components.base.files import write_atomically
+from components.base.json_records import find_record, read_record
+from components.base.section import Section
+from components.store.saved_model import SavedModel
 
 HISTORY = "history.json"
-"""File beside a Trainer's logs: how the training went."""
+"""File beside a Trainer's logs that holds the figures of each epoch."""
 
-_CARD = "assets.extra/model.json"  # TensorFlow Serving ignores assets.extra
+_REMEDY = "Restore the model, or train it again."
 
 
 class ModelCard(Section):
-    """What a caller must know of a model, besides its graph."""
+    """The facts that a caller needs about a model, besides its graph."""
 
     kind: str
     parameters: int
@@ -24,27 +25,18 @@ class ModelCard(Section):
 
 def write_card(card: ModelCard, saved_model: epath.Path) -> None:
     """Puts the card into a SavedModel."""
-    path = saved_model / _CARD
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(card.model_dump_json(indent=2))
+    write_atomically(SavedModel(saved_model).card, card.model_dump_json(indent=2))
 
 
 def read_card(saved_model: epath.Path) -> ModelCard:
-    """The card of a SavedModel that `models.serving.export` wrote.
+    """Reads the card of a SavedModel that `models.serving.export` wrote.
 
     Raises:
-      UserError: the card is damaged.
+      UserError: the card is missing or damaged.
     """
-    path = saved_model / _CARD
-    try:
-        return ModelCard.model_validate_json(path.read_bytes())
-    except ValidationError as error:
-        wrong = "; ".join(problems(error))
-        raise UserError(
-            f"{path}: damaged, or of another version of this project: {wrong}. Restore the model."
-        ) from error
+    return read_record(SavedModel(saved_model).card, ModelCard, _REMEDY)
 
 
 def find_card(saved_model: epath.Path) -> ModelCard | None:
-    """As `read_card`; None for a model of somebody else's."""
-    return read_card(saved_model) if (saved_model / _CARD).exists() else None
+    """Reads the card, as `read_card`; returns None for a model that another program exported."""
+    return find_record(SavedModel(saved_model).card, ModelCard, _REMEDY)

@@ -1,147 +1,126 @@
-"""Pushed models on disk: the versions, and which of them is served.
+"""The model store: the versions that were pushed, and which of them is served.
 
-<store>/<version>/                             a SavedModel, numbered as TensorFlow Serving expects
-<store>/<version>/assets.extra/lineage.json    where it came from
-<store>/<version>/assets.extra/verdict.json    what the gate said of it
-<store>/<version>/assets.extra/reference.npz   profile of the clips it was measured on; see `components.drift.profile`
-<store>/withdrawn/<version>.json               that it was rolled back, and why; stays when the version is removed
-<store>/current.json                           the version that is served; moved last, atomically
+<store>/<version>/                a SavedModel, numbered as TensorFlow Serving expects; see `saved_model`
+<store>/withdrawn/<version>.json  when and why it was rolled back; stays when the version is removed
+<store>/current.json              the version that is served; written last, atomically
 """
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import TypeVar
 
 from etils import epath
-from pydantic import ValidationError
 
 from components.base.errors import UserError
-from components.base.files import write_atomically
-from components.base.section import Section, problems
+from components.base.files import move_directory, write_atomically
+from components.base.json_records import find_record
+from components.base.section import Section
 from components.base.times import Time, timestamp
 from components.evaluation.results import Predecessor, Verdict
+from components.store.saved_model import SavedModel
 
-LINEAGE = "assets.extra/lineage.json"
-REFERENCE = "assets.extra/reference.npz"
 WITHDRAWN_PROPERTY = "withdrawn_version"
-"""Of a pushed model's artifact: the version that it had when it was rolled back; not there if it never was."""
-_VERDICT = "assets.extra/verdict.json"
+"""Property of a pushed model's artifact: its version when it was rolled back; missing if it never was."""
 _WITHDRAWN = "withdrawn"
 _CURRENT = "current.json"
-_Record = TypeVar("_Record", bound=Section)
+_REMEDY = "Restore it from a copy; or remove it, and the store no longer knows what it recorded."
 
 
 class Lineage(Section):
-    """Where a version came from."""
+    """The origin of a version."""
 
     candidate: str
     """Digest of all that determined the model: data, configuration and source."""
     parent: int | None
-    """The champion that it was judged against; null for the first."""
+    """The champion that it was judged against; null for the first version."""
     data: str
+    """Root of the library."""
     span: int
-    """The newest of `window`."""
-    window: tuple[int, ...] = ()
-    """Spans that it was trained on, ascending; empty in lineages of before there were windows."""
+    """The newest span of `window`."""
+    window: tuple[int, ...]
+    """Spans that it was trained on, ascending."""
     golden: int | None = None
-    """Span whose test split was its golden set."""
+    """Span whose test split was its golden set; null where there is no golden set."""
     code: str = ""
-    """Digest of the source that made it."""
+    """Digest of the source that made it; empty if that is not known."""
     config: str = ""
-    """Digest of the whole configuration."""
-
-    @property
-    def spans(self) -> tuple[int, ...]:
-        """Spans that it was trained on, ascending."""
-        return self.window or (self.span,)
+    """Digest of the whole configuration; empty if that is not known."""
 
 
 class Withdrawal(Section):
-    """That a version was rolled back."""
+    """Records that a version was rolled back."""
 
     candidate: str | None
-    """See `Lineage`; null for a version that was put there by hand."""
+    """Its `Lineage.candidate`; null for a version that was put into the store by hand."""
     time: Time
     reason: str
-    served: int | None = None
-    """The version that took its place; null in records of an early version of this project."""
+    served: int
+    """The version that took its place."""
 
 
 class Current(Section):
-    """The content of the pointer file."""
+    """The content of the file that points at the served version."""
 
     version: int
 
 
 def versions(store: epath.Path) -> list[int]:
-    """Numbers of the versions in the store, ascending."""
+    """Returns the numbers of the versions in the store, ascending."""
     if not store.exists():
         return []
     return sorted(int(path.name) for path in store.iterdir() if path.name.isdigit())
 
 
 def current_version(store: epath.Path) -> int | None:
-    """The version that is served, or None before the first push.
+    """Returns the version that is served; None before the first push.
 
     Raises:
-      UserError: the pointer cannot be read, or points at a version that is not there.
+      UserError: the pointer cannot be read, or points at a version that does not exist.
     """
     pointer = store / _CURRENT
-    if not pointer.exists():
+    remedy = f'Write {{"version": N}} into it, with N one of {versions(store)}.'
+    current = find_record(pointer, Current, remedy)
+    if current is None:
         return None
-    try:
-        version = Current.model_validate_json(pointer.read_bytes()).version
-    except ValidationError as error:
-        wrong = "; ".join(problems(error))
-        raise UserError(
-            f'{pointer}: not readable: {wrong}. Write {{"version": N}} with one of {versions(store)}.'
-        ) from error
-    if not version_dir(store, version).exists():
-        raise UserError(f"{pointer}: points at version {version}, which is not there; there are {versions(store)}")
-    return version
+    if not version_dir(store, current.version).exists():
+        raise UserError(f"{pointer}: points at version {current.version}, which does not exist. {remedy}")
+    return current.version
 
 
 def version_dir(store: epath.Path, version: int) -> epath.Path:
-    """Directory of a version's SavedModel."""
+    """Returns the directory of a version's SavedModel."""
     return store / str(version)
 
 
-def _read(path: epath.Path, kind: type[_Record]) -> _Record | None:
-    """A record of the store; None where there is none."""
-    if not path.exists():
-        return None
-    try:
-        return kind.model_validate_json(path.read_bytes())
-    except ValidationError as error:
-        raise UserError(
-            f"{path}: damaged, or of another version of this project: {'; '.join(problems(error))}. Restore it, or "
-            "remove it: the store then knows nothing of what it said."
-        ) from error
-
-
 def read_lineage(store: epath.Path, version: int) -> Lineage | None:
-    """Where a version came from; None of one that was put there by hand."""
-    return _read(version_dir(store, version) / LINEAGE, Lineage)
+    """Reads the origin of a version; None for a version that was put into the store by hand."""
+    return find_record(SavedModel(version_dir(store, version)).lineage, Lineage, _REMEDY)
 
 
 def read_verdict(store: epath.Path, version: int) -> Verdict | None:
-    """What the gate said of a version before it was pushed; None of one that was put there by hand."""
-    return _read(version_dir(store, version) / _VERDICT, Verdict)
+    """Reads the gate's verdict on a version; None for a version that was put into the store by hand."""
+    return find_record(SavedModel(version_dir(store, version)).verdict, Verdict, _REMEDY)
 
 
 def withdrawal_of(store: epath.Path, version: int) -> Withdrawal | None:
-    """When and why a version was rolled back, if it was."""
-    return _read(store / _WITHDRAWN / f"{version}.json", Withdrawal)
+    """Reads when and why a version was rolled back; None if it was not."""
+    return find_record(_withdrawal_file(store, version), Withdrawal, _REMEDY)
+
+
+def _withdrawal_file(store: epath.Path, version: int) -> epath.Path:
+    return store / _WITHDRAWN / f"{version}.json"
 
 
 def withdrawn_version(store: epath.Path, candidate: str) -> int | None:
-    """The version that a candidate had when it was rolled back, if it was; that version itself may be gone."""
-    of = (version for version, withdrawal in withdrawals(store).items() if withdrawal.candidate == candidate)
-    return next(of, None)
+    """Returns the version that a candidate had when it was rolled back, even if that version was removed since.
+
+    None: it was never rolled back.
+    """
+    found = (version for version, withdrawal in withdrawals(store).items() if withdrawal.candidate == candidate)
+    return next(found, None)
 
 
 def withdrawals(store: epath.Path) -> dict[int, Withdrawal]:
-    """What was ever rolled back, ascending by version; the versions themselves may be gone."""
+    """Reads all roll-backs, ascending by version; the versions themselves may have been removed since."""
     if not (store / _WITHDRAWN).exists():
         return {}
     found = sorted(int(path.stem) for path in (store / _WITHDRAWN).glob("*.json") if path.stem.isdigit())
@@ -149,43 +128,48 @@ def withdrawals(store: epath.Path) -> dict[int, Withdrawal]:
 
 
 def roll_back(store: epath.Path, version: int | None = None, reason: str = "") -> tuple[int, int]:
-    """Serves an earlier version again, and withdraws the served one for ever.
+    """Serves an earlier version again, and withdraws the served one for good.
 
-    Called again after an interruption, it finishes what was begun.
+    A call after an interrupted one finishes it.
 
     Args:
-      version: what to serve; None: the champion that the served version was judged against, or, where that is gone or
-        was itself rolled back, the newest before it that was not.
-      reason: for those who ask later.
+      version: the version to serve. None: the champion that the served version was judged against. If that was removed
+        or rolled back, the newest earlier version that was not.
+      reason: recorded for later readers.
 
     Returns:
-      The version that was served until now, and the one that is from now on.
+      The version that was served until now, and the version that is served from now on.
 
     Raises:
       UserError: there is no version to go back to, or `version` cannot be served.
     """
     served = current_version(store)
     if served is None:
-        raise UserError(f"{store}: no model has been pushed yet, so there is none to roll back.")
+        raise UserError(
+            f"{store}: no model has been pushed yet, so there is none to roll back. `genre run` pushes one."
+        )
     sound = [each for each in versions(store) if each != served and not withdrawal_of(store, each)]
     lineage = read_lineage(store, served)
     if version is None:
         parent = lineage.parent if lineage else None
         earlier = [each for each in sound if each < served]
         if not earlier:
-            raise UserError(f"{store}: there is no version before {served} that could be served.")
+            raise UserError(f"{store}: there is no version before {served} that could be served. Name one to serve.")
         version = parent if parent in earlier else earlier[-1]
     elif version == served:
-        raise UserError(f"{store}: version {version} is served already.")
+        raise UserError(f"{store}: version {version} is served already. Name one of {sound or 'no others'}.")
     elif version not in sound:
         known = "was itself rolled back" if version in versions(store) else "is not there"
         raise UserError(f"{store}: version {version} {known}. There are {sound or 'no others'}.")
-    if not (withdrawal := withdrawal_of(store, served)):  # else an earlier attempt came no further
-        time = timestamp(datetime.now(UTC))
-        withdrawal = Withdrawal(candidate=lineage and lineage.candidate, time=time, reason=reason)
-    if withdrawal.served != version:
-        withdrawal = withdrawal.model_copy(update={"served": version})
-        write_atomically(store / _WITHDRAWN / f"{served}.json", withdrawal.model_dump_json(indent=2))
+    interrupted = withdrawal_of(store, served)  # of a call that was killed before it moved the pointer
+    withdrawal = Withdrawal(
+        candidate=lineage.candidate if lineage else None,
+        time=interrupted.time if interrupted else timestamp(datetime.now(UTC)),
+        reason=interrupted.reason if interrupted else reason,
+        served=version,
+    )
+    if withdrawal != interrupted:
+        write_atomically(_withdrawal_file(store, served), withdrawal.model_dump_json(indent=2))
     _write_pointer(store, version)
     return served, version
 
@@ -195,7 +179,7 @@ def _write_pointer(store: epath.Path, version: int) -> None:
 
 
 def prune(store: epath.Path, keep: int) -> list[int]:
-    """Removes the oldest versions until `keep` are left, but never the served one nor the one to roll back to.
+    """Removes the oldest versions until `keep` are left, but never the served version nor its parent.
 
     Returns:
       The versions that were removed.
@@ -206,7 +190,7 @@ def prune(store: epath.Path, keep: int) -> list[int]:
     needed = {served, lineage.parent if lineage else None}
     removed = [version for version in have[: max(0, len(have) - keep)] if version not in needed]
     for version in removed:
-        # Out of the readers' sight first: what is half removed must not look like a version.
+        # Renamed first: a version that is half removed must not look like a version.
         gone = store / f".incoming-{version}-removed"
         version_dir(store, version).rename(gone)
         gone.rmtree()
@@ -214,10 +198,10 @@ def prune(store: epath.Path, keep: int) -> list[int]:
 
 
 def champion_of(store: epath.Path, candidate: str) -> int | None:
-    """The version that a candidate must not be worse than.
+    """Returns the version that a candidate must not be worse than; None if there is none.
 
-    That is the served one, unless the candidate itself is served already: then it is the one that the candidate was
-    judged against, so that running again with nothing changed asks the same question and finds the same answer.
+    That is the served version. If the candidate itself is served already, it is the version that the candidate was
+    judged against, so that a run with nothing changed asks the same question and finds the same answer.
     """
     version = current_version(store)
     while version is not None and version_dir(store, version).exists():
@@ -229,19 +213,19 @@ def champion_of(store: epath.Path, candidate: str) -> int | None:
 
 
 def best_on_golden(store: epath.Path, version: int | None) -> Predecessor | None:
-    """The best on the golden set of all that a version descends from, if that is better than the version itself.
+    """Finds the ancestor of a version that is best on the golden set, and better than the version itself.
 
-    Only those count that were judged on the same golden clips as the version, and that were not rolled back. A version
-    whose ancestor was removed still knows the best of its line by its own verdict, so that a line cannot forget how
-    good it was.
+    Only ancestors count that were judged on the same golden clips as the version, and that were not rolled back. A
+    version's own verdict names the best of its line, so that this is still known when the ancestor was removed.
 
     Args:
-      version: None: there is none, so that nothing is before it.
+      version: None: there is no version yet, so it has no ancestors.
 
     Returns:
-      What the gate takes as `best`; None where the version is the best of its line, or nothing is known.
+      The gate's argument `best`; None where the version is the best of its line, or nothing is known.
     """
-    own, found, each = None, [], version
+    own, each = None, version
+    found: list[Predecessor] = []
     while each is not None and version_dir(store, each).exists():
         verdict, lineage = read_verdict(store, each), read_lineage(store, each)
         golden = verdict and verdict.on_golden
@@ -252,7 +236,7 @@ def best_on_golden(store: epath.Path, version: int | None) -> Predecessor | None
                 found.append(Predecessor(version=each, **golden.outcomes.model_dump()))
         if verdict and verdict.best:
             found.append(verdict.best)
-        each = lineage and lineage.parent
+        each = lineage.parent if lineage else None
     if own is None:
         return None
     better = [
@@ -271,13 +255,13 @@ def publish(
     check: Callable[[epath.Path], None] = lambda version: None,
     reference: epath.Path | None = None,
 ) -> int:
-    """Puts a SavedModel into the store under the next number, then points at it.
+    """Puts a SavedModel into the store under the next number, then serves it.
 
-    A reader sees the whole version or nothing of it, and the pointer moves last. Called again after an interruption,
-    it finishes what was begun, and does not number the same candidate twice.
+    A reader sees the whole version or nothing of it, and the pointer moves last. A call after an interrupted one
+    finishes it, and does not number the same candidate twice.
 
     Args:
-      check: called with the copy before it becomes a version; what it raises ends the push, and nothing has changed.
+      check: called with the copy before it becomes a version. If it raises, the push ends and nothing has changed.
       reference: file with the profile that drift will be measured against.
 
     Returns:
@@ -294,14 +278,15 @@ def publish(
         version = have[-1] + 1 if have else 1
         incoming = store / f".incoming-{version}"
         _copy_tree(saved_model, incoming)
-        (incoming / LINEAGE).parent.mkdir(parents=True, exist_ok=True)
-        (incoming / LINEAGE).write_text(lineage.model_dump_json(indent=2))
+        files = SavedModel(incoming)
+        files.extra.mkdir(parents=True, exist_ok=True)
+        files.lineage.write_text(lineage.model_dump_json(indent=2))
         if verdict:
-            (incoming / _VERDICT).write_text(verdict.model_dump_json(indent=2))
+            files.verdict.write_text(verdict.model_dump_json(indent=2))
         if reference:
-            reference.copy(incoming / REFERENCE)
+            reference.copy(files.reference)
         check(incoming)
-        incoming.rename(version_dir(store, version))
+        move_directory(incoming, version_dir(store, version))
     _write_pointer(store, version)
     return version
 

@@ -1,4 +1,4 @@
-"""Names the genre of any song with a pushed model; TensorFlow alone is needed for it, not TFX."""
+"""Names the genre of any song with a pushed model. Needs TensorFlow, but not TFX."""
 
 import itertools
 import os
@@ -20,12 +20,12 @@ _BATCH = 8
 
 @dataclass(frozen=True)
 class SongGenres:
-    """What a model says of a song."""
+    """The genres of a song by a model."""
 
     probabilities: dict[str, float]
-    """By genre, the most probable first; the mean over the song's clips."""
+    """Probability by genre, from 0 to 1, the most probable first; the mean over the song's clips."""
     clips: int
-    """Consecutive clips that the song was cut into."""
+    """Number of consecutive clips that the song was cut into."""
 
 
 class Predictor:
@@ -45,7 +45,7 @@ class Predictor:
             }
 
     def predict(self, song: Path) -> SongGenres:
-        """The genres of an audio file of any length, decoded clip by clip, so that memory does not grow with it.
+        """Names the genres of an audio file of any length. It is decoded clip by clip, so memory does not grow with it.
 
         Raises:
           AudioError: the file does not decode.
@@ -57,10 +57,10 @@ class Predictor:
         return SongGenres(dict(ranked), len(probabilities))
 
     def predict_all(self, songs: Iterable[Path]) -> Iterator[SongGenres | AudioError | OSError]:
-        """As `predict`, of song after song; several are decoded and answered at a time, one per processor.
+        """Names the genres of many songs, one per processor at a time.
 
         Yields:
-          The genres of each song, in the order of `songs`; of one that cannot be read, the error.
+          The genres of each song, in the order of `songs`; for a song that cannot be read, the error.
         """
 
         def attempt(song: Path) -> SongGenres | AudioError | OSError:
@@ -69,5 +69,5 @@ class Predictor:
             except (AudioError, OSError) as error:
                 return error
 
-        with ThreadPoolExecutor(os.cpu_count()) as threads:  # decoders and graph let go of Python's lock
+        with ThreadPoolExecutor(os.cpu_count()) as threads:  # decoders and graph release the GIL
             yield from threads.map(attempt, songs)

@@ -1,6 +1,6 @@
-"""The smoke test of a served model: one short clip through the very signature, and a look at the answer.
+"""The smoke test of a served model: sends one short clip through the signature that is served, and checks the answer.
 
-Whether the model is right, the gate knows. This is about whether what was copied and loaded answers at all.
+The gate checks that the model is right. This checks that the copy in the store can be loaded, and answers.
 """
 
 from typing import Any
@@ -17,21 +17,21 @@ from components.store.model_card import read_card
 
 
 def smoke_example(audio: AudioConfig) -> bytes:
-    """A second of a tone, or a clip of it where clips are shorter, as the serialized example of a request."""
+    """Makes the serialized example of a request: 1 s of a tone of 440 Hz, or less where clips are shorter."""
     seconds = min(1.0, audio.clip_seconds)
     phase = 2.0 * np.pi * 440.0 * np.arange(round(seconds * audio.sample_rate)) / audio.sample_rate
     return encode_example({"audio": encode_wav((np.sin(phase) * 16000.0).astype(np.int16), audio.sample_rate)})
 
 
 def check_answer(predictions: list[Any], genres: tuple[str, ...]) -> None:
-    """That these are the predictions of one clip.
+    """Checks that these are the predictions of one clip.
 
     Args:
       predictions: as JSON.
       genres: the class list.
 
     Raises:
-      UserError: they are not.
+      UserError: they are something else.
     """
     answer = predictions[0] if len(predictions) == 1 else None
     if not isinstance(answer, dict) or not {"genres", "probabilities"} <= set(answer):
@@ -45,10 +45,10 @@ def check_answer(predictions: list[Any], genres: tuple[str, ...]) -> None:
 
 
 def smoke_test(saved_model: epath.Path) -> None:
-    """Loads a SavedModel from where it will be served, and has it answer.
+    """Loads a SavedModel from where it will be served, and checks its answer to one clip.
 
     Raises:
-      UserError: it cannot be loaded, or does not answer as it should.
+      UserError: it cannot be loaded, or its answer is wrong.
     """
     card = read_card(saved_model)
     try:
@@ -57,9 +57,12 @@ def smoke_test(saved_model: epath.Path) -> None:
         genres, probabilities = (answer[name].numpy()[0] for name in ("genres", "probabilities"))
     except (tf.errors.OpError, OSError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"{saved_model}: the model does not load and answer: {_shortened(str(error))}") from error
-    said = {"genres": [genre.decode() for genre in genres], "probabilities": [float(value) for value in probabilities]}
+    prediction = {
+        "genres": [genre.decode() for genre in genres],
+        "probabilities": [float(value) for value in probabilities],
+    }
     try:
-        check_answer([said], card.features.genres)
+        check_answer([prediction], card.features.genres)
     except UserError as error:
         raise UserError(f"{saved_model}: {error}") from error
 

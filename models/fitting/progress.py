@@ -7,6 +7,9 @@ import time
 
 import keras
 import tensorflow as tf
+from etils import epath
+
+from components.base.files import flush, write_atomically
 
 _EPOCHS = "epochs.json"
 
@@ -71,9 +74,8 @@ class Progress(keras.callbacks.Callback):
         self.epochs.append(record)
         print("  ".join(f"{name} {value:.4g}" for name, value in record.items()), flush=True)
         self.model.save_weights(self._weights(epoch + 1))
-        with tf.io.gfile.GFile(f"{self._list}.part", "w") as file:
-            file.write(json.dumps(self.epochs))
-        tf.io.gfile.rename(f"{self._list}.part", self._list, overwrite=True)
+        flush(epath.Path(self._weights(epoch + 1)))
+        write_atomically(epath.Path(self._list), json.dumps(self.epochs))
         kept = {self._weights(number) for number in (epoch + 1, self.best["epoch"])}
         for path in tf.io.gfile.glob(self._weights("*")):
             if path not in kept:

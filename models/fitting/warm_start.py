@@ -8,10 +8,10 @@ from etils import epath
 
 from components.audio.config import FeatureConfig
 from components.store.model_card import find_card
+from components.store.saved_model import SavedModel
 from models.config import ModelConfig
 from models.registry import kind_of, weights_digest
 
-_WEIGHTS = "assets.extra/weights.npz"
 _PRETRAINED = "pretrained"
 """Digest of the weights that the base had at first; see `models.registry.weights_digest`."""
 
@@ -49,9 +49,10 @@ def warm_start(champion: str, model: ModelConfig, features: FeatureConfig) -> St
         return fresh(f"the champion knows other genres ({', '.join(card.features.genres)}): a new model line begins")
     if (card.kind, card.window_seconds, card.features) != (model.kind, model.window_seconds, features):
         return fresh(f"the champion is a {card.kind} of other settings")
-    if not (directory / _WEIGHTS).exists():
+    kept = SavedModel(directory).weights
+    if not kept.exists():
         return fresh("the champion was trained without train.warm_start, and has no weights to start from")
-    with (directory / _WEIGHTS).open("rb") as file, np.load(file) as stored:
+    with kept.open("rb") as file, np.load(file) as stored:
         if str(stored[_PRETRAINED]) != weights_digest(model):
             return fresh("the champion rests on other pretrained weights")
         weights = tuple(stored[f"{number:05d}"] for number in range(len(stored.files) - 1))
@@ -74,7 +75,7 @@ def begin(network: keras.Model, start: Start) -> str:
 
 def write_weights(network: keras.Model, model: ModelConfig, directory: str) -> None:
     """Puts the weights of a network that was built for `model` into its SavedModel, for its successor."""
-    path = epath.Path(directory) / _WEIGHTS
+    path = SavedModel(epath.Path(directory)).weights
     path.parent.mkdir(parents=True, exist_ok=True)
     weights = {f"{number:05d}": weight for number, weight in enumerate(network.get_weights())}
     with path.open("wb") as file:

@@ -1,21 +1,18 @@
-"""`genre classes`: the genres that a library's models tell apart, and new ones among them."""
+"""`genre classes`: lists the genres of a library, which are the classes of its models, and adds new ones."""
 
 import json
-import sys
 from pathlib import Path
 
 import click
 
 from components.base.errors import UserError
 from pipeline.commands import options
-
-_WIDE = 200
-"""Columns where there is no terminal, so that a program finds a genre on a line."""
+from pipeline.commands.tables import show_table
 
 
 @click.group()
 def classes() -> None:
-    """The genres of an ingested library: the classes of its models, in the order of their outputs."""
+    """List the genres of a library, or add to them: the classes of its models, in the order of their outputs."""
 
 
 @classes.command("list")
@@ -31,34 +28,26 @@ def list_(data: Path | None, config_file: Path | None, overrides: tuple[str, ...
     root = root_path(load_config(config_file, options.with_paths(overrides, data=data)).data)
     library = read_library(root)
     manifests = [read_manifest(root, span) for span in complete_spans(root)]
-    accounts = [
-        {
-            "index": index,
-            "genre": genre,
-            "spans": [
-                {"span": each.span, **{split: each.splits[split].genres.get(genre, 0) for split in SPLITS}}
-                for each in manifests
-            ],
-        }
-        for index, genre in enumerate(library.genres)
-    ]
+    columns = ("span", *SPLITS)
+    spans = {
+        genre: [
+            {"span": each.span, **{split: each.splits[split].genres.get(genre, 0) for split in SPLITS}}
+            for each in manifests
+        ]
+        for genre in library.genres
+    }
     if as_json:
+        accounts = [
+            {"index": index, "genre": genre, "spans": counts} for index, (genre, counts) in enumerate(spans.items())
+        ]
         click.echo(json.dumps(accounts, indent=2))
         return
-
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False)
-    table.add_column("index", justify="right")
-    table.add_column("genre")
-    for column in ("span", *SPLITS):
-        table.add_column(column, justify="right")
-    for account in accounts:
-        for counts in account["spans"] or [{}]:
-            table.add_row(str(account["index"]), escape(account["genre"]), *map(str, counts.values()))
-    Console(highlight=False, width=None if sys.stdout.isatty() else _WIDE).print(table)
+    rows = (
+        (index, genre, *(counts.get(column, "") for column in columns))
+        for index, genre in enumerate(spans)
+        for counts in spans[genre] or [{}]
+    )
+    show_table(["index", "genre", *columns], rows)
 
 
 @classes.command()
@@ -68,9 +57,9 @@ def list_(data: Path | None, config_file: Path | None, overrides: tuple[str, ...
 def add(genres: tuple[str, ...], data: Path | None, config_file: Path | None, overrides: tuple[str, ...]) -> None:
     """Add each GENRE to the library, after those that it has.
 
-    This starts a new model line: a model of the new class list cannot be compared with the present champion. Songs of a
-    genre that was not added are rejected. Ingest the same songs again afterwards: those that were rejected for these
-    genres become a new span.
+    This starts a new model line: a model of the new class list cannot be compared with the served one. Songs of a genre
+    that was not added are rejected. Ingest the same songs again afterwards: those that were rejected for these genres
+    become a new span.
     """
     from pipeline.config.settings import load_config
 

@@ -7,10 +7,10 @@ import click
 
 from components.base.errors import UserError
 from pipeline.commands import options
+from pipeline.remote.submission import compiled
 
 if TYPE_CHECKING:
     from pipeline.config.targets import Target
-from pipeline.remote.submission import compiled
 
 
 @click.command("compile")
@@ -22,8 +22,8 @@ from pipeline.remote.submission import compiled
 def compile_(target: "Target", config_file: Path | None, overrides: tuple[str, ...], output: Path) -> None:
     """Write the pipeline as a file that Kubeflow Pipelines (YAML) or Vertex AI (JSON) runs.
 
-    Needs no cluster and no data. What data it runs on, and all settings of features, model, training and gate, can be
-    set anew for every run.
+    Needs no cluster and no data. Every run can have other data, and other settings of features, model, training and
+    gate.
     """
     from pipeline.config.settings import load_config
 

@@ -1,4 +1,4 @@
-"""`genre demo-library`: songs to run the pipeline on, before one's own are at hand."""
+"""`genre demo-library`: composes songs to try the pipeline on."""
 
 import shlex
 import time
@@ -11,13 +11,13 @@ import click
 @click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
 @click.option("--artists", default=10, show_default=True, help="Artists per genre, at least 3.")
 @click.option("--songs", default=6, show_default=True, help="Songs per artist.")
-@click.option("--seconds", default=6.0, show_default=True, help="Length of every song, from 2 to 600.")
-@click.option("--seed", default=0, show_default=True, help="Another seed, another library.")
+@click.option("--seconds", default=6.0, show_default=True, help="Length of every song in seconds, from 2 to 600.")
+@click.option("--seed", default=0, show_default=True, help="Another seed gives another library.")
 def demo_library(directory: Path, artists: int, songs: int, seconds: float, seed: int) -> None:
     """Compose a small library of eight genres in DIR, to try the pipeline on.
 
-    The songs are generated, one artist's unlike another's. The same options give the same songs; a library that is
-    there already is left as it is.
+    The songs are generated, and each artist has a sound of its own. The same options give the same songs. A library
+    that exists already is left as it is.
     """
     from rich.console import Console
     from rich.progress import Progress

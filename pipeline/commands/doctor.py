@@ -1,4 +1,4 @@
-"""`genre doctor`: is this installation sound?"""
+"""`genre doctor`: checks that this installation is sound."""
 
 import os
 import tempfile
@@ -23,13 +23,13 @@ _STYLES = {"ok": "green", "warning": "bold yellow", "FAIL": "bold red"}
     type=click.Path(path_type=Path),
     default=Path("workspace"),
     show_default=True,
-    help="Where runs would be kept; need not exist.",
+    help="Folder of the runs; it need not exist.",
 )
 def doctor(workspace: Path) -> None:
-    """Say in under a minute whether this installation is sound.
+    """Check in under a minute that this installation is sound.
 
-    Versions against the lock, a tiny pipeline that is really run, codecs, room and rights to write, GPUs and TPUs,
-    cloud credentials. Nothing is changed, and no network is used. The exit code is 1 if a check fails.
+    Compares versions with the lock, runs a tiny pipeline, and looks at codecs, free disk, permission to write, GPUs and
+    TPUs, and cloud credentials. Changes nothing, and uses no network. The exit code is 1 if a check fails.
     """
     from pipeline.doctor import checks, examine
     from pipeline.process import output_to
@@ -37,7 +37,7 @@ def doctor(workspace: Path) -> None:
     try:
         descriptor, name = tempfile.mkstemp(prefix="genre-doctor-", suffix=".log")
     except OSError as error:
-        raise UserError(f"no temporary file can be made: {error}. Set TMPDIR to a folder with room.") from error
+        raise UserError(f"no temporary file can be created: {error}. Set TMPDIR to a folder with room.") from error
     os.close(descriptor)
     log = Path(name)
     failures = 0
@@ -50,7 +50,7 @@ def doctor(workspace: Path) -> None:
         if not failures:
             log.unlink()
     if failures:
-        raise UserError(f"{failures} of the checks failed. What the libraries said: {log}")
+        raise UserError(f"{failures} of the checks failed. Log of the libraries: {log}")
 
 
 def _show(console: "Console", check: "Check", finding: "Finding") -> None:

@@ -1,21 +1,27 @@
-"""`genre history`: what was decided and done, and why."""
+"""`genre history`: lists events with their reasons."""
 
 from pathlib import Path
 
 import click
 
 from pipeline.commands import options
+from pipeline.commands.tables import show_table
 
 
 @click.command()
 @options.configuration
 @options.workspace
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object, with everything that is on record.")
-@click.option("--html", "page", type=click.Path(dir_okay=False, path_type=Path), help="Write a page, with a chart.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object, with all records.")
+@click.option(
+    "--html",
+    "page",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write an HTML page here, with a chart.",
+)
 def history(
     config_file: Path | None, overrides: tuple[str, ...], workspace: Path | None, as_json: bool, page: Path | None
 ) -> None:
-    """Tell what happened, the oldest first: spans, drift, decisions, runs, promotions, refusals and roll-backs."""
+    """List events, the oldest first: spans, drift, decisions, runs, promotions, refusals and roll-backs."""
     from components.retraining.timeline import read_timeline
 
     config, place = options.configured(config_file, overrides, workspace=workspace)
@@ -29,9 +35,11 @@ def history(
     elif page:
         click.echo(f"page: {page}")
     elif timeline.events:
-        for event in timeline.events:
-            span = "" if event.span is None else f"span {event.span}"
-            click.echo(f"{event.time}  {event.kind:<9}  {span:<8}  {' '.join(event.words.split())}")
+        rows = (
+            (event.time, event.kind, "" if event.span is None else f"span {event.span}", " ".join(event.words.split()))
+            for event in timeline.events
+        )
+        show_table(["time", "event", "span", ""], rows, header=False)
     else:
         click.echo(f"{place.root}: nothing has happened yet.")
 

@@ -1,7 +1,6 @@
-"""`genre ingest`: a library of songs into TFRecords, whatever shape the library has."""
+"""`genre ingest`: turns a library of songs into TFRecords."""
 
 import math
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from components.library.ingest import Ingested
+    from components.library.sources.fma import Subset
     from components.library.sources.track import Track
 
 _PATH = click.Path(path_type=Path)
@@ -29,9 +29,9 @@ def ingest() -> None:
     """Decode a library of songs into a new span of training data.
 
     Every song becomes one clip: mono, PCM16, of the rate and length in the settings audio.sample_rate and
-    audio.clip_seconds; longer songs are cut from the middle, shorter ones padded with silence. A file that cannot be
-    used is listed in the span's rejects.csv with the reason. An ingest that was killed goes on where it was when it is
-    given again; the same input gives the same bytes.
+    audio.clip_seconds. Of longer songs the middle is taken; shorter ones are padded with silence. A file that cannot be
+    used is listed in the span's rejects.csv with the reason. An ingest that was killed continues when the same command
+    is given again. The same input gives the same bytes.
     """
 
 
@@ -45,10 +45,10 @@ def _common(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.argument("directory", metavar="DIR", type=_PATH)
 @_common
 def folder(directory: Path, **common: Any) -> None:
-    """DIR/<genre>/<song>, or DIR/<genre>/<artist>/.../<song>.
+    """Ingest the songs DIR/<genre>/<song>, or DIR/<genre>/<artist>/.../<song>.
 
-    An artist's songs all go to one split; a song outside of any artist's folder counts as an artist of its own. Files
-    that are not audio by their names are listed as such, and do not count towards ingest.max_reject_share.
+    An artist's songs all go to one split. A song outside of any artist's folder counts as an artist of its own. Files
+    whose names are not those of audio files are listed as such, and do not count towards ingest.max_reject_share.
     """
     from components.library.sources.folder import read_folder
 
@@ -78,7 +78,7 @@ def from_csv(
     test_folds: tuple[str, ...],
     **common: Any,
 ) -> None:
-    """The songs that a CSV file lists, one per row below a header; tabs separate the columns of a .tsv.
+    """Ingest the songs that a CSV file lists, one per row below a header; tabs separate the columns of a .tsv.
 
     Without a column of splits or folds, the groups are divided by a hash of their names in the shares of ingest.splits.
     """
@@ -93,8 +93,8 @@ def from_csv(
 @click.option("--metadata", required=True, metavar="DIR", type=_PATH, help="Holds tracks.csv of fma_metadata.zip.")
 @click.option("--subset", default="small", show_default=True, type=click.Choice(["small", "medium", "large"]))
 @_common
-def fma(audio: Path, metadata: Path, subset: str, **common: Any) -> None:
-    """FMA, the Free Music Archive data set, with its top genres, artists and official split.
+def fma(audio: Path, metadata: Path, subset: "Subset", **common: Any) -> None:
+    """Ingest FMA, the Free Music Archive data set, with its top genres, artists and official split.
 
     A subset contains the smaller ones. Half of the tracks of `large` have no top genre, and are rejected for it: allow
     that with --set ingest.max_reject_share=0.6.
@@ -127,7 +127,7 @@ def verify(span: int | None, data: Path | None, config_file: Path | None, overri
         except UserError as error:
             if span is not None:
                 raise
-            problems = [str(error)]  # the other spans are to be looked at all the same
+            problems = [str(error)]  # the other spans are checked all the same
         click.echo("\n".join(problems) or f"span {number}: as it was written")
         wrong += [number] * bool(problems)
     if wrong:
@@ -140,7 +140,7 @@ def verify(span: int | None, data: Path | None, config_file: Path | None, overri
 def _ingest(
     tracks: "Sequence[Track]",
     audio_root: Path,
-    source: str,
+    data_set: str,
     data: Path | None,
     span: int | None,
     config_file: Path | None,
@@ -148,7 +148,7 @@ def _ingest(
 ) -> None:
     from components.beam.options import beam_args, check_local
     from pipeline.config.settings import load_config
-    from pipeline.process import large_imports, output_to
+    from pipeline.process import end_now, large_imports, output_to
 
     config = load_config(config_file, options.with_paths(overrides, data=data))
     check_local(config.beam)
@@ -159,21 +159,21 @@ def _ingest(
                 from components.library.ingest import ingest
             with _progress(console) as report:
                 args = beam_args(config.beam)
-                result = ingest(tracks, audio_root, source, root, config.audio, config.ingest, span, args, report)
+                result = ingest(tracks, audio_root, data_set, root, config.audio, config.ingest, span, args, report)
             _show(console, result)
     except KeyboardInterrupt:
         # Beam's threads cannot be stopped: a regular exit would wait for them, or abort in C++.
-        click.echo("\ngenre: interrupted; the same command goes on from here", err=True)
-        os._exit(130)
-    except BrokenPipeError:  # as of `| head`: nobody is left to be told
-        os._exit(1)
+        click.echo("\ngenre: interrupted; the same command continues from here", err=True)
+        end_now(130)
+    except BrokenPipeError:  # as by `| head`: there is no reader for a message
+        end_now(1)
     except OSError as error:
         raise UserError(f"{error.filename or root}: {error.strerror}") from error
 
 
 @contextmanager
 def _progress(console: "Console") -> "Iterator[Callable[[int, int], None]]":
-    """Show files done, rate and time left: as a bar on a terminal, elsewhere by a line now and then."""
+    """Shows files done, rate and time left: as a bar on a terminal, elsewhere as a line every 10 s."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
     columns = (TextColumn("decoding"), BarColumn(), MofNCompleteColumn(), TextColumn("files {task.fields[pace]}"))
@@ -181,7 +181,7 @@ def _progress(console: "Console") -> "Iterator[Callable[[int, int], None]]":
         task = bar.add_task("", total=None, pace="")
         start = time.monotonic()
         due = start + _LINE_SECONDS
-        found = None  # files that were done when this ingest began say nothing of its pace
+        found: int | None = None  # files that were done before this ingest began; they do not count for its pace
 
         def report(done: int, total: int) -> None:
             nonlocal due, found
@@ -206,7 +206,7 @@ def _pace(done: int, total: int, seconds: float) -> str:
 
 
 def _show(console: "Console", result: "Ingested") -> None:
-    """The account of an ingest, for a person."""
+    """Prints the result of an ingest for a person."""
     from rich.markup import escape
     from rich.table import Table
 
@@ -237,6 +237,6 @@ def _show(console: "Console", result: "Ingested") -> None:
         console.print()
         console.print(rejects)
         console.print(f"each with its reason in {result.directory / 'rejects.csv'}", soft_wrap=True)
-    for split, genre in result.gaps():
-        console.print(f"[yellow]warning:[/] no example of genre {escape(repr(genre))} in split {split}")
+    for without, genre in result.gaps():
+        console.print(f"[yellow]warning:[/] no example of genre {escape(repr(genre))} in split {without}")
     console.print(f"\nwritten to {result.directory}", soft_wrap=True)

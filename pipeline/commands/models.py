@@ -1,22 +1,18 @@
-"""`genre models` and `genre rollback`: what is served, what was, and back to it."""
+"""`genre models` and `genre rollback`: lists the versions of the model store, and serves an earlier one again."""
 
-import itertools
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from pipeline.commands import options
+from pipeline.commands.tables import show_table
 
 if TYPE_CHECKING:
     from etils import epath
 
     from components.evaluation.results import Judged
-
-_WIDE = 200
-"""Columns where there is no terminal, so that a program finds a version on a line."""
 
 
 @click.command()
@@ -24,7 +20,7 @@ _WIDE = 200
 @options.workspace
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON list, with the whole lineage and verdict.")
 def models(config_file: Path | None, overrides: tuple[str, ...], workspace: Path | None, as_json: bool) -> None:
-    """List the versions in the model store: which is served, where each came from, what the gate said of it."""
+    """List the versions in the model store: which is served, the data of each, and its accuracy at the gate."""
     store = options.configured(config_file, overrides, workspace=workspace)[1].models
     accounts = _accounts(store)
     if as_json:
@@ -34,46 +30,41 @@ def models(config_file: Path | None, overrides: tuple[str, ...], workspace: Path
         click.echo(f"{store}: no model has been pushed yet.")
         return
 
-    from rich.console import Console
-    from rich.table import Table
-
     from components.retraining.policy import spans_in_words
 
-    sets = ["test", "golden"] if any(account["golden"] for account in accounts) else ["test"]
-    table = Table("version", "", "kind", "data", box=None, pad_edge=False)
-    for name in sets:
-        table.add_column("accuracy" if name == "test" else name, justify="right")
-        table.add_column("clips", justify="right")
-    table.add_column("parent", justify="right")
-    table.add_column("")
-    for account in accounts:
+    figures = {"test": ("accuracy", "clips")}
+    if any(account["golden"] for account in accounts):
+        figures["golden"] = ("golden", "clips")
+
+    def row(account: dict[str, Any]) -> list[object]:
         lineage, withdrawn = account["lineage"], account["withdrawn"]
-        figures = [account[name] for name in sets]
-        shown = [(f"{found['accuracy']:.1%}", str(found["clips"])) if found else ("", "") for found in figures]
-        table.add_row(
-            str(account["version"]),
+        judged = [account[name] for name in figures]
+        return [
+            account["version"],
             "served" if account["served"] else "rolled back" if withdrawn else "",
             account["kind"] or "",
-            spans_in_words(tuple(lineage["window"]) or (lineage["span"],)) if lineage else "unknown",
-            *itertools.chain(*shown),
-            str(lineage["parent"] or "") if lineage else "",
-            f"{withdrawn['time']} {withdrawn['reason']}".strip() if withdrawn else "",
-        )
-    Console(highlight=False, width=None if sys.stdout.isatty() else _WIDE).print(table)
+            spans_in_words(tuple(lineage["window"])) if lineage else "unknown",
+            *(cell for on in judged for cell in ((f"{on['accuracy']:.1%}", on["clips"]) if on else ("", ""))),
+            (lineage["parent"] or "") if lineage else "",
+            f"{withdrawn['time']} {withdrawn['reason']}" if withdrawn else "",
+        ]
+
+    names = [name for columns in figures.values() for name in columns]
+    show_table(["version", "", "kind", "data", *names, "parent", ""], map(row, accounts))
 
 
 @click.command()
 @click.argument("version", type=click.IntRange(min=1), required=False)
 @options.configuration
 @options.workspace
-@click.option("--reason", default="", help="For those who ask later.")
+@click.option("--reason", default="", help="Why, for the history.")
 def rollback(
     version: int | None, config_file: Path | None, overrides: tuple[str, ...], workspace: Path | None, reason: str
 ) -> None:
-    """Serve an earlier version again, and never the present one.
+    """Serve an earlier version again, and withdraw the present one for good.
 
-    Without VERSION, the one that the present version was judged against. The model that is rolled back stays in the
-    store, but no later run pushes it again.
+    Without VERSION, serves the version that the present one was judged against. The model that is rolled back stays in
+    the store, but no later run pushes it again.
     """
     from components.store.model_store import roll_back
 
@@ -83,7 +74,7 @@ def rollback(
 
 
 def _figures(judged: "Judged | None") -> dict[str, Any] | None:
-    """The overall figures of a version on a set of clips."""
+    """Returns the overall figures of a version on a set of clips."""
     if judged is None:
         return None
     overall = {"clips", "accuracy", "accuracy_interval", "macro_f1"}
@@ -91,7 +82,7 @@ def _figures(judged: "Judged | None") -> dict[str, Any] | None:
 
 
 def _accounts(store: "epath.Path") -> list[dict[str, Any]]:
-    """Everything that the store knows of each version, the newest first; null where it knows nothing."""
+    """Returns all that the store records about each version, the newest first; null where it has no record."""
     from components.store.model_card import find_card
     from components.store.model_store import (
         current_version,

@@ -18,7 +18,9 @@ overrides = click.option(
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="One setting, as mel.n_mels=64."
 )
 data = click.option("--data", type=_DIRECTORY, help="Root of the ingested library; overrides the setting `data`.")
-workspace = click.option("--workspace", type=_DIRECTORY, help="Where everything made is kept; overrides `workspace`.")
+workspace = click.option(
+    "--workspace", type=_DIRECTORY, help="Directory of all results; overrides the setting `workspace`."
+)
 summary = click.option("--summary", type=_FILE, help="Write the run's summary here, as JSON.")
 target = click.option(
     "--target", type=click.Choice(["kubeflow", "vertex"]), required=True, help="Kubeflow Pipelines or Vertex AI."
@@ -31,7 +33,7 @@ def configuration(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def started(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds what says which pipeline is run elsewhere, and on what."""
+    """Adds the options that name a pipeline to run elsewhere, and its data."""
     for option in (
         click.option("--dry-run", is_flag=True, help="Print the request instead of sending it."),
         click.option(
@@ -41,7 +43,7 @@ def started(command: Callable[..., Any]) -> Callable[..., Any]:
             metavar="KEY=VALUE",
             help="One setting of the run parameter `settings`, as train.epochs=5: it needs no compiling.",
         ),
-        click.option("--span", metavar="N|first|last", help="Newest span to train on; last: of when a run begins."),
+        click.option("--span", metavar="N|first|last", help="Newest span to train on; last: at the time of the run."),
         click.option("--data", metavar="ROOT", help="Root of the ingested library to run on, as the steps see it."),
         click.option("--package", type=_FILE, help="Run what `genre compile` wrote here, instead of compiling."),
         configuration,
@@ -52,14 +54,14 @@ def started(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def with_paths(overrides: tuple[str, ...], **paths: Path | None) -> tuple[str, ...]:
-    """Overrides with each given path as a setting of its own name."""
+    """Returns `overrides` with each given path as a setting of its own name."""
     return (*overrides, *(f'{key}="{path}"' for key, path in paths.items() if path is not None))
 
 
 def configured(
     config_file: Path | None, overrides: tuple[str, ...], **paths: Path | None
 ) -> "tuple[PipelineConfig, Workspace]":
-    """The configuration that the options come to, and its workspace."""
+    """Returns the configuration of the options, and its workspace."""
     from pipeline.config.settings import load_config
     from pipeline.workspace import Workspace, root_path
 

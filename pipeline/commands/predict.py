@@ -1,4 +1,4 @@
-"""`genre predict`: the served model on any song."""
+"""`genre predict`: names the genre of any song with the served model."""
 
 import json
 import os
@@ -34,7 +34,7 @@ def predict(
     """Name the genre of songs, and of the songs in directories.
 
     Any format that the ingest reads, of any length: a long song is cut into clips whose probabilities are averaged.
-    The exit code is 1 if any file could not be read; the others are named all the same.
+    The exit code is 1 if any file could not be read; the other songs are named all the same.
     """
     from components.store.model_store import current_version, version_dir
     from pipeline.config.settings import load_config
@@ -50,7 +50,8 @@ def predict(
             f"{store}: no model has been pushed yet. `genre run` trains one and pushes it if it is good enough."
         )
 
-    results, failures = [], []
+    results: list[dict[str, object]] = []
+    failures: list[str] = []
     with output_to(Path(os.devnull)) as console:
         with large_imports():
             from components.store.predictor import Predictor
@@ -74,10 +75,10 @@ def predict(
 
 
 def find_songs(paths: tuple[Path, ...]) -> Iterator[Path]:
-    """The files among `paths`, and the audio files below the directories among them, sorted.
+    """Yields the files among `paths`, and the audio files below the directories among them, sorted.
 
     Raises:
-      UserError: a path that is not there, or a directory without audio.
+      UserError: a path does not exist, or a directory holds no audio.
     """
     from components.library.sources.track import AUDIO_SUFFIXES
 
@@ -85,12 +86,13 @@ def find_songs(paths: tuple[Path, ...]) -> Iterator[Path]:
         if path.is_dir():
             found = sorted(file for file in path.rglob("*") if file.suffix.lower() in AUDIO_SUFFIXES and file.is_file())
             if not found:
-                raise UserError(f"{path}: no audio files in it ({', '.join(AUDIO_SUFFIXES[:11])} ...)")
+                known = ", ".join(AUDIO_SUFFIXES[:11])
+                raise UserError(f"{path}: no audio files in it ({known} ...). Give songs or folders of songs.")
             yield from found
         elif path.exists():
             yield path
         else:
-            raise UserError(f"{path}: no such file or directory")
+            raise UserError(f"{path}: no such file or directory. Give songs or folders of songs.")
 
 
 def _show(console: "Console", song: Path, answer: "SongGenres", top: int) -> None:

@@ -1,4 +1,4 @@
-"""`genre retrain`: one decision, and the run that follows from it."""
+"""`genre retrain`: decides once whether to retrain, and if so, runs."""
 
 from pathlib import Path
 
@@ -12,8 +12,8 @@ from pipeline.commands import options
 @options.data
 @options.workspace
 @options.summary
-@click.option("--now", is_flag=True, help="Retrain whatever the settings retrain.* say.")
-@click.option("--dry-run", is_flag=True, help="Say what would be done and why, and do nothing of it.")
+@click.option("--now", is_flag=True, help="Retrain without regard to the settings retrain.*.")
+@click.option("--dry-run", is_flag=True, help="Print the decision and its reasons, and do nothing.")
 def retrain(
     config_file: Path | None,
     overrides: tuple[str, ...],
@@ -23,10 +23,11 @@ def retrain(
     now: bool,
     dry_run: bool,
 ) -> None:
-    """Decide whether the newest span is reason to train again, and if so, do it.
+    """Decide whether to train on the newest span, and if so, train.
 
-    The settings retrain.* say when: on drift, on enough new clips, by the age of what is served. The decision and its
-    reasons go into the history: see `genre history`. Called again after a failure or a kill, it goes on where it was.
+    The settings retrain.* are the rules: on drift, on enough new clips, by the age of the served model. The decision
+    and its reasons are kept in the history: see `genre history`. Called again after a failure or a kill, it continues
+    the run.
     """
     from components.beam.options import check_local
     from pipeline.config.settings import load_config

@@ -1,14 +1,10 @@
 """`genre run`: the whole DAG, on this machine."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from pipeline.commands import options
-
-if TYPE_CHECKING:
-    pass
 from pipeline.local.run import execute, finish
 
 

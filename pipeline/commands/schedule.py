@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipeline.commands import options
-from pipeline.commands.submit import show_request
 from pipeline.remote.submission import prepare
 
 if TYPE_CHECKING:
@@ -22,15 +21,15 @@ def schedule() -> None:
 @schedule.command()
 @click.argument("name")
 @click.option("--cron", required=True, help='When: minute, hour, day, month, day of the week, as "0 4 * * *".')
-@click.option("--timezone", help="That --cron is meant in, as Europe/Berlin. Default: UTC, or that of the server.")
+@click.option("--timezone", help="Time zone of --cron, as Europe/Berlin. Default: UTC, or the server's.")
 @options.started
 def create(
     name: str, cron: str, timezone: str | None, target: "Target", dry_run: bool, span: str | None, **what: Any
 ) -> None:
-    """Start a run whenever --cron says so, on the newest span if no other is given.
+    """Start a run at the times of --cron, on the newest span if no other is given.
 
-    Each decides as `genre retrain` does: the settings retrain.* say whether it trains. One at a time, because two would
-    race for what is served; what was missed is not made up for.
+    Each decides by the settings retrain.* whether it trains, as `genre retrain` does. Only one runs at a time, because
+    two would race for what is served. Missed runs are not made up for.
     """
     from pipeline.remote.connect import connect
     from pipeline.remote.cron import check_cron, check_timezone
@@ -40,7 +39,7 @@ def create(
     config, start = prepare(target, dry_run, span=span or "last", **what)
     service = connect(config, target)
     if dry_run:
-        show_request(service.schedule_request(name, cron, timezone, start))
+        click.echo(service.schedule_request(name, cron, timezone, start).as_yaml(), nl=False)
         return
     made = service.create_schedule(name, cron, timezone, start)
     click.echo(f"schedule {made.name}: {made.cron}")
@@ -56,7 +55,7 @@ def list_(target: "Target", config_file: Path | None, overrides: tuple[str, ...]
         after = f"  next {each.next_run:%Y-%m-%d %H:%M %Z}" if each.next_run and each.state == "active" else ""
         click.echo(f"{each.name:<20} {each.state:<10} {each.cron}{after}")
     if not found:
-        click.echo("no schedules; make one: genre schedule create NAME --cron ...", err=True)
+        click.echo("no schedules; create one: genre schedule create NAME --cron ...", err=True)
 
 
 @schedule.command()
@@ -65,7 +64,7 @@ def list_(target: "Target", config_file: Path | None, overrides: tuple[str, ...]
 @options.configuration
 def pause(name: str, target: "Target", config_file: Path | None, overrides: tuple[str, ...]) -> None:
     """Start no more runs, until it is resumed."""
-    _service(target, config_file, overrides).pause_schedule(name)
+    _service(target, config_file, overrides).change_schedule(name, "pause")
     click.echo(f"schedule {name}: paused")
 
 
@@ -75,7 +74,7 @@ def pause(name: str, target: "Target", config_file: Path | None, overrides: tupl
 @options.configuration
 def resume(name: str, target: "Target", config_file: Path | None, overrides: tuple[str, ...]) -> None:
     """Start runs again."""
-    _service(target, config_file, overrides).resume_schedule(name)
+    _service(target, config_file, overrides).change_schedule(name, "resume")
     click.echo(f"schedule {name}: active")
 
 
@@ -85,15 +84,12 @@ def resume(name: str, target: "Target", config_file: Path | None, overrides: tup
 @options.configuration
 def delete(name: str, target: "Target", config_file: Path | None, overrides: tuple[str, ...]) -> None:
     """Delete a schedule; runs that it started go on."""
-    _service(target, config_file, overrides).delete_schedule(name)
+    _service(target, config_file, overrides).change_schedule(name, "delete")
     click.echo(f"schedule {name}: deleted")
 
 
 def _service(target: "Target", config_file: Path | None, overrides: tuple[str, ...]) -> "Service":
     from pipeline.config.settings import load_config
-    from pipeline.remote.checks import check_target
     from pipeline.remote.connect import connect
 
-    config = load_config(config_file, overrides)
-    check_target(config, target)
-    return connect(config, target)
+    return connect(load_config(config_file, overrides), target)

@@ -1,20 +1,17 @@
-"""`genre spans`: what music there is to train on, what of it is used, and what was set aside."""
+"""`genre spans`: lists the spans of the library, how each is used, and which were set aside."""
 
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from pipeline.commands import options
+from pipeline.commands.tables import show_table
 
 if TYPE_CHECKING:
     from pipeline.config.settings import PipelineConfig
     from pipeline.workspace import Workspace
-
-_WIDE = 200
-"""Columns where there is no terminal, so that a program finds a span on a line."""
 
 
 @click.command()
@@ -33,8 +30,8 @@ def spans(
 ) -> None:
     """List the spans of the library: their clips, which the next run trains on, and which versions were.
 
-    A span that cannot be imported, or is at odds with the schema, is set aside, and `genre retrain` and `genre watch`
-    go on without it. Once it is mended, --restore has it used again.
+    A span that cannot be imported, or does not fit the schema, is set aside: `genre retrain` and `genre watch` train
+    without it. Once it is repaired, --restore uses it again.
     """
     config, place = options.configured(config_file, overrides, data=data, workspace=workspace)
     if restore is not None:
@@ -53,30 +50,24 @@ def spans(
 
 
 def _show(accounts: list[dict[str, Any]]) -> None:
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
     from components.library.layout import SPLITS
 
-    table = Table("span", *SPLITS, "", "trained", "", box=None, pad_edge=False)
-    for column in table.columns[: 1 + len(SPLITS)]:
-        column.justify = "right"
-    for account in accounts:
+    def row(account: dict[str, Any]) -> list[object]:
         aside = account["set_aside"]
         uses = [name for name in ("window", "golden", "excluded") if account[name]] + (["set aside"] if aside else [])
-        table.add_row(
-            str(account["span"]),
-            *(str(account["clips"][split]) for split in SPLITS),
+        return [
+            account["span"],
+            *(account["clips"][split] for split in SPLITS),
             ", ".join(uses),
             f"version {', '.join(map(str, account['versions']))}" if account["versions"] else "",
-            escape(f"{aside['time']} {' '.join(aside['reason'].split())}") if aside else "",
-        )
-    Console(highlight=False, width=None if sys.stdout.isatty() else _WIDE).print(table)
+            f"{aside['time']} {' '.join(aside['reason'].split())}" if aside else "",
+        ]
+
+    show_table(["span", *SPLITS, "", "trained", ""], map(row, accounts))
 
 
 def _accounts(config: "PipelineConfig", workspace: "Workspace") -> tuple[list[dict[str, Any]], str]:
-    """Everything that is known of each complete span, in order; and why `genre retrain` could use none, if it could."""
+    """Returns all that is known about each complete span, in order; and why a run now would fail, or ""."""
     from components.base.errors import UserError
     from components.library.layout import SPLITS, complete_spans, read_library, read_manifest
     from components.library.left_out import set_aside_spans
@@ -88,7 +79,8 @@ def _accounts(config: "PipelineConfig", workspace: "Workspace") -> tuple[list[di
     read_library(root)
     there = complete_spans(root)
     aside = {record.span: record for record in set_aside_spans(workspace.set_aside, root)}
-    window, problem = (), ""
+    window: tuple[int, ...] = ()
+    problem = ""
     try:
         window = window_of(config, root, there, {*config.exclude, *aside})
     except UserError as error:
@@ -109,7 +101,7 @@ def _accounts(config: "PipelineConfig", workspace: "Workspace") -> tuple[list[di
                 "versions": [
                     version
                     for version, lineage in lineages.items()
-                    if lineage and lineage.data == str(root) and span in lineage.spans
+                    if lineage and lineage.data == str(root) and span in lineage.window
                 ],
             }
         )

@@ -20,11 +20,9 @@ if TYPE_CHECKING:
 def status(run: str | None, target: "Target", config_file: Path | None, overrides: tuple[str, ...], limit: int) -> None:
     """Show a RUN with its nodes, or the latest runs of the pipeline."""
     from pipeline.config.settings import load_config
-    from pipeline.remote.checks import check_target
     from pipeline.remote.connect import connect
 
     config = load_config(config_file, overrides)
-    check_target(config, target)
     service = connect(config, target)
     if run is not None:
         _show(service.run(run))

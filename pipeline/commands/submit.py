@@ -7,14 +7,14 @@ import click
 
 from components.base.errors import UserError
 from pipeline.commands import options
+from pipeline.remote.submission import prepare
 
 if TYPE_CHECKING:
     from pipeline.config.targets import Target
-    from pipeline.remote.service import Request, Run, Service
-from pipeline.remote.submission import prepare
+    from pipeline.remote.service import Run, Service
 
 _BY_HAND = "retrain.when=now"
-"""Comes before what --run-set says, which overrides it."""
+"""Comes before the settings of --run-set, which override it."""
 
 
 @click.command()
@@ -25,33 +25,28 @@ def submit(target: "Target", dry_run: bool, wait: bool, run_settings: tuple[str,
 
     Compiles the pipeline of --config, or takes a --package that `genre compile` wrote.
 
-    A run that is asked for trains, whatever the settings retrain.* say, unless the same data with the same settings was
-    judged before. With `--run-set retrain.when=policy` it decides as a scheduled one does.
+    Such a run trains, whatever the settings retrain.* are, unless the same data with the same settings was judged
+    before. With `--run-set retrain.when=policy` it decides as a scheduled run does.
     """
     from pipeline.remote.connect import connect
 
     config, start = prepare(target, dry_run, run_settings=(_BY_HAND, *run_settings), **what)
     service = connect(config, target)
     if dry_run:
-        show_request(service.submit_request(start))
+        click.echo(service.submit_request(start).as_yaml(), nl=False)
         return
     run = service.submit(start)
     click.echo(f"run {run.id}\n{run.url}")
     if wait:
-        run = _follow(service, run, getattr(config, target).calls.poll_seconds)
+        run = _follow(service, run)
         if run.state != "succeeded":
             raise UserError(f"run {run.id} {run.state}{f': {run.error}' if run.error else ''}. See {run.url}")
 
 
-def show_request(request: "Request") -> None:
-    """Prints what would be sent, as YAML."""
-    import yaml
-
-    click.echo(yaml.safe_dump(vars(request), sort_keys=False, width=120), nl=False)
-
-
-def _follow(service: "Service", run: "Run", seconds: float) -> "Run":
+def _follow(service: "Service", run: "Run") -> "Run":
     """Prints a line per change of state until the run ends."""
+    from pipeline.remote.service import POLL_SECONDS
+
     shown: dict[str, str] = {}
     while True:
         for name, state in (*((node.node, node.state) for node in run.nodes), ("run", run.state)):
@@ -60,7 +55,7 @@ def _follow(service: "Service", run: "Run", seconds: float) -> "Run":
                 shown[name] = state
         if run.ended:
             return run
-        time.sleep(seconds)
+        time.sleep(POLL_SECONDS)
         try:
             run = service.run(run.id)
         except UserError as error:

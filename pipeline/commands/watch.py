@@ -1,4 +1,4 @@
-"""`genre watch`: the service that keeps the served model up with the music that arrives."""
+"""`genre watch`: the service that retrains as music arrives."""
 
 import sys
 from pathlib import Path
@@ -17,11 +17,9 @@ if TYPE_CHECKING:
 @options.configuration
 @options.data
 @options.workspace
-@click.option(
-    "--interval", type=click.IntRange(1, 86400), default=60, show_default=True, help="Seconds from poll to poll."
-)
-@click.option("--once", is_flag=True, help="Poll once, retrain if that is the decision, and end.")
-@click.option("--status", "ask", is_flag=True, help="Say what the watcher does; exit with 1 if it needs looking after.")
+@click.option("--interval", type=click.IntRange(1, 86400), default=60, show_default=True, help="Seconds between polls.")
+@click.option("--once", is_flag=True, help="Poll once, retrain if so decided, and end.")
+@click.option("--status", "ask", is_flag=True, help="Show what the watcher does; exit with 1 if a person must act.")
 @click.option("--json-log", is_flag=True, help="Log one JSON object per line.")
 def watch(
     config_file: Path | None,
@@ -33,12 +31,12 @@ def watch(
     ask: bool,
     json_log: bool,
 ) -> None:
-    """Retrain as music arrives, until told to stop (SIGTERM, Ctrl-C).
+    """Retrain as music arrives, until SIGTERM or Ctrl-C.
 
-    Looks every minute whether `genre retrain` has something to do, and starts it if so. Of several watchers of a
-    workspace one works, and the others wait to take over. A failed run is tried again after a while that doubles up to
-    an hour, at once when a new span comes, and `retrain.max_attempts` times at most. A run that is stopped, however, is
-    gone on with by the next watcher. The configuration file is read anew at every poll.
+    Checks every minute whether `genre retrain` has something to do, and if so, starts it. Of several watchers of a
+    workspace one works, and the others wait to take over. A failed run is tried again after a pause that doubles up to
+    an hour, at once when a new span comes, and `retrain.max_attempts` times at most. A run is killed when its watcher
+    ends, and the next watcher continues it. The configuration file is read again at every poll.
     """
     from components.beam.options import check_local
     from pipeline.config.settings import load_config
@@ -56,7 +54,7 @@ def watch(
     from pipeline.planning.prospect import prospect
     from pipeline.watching.watcher import Log, Outlook, Watcher
 
-    # What is watched stays, even if the file, which is read anew for every poll and run, later says otherwise.
+    # The file is read again for every poll and run, but the workspace stays the same.
     of_run = options.with_paths(overrides, data=data, workspace=watched.local)
 
     def look() -> Outlook:

@@ -1,4 +1,4 @@
-"""`genre why`: the account of one version, or of a candidate that may never have become one."""
+"""`genre why`: explains why a version was pushed, or why a candidate was not."""
 
 import re
 from pathlib import Path
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeline.commands import options
+from pipeline.commands.tables import show_table
 
 if TYPE_CHECKING:
     from components.retraining.history import Record
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
 
 def _digest(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
     if value is not None and not re.fullmatch(r"[0-9a-f]{4,64}", value):
-        raise click.BadParameter(f"{value!r} is not the beginning of a digest: at least 4 of the digits 0-9 and a-f.")
+        raise click.BadParameter(
+            f"{value!r} is not the beginning of a digest. Give 4 or more of the digits 0-9 and a-f."
+        )
     return value
 
 
@@ -29,7 +32,7 @@ def _digest(context: click.Context, parameter: click.Parameter, value: str | Non
     "--candidate",
     metavar="DIGEST",
     callback=_digest,
-    help="Of a candidate instead, pushed or not: its digest or the beginning of it, as `genre history --json` has it.",
+    help="Explain a candidate, pushed or not, by the beginning of its digest; see `genre history --json`.",
 )
 def why(
     version: int | None,
@@ -38,9 +41,9 @@ def why(
     workspace: Path | None,
     candidate: str | None,
 ) -> None:
-    """Say why a version was pushed: what led to it, its data, what the gate checked, and what became of it.
+    """Explain why a version was pushed: the events before it, its data, the gate's checks, and its present state.
 
-    Without VERSION, of the one that is served.
+    Without VERSION, explains the version that is served.
     """
     from components.base.errors import UserError
     from components.retraining.history import read_history
@@ -54,19 +57,26 @@ def why(
         candidate = _only(candidate, records, store, place)
         record = next((record for record in records if record.candidate == candidate), None)
         version = _version_of(candidate, record, store)
-    else:
-        version = version if version is not None else store.served
-        if version is None:
-            raise UserError(f"{place.models}: no model has been pushed yet.")
+        if version is None and record is not None:  # one that was never pushed has a record
+            _show_refused(record)
+            return
+    version = version if version is not None else store.served
+    if version is None:
+        raise UserError(f"{place.models}: no model has been pushed yet. `genre run` trains one.")
+    if candidate is None:
         record = _record_of(version, records, store)
         if record is None and version not in {*store.pushes, *store.withdrawals}:
             have = ", ".join(map(str, store.pushes)) or "none"
             raise UserError(f"{place.models}: there is no version {version}; there are {have}.")
-    _tell(version, record, store, place)
+    _show(version, record, store, place)
 
 
 def _only(prefix: str, records: "list[Record]", store: "Store", place: "Workspace") -> str:
-    """The one candidate whose digest begins so."""
+    """Returns the one candidate whose digest begins with `prefix`.
+
+    Raises:
+      UserError: there is none, or more than one.
+    """
     from components.base.errors import UserError
 
     known = {record.candidate for record in records}
@@ -74,7 +84,7 @@ def _only(prefix: str, records: "list[Record]", store: "Store", place: "Workspac
     known |= {withdrawal.candidate for withdrawal in store.withdrawals.values() if withdrawal.candidate}
     found = sorted(each for each in known if each.startswith(prefix))
     if not found:
-        raise UserError(f"{place.root}: there is no candidate {prefix}. `genre history --json` names those there are.")
+        raise UserError(f"{place.root}: there is no candidate {prefix}. `genre history --json` lists all candidates.")
     if len(found) > 1:
         some = ", ".join(found[:3]) + (", ..." if len(found) > 3 else "")
         raise UserError(f"{place.root}: {len(found)} candidates begin with {prefix}: {some}. Give more digits.")
@@ -82,7 +92,7 @@ def _only(prefix: str, records: "list[Record]", store: "Store", place: "Workspac
 
 
 def _version_of(candidate: str, record: "Record | None", store: "Store") -> int | None:
-    """The newest version that a candidate was pushed as, if it was."""
+    """Returns the newest version that a candidate was pushed as; None if it never was."""
     pushed = [version for version, push in store.pushes.items() if push.lineage and push.lineage.candidate == candidate]
     pushed += [version for version, withdrawal in store.withdrawals.items() if withdrawal.candidate == candidate]
     pushed += [outcome.version for outcome in record.outcomes if outcome.version is not None] if record else []
@@ -90,7 +100,7 @@ def _version_of(candidate: str, record: "Record | None", store: "Store") -> int 
 
 
 def _record_of(version: int, records: "list[Record]", store: "Store") -> "Record | None":
-    """The account of the candidate that was pushed as a version; of a store that began anew, the latest one."""
+    """Returns the record of the candidate that was pushed as a version: the latest, if the store was emptied since."""
     push = store.pushes.get(version)
     if push and push.lineage:
         return next((record for record in records if record.candidate == push.lineage.candidate), None)
@@ -98,27 +108,30 @@ def _record_of(version: int, records: "list[Record]", store: "Store") -> "Record
     return next(found, None)
 
 
-def _tell(version: int | None, record: "Record | None", store: "Store", place: "Workspace") -> None:
+def _show_refused(record: "Record") -> None:
+    """Prints why a candidate was not pushed."""
     from components.retraining.history import in_words
-    from components.retraining.timeline import Store, events
+
+    click.echo(f"candidate {record.candidate} was never pushed: {in_words(record)}\nof {record.data}")
+    _show_start(record)
+    _show_events(record)
+
+
+def _show(version: int, record: "Record | None", store: "Store", place: "Workspace") -> None:
+    """Prints why a version was pushed."""
     from components.store.model_store import Lineage, read_verdict
 
     push = store.pushes.get(version)
-    if version is None:
-        click.echo(f"candidate {record.candidate} was never pushed: {in_words(record)}\nof {record.data}")
-    else:
-        click.echo(_state(version, store))
-        if push and push.lineage:
-            _tell_lineage(push.lineage)
-        elif pushed := [outcome for outcome in record.outcomes if outcome.version == version] if record else []:
-            known = record.model_dump(include={"candidate", "data", "span", "window"})
-            _tell_lineage(Lineage(parent=pushed[0].champion, **known))
-    if record and record.outcome and record.outcome.started_from:
-        click.echo(f"start of training: {record.outcome.started_from}")
+    click.echo(_state(version, store))
+    if push and push.lineage:
+        _show_lineage(push.lineage)
+    elif record and (pushed := [outcome for outcome in record.outcomes if outcome.version == version]):
+        known = record.model_dump(include={"candidate", "data", "span", "window"})
+        _show_lineage(Lineage(parent=pushed[0].champion, **known))
     verdict = read_verdict(place.models, version) if push else None
-    for event in events([record] if record else [], Store(served=None, pushes={}, withdrawals={})):
-        if not (verdict and event.version == version and event.kind == "promotion"):  # told in full below
-            click.echo(f"  {event.time}  {event.kind:<9}  {' '.join(event.words.split())}")
+    if record:
+        _show_start(record)
+        _show_events(record, without_push_of=version if verdict else None)
     if verdict:
         for judged in verdict.sets:
             click.echo(judged.headline)
@@ -130,8 +143,25 @@ def _tell(version: int | None, record: "Record | None", store: "Store", place: "
         click.echo("nothing else is known of it")
 
 
+def _show_start(record: "Record") -> None:
+    if record.outcome and record.outcome.started_from:
+        click.echo(f"start of training: {record.outcome.started_from}")
+
+
+def _show_events(record: "Record", without_push_of: int | None = None) -> None:
+    """Prints the events of a candidate, without that of a push whose verdict is printed in full."""
+    from components.retraining.timeline import Store, events
+
+    rows = (
+        (f"  {event.time}", event.kind, " ".join(event.words.split()))
+        for event in events([record], Store(served=None, pushes={}, withdrawals={}))
+        if event.kind != "promotion" or event.version != without_push_of
+    )
+    show_table(["time", "event", ""], rows, header=False)
+
+
 def _state(version: int, store: "Store") -> str:
-    """What became of a version."""
+    """Describes the present state of a version."""
     withdrawn = store.withdrawals.get(version)
     gone = "" if version in store.pushes else "; its files were removed since"
     if version == store.served:
@@ -142,14 +172,14 @@ def _state(version: int, store: "Store") -> str:
     return f"version {version} was served until another one took its place{gone}"
 
 
-def _tell_lineage(lineage: "Lineage") -> None:
+def _show_lineage(lineage: "Lineage") -> None:
     from components.retraining.policy import spans_in_words
 
     against = f"judged against version {lineage.parent}" if lineage.parent else "the first, judged by the floors alone"
     click.echo(
-        f"trained on {spans_in_words(lineage.spans)} of {lineage.data}; {against}; candidate {lineage.candidate}"
+        f"trained on {spans_in_words(lineage.window)} of {lineage.data}; {against}; candidate {lineage.candidate}"
     )
     known = [("code", lineage.code), ("configuration", lineage.config)]
     known += [("golden set of span", str(lineage.golden))] if lineage.golden is not None else []
-    if told := ", ".join(f"{name} {value}" for name, value in known if value):
-        click.echo(told)
+    if digests := ", ".join(f"{name} {value}" for name, value in known if value):
+        click.echo(digests)

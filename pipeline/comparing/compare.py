@@ -7,7 +7,6 @@ fold. A comparison that is stopped goes on where it was, and one that is repeate
 import csv
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 import time
@@ -17,12 +16,15 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
+from etils import epath
 
 from components.audio.config import FeatureConfig
 from components.audio.preprocessing import AUDIO, FEATURE
 from components.audio.representations import feature_shape, represent, stored_dtype, to_bytes
 from components.audio.waveform import decode_clips
 from components.base.errors import UserError
+from components.base.files import write_atomically
+from components.base.json_records import read_record
 from components.evaluation.metrics import measure, paired_outcomes
 from components.library.layout import SPLITS, Manifest, span_dir
 from components.reporting.comparison import SIGNIFICANCE, Comparison, FoldOutcome, Row
@@ -239,7 +241,7 @@ def compare_models(
             key = hashlib.sha256(json.dumps([sections, members], sort_keys=True).encode()).hexdigest()[:16]
             kept, scratch = cache / f"{kind}-{fold.name}-{key}.json", cache / f"{kind}-{fold.name}-{key}"
             if kept.exists():
-                outcome, how = FoldOutcome.model_validate_json(kept.read_bytes()), "kept"
+                outcome, how = read_record(epath.Path(kept), FoldOutcome, "Remove it: it is computed again."), "kept"
             else:
                 try:
                     table = stored_features(data, manifest, track_ids, features, cache)
@@ -248,9 +250,7 @@ def compare_models(
                     left_out[kind] = str(error)
                     tell(f"{kind}: left out: {error}")
                     break
-                partial = kept.with_suffix(".partial")
-                partial.write_text(outcome.model_dump_json())
-                os.replace(partial, kept)
+                write_atomically(epath.Path(kept), outcome.model_dump_json())
                 shutil.rmtree(scratch, ignore_errors=True)
                 how = f"{outcome.seconds:.0f} s"
             outcomes.setdefault(kind, []).append(outcome)

@@ -1,4 +1,4 @@
-"""The whole configuration of a pipeline, and how it is read: defaults, then a YAML file, then `--set a.b=value`."""
+"""Reads the whole configuration of a pipeline: defaults, then a YAML file, then `--set a.b=value`."""
 
 import hashlib
 import json
@@ -33,26 +33,36 @@ def _span(value: Any) -> Any:
 
 
 Span = Annotated[int | Literal["first", "last"], PlainValidator(_span)]
-"""A span by its number, or the first or the last that is complete when a run begins."""
+"""A span by its number; or the first or last one that is complete when a run begins."""
 
 
 class ComparedModel(Section):
-    """What `genre compare` sets otherwise for one kind of model."""
+    """Settings of one kind of model that `genre compare` uses instead of those of `model`."""
 
-    window_seconds: float | None = Field(None, gt=0.0, description="null: model.window_seconds")
-    options: dict[str, Any] = Field(default_factory=dict, description="settings of this kind")
+    window_seconds: float | None = Field(
+        None, gt=0.0, description="length of a window, in seconds; null: model.window_seconds"
+    )
+    options: dict[str, Any] = Field(
+        default_factory=dict, description="options of this kind, as model.options; empty: their defaults"
+    )
 
 
 class PipelineConfig(Section):
-    """Everything that a run depends on, but where its data and its workspace are."""
+    """Everything that a run depends on."""
 
-    name: str = Field("genre", pattern=r"^[a-z][a-z0-9-]{0,62}$", description="pipeline name, as MLMD and KFP show it")
-    data: str = Field("workspace/data", description="root of the ingested library")
-    span: Span = Field("last", description="newest span to train on: a number, first or last (of the complete ones)")
-    window: int = Field(1, ge=1, description="number of spans to train on: `span` and those before it")
-    exclude: tuple[SpanNumber, ...] = Field((), description="spans that are not trained on")
-    golden: Span | None = Field("first", description="span whose test split judges every model; null: none")
-    workspace: str = Field("workspace", description="artifacts, metadata, runs and pushed models")
+    name: str = Field(
+        "genre", pattern=r"^[a-z][a-z0-9-]{0,62}$", description="name of the pipeline, in ML Metadata and on Kubeflow"
+    )
+    data: str = Field("workspace/data", description="root folder of the ingested library")
+    span: Span = Field(
+        "last", description="newest span to train on: its number, or first or last of the complete spans"
+    )
+    window: int = Field(1, ge=1, description="number of spans to train on: `span` and the spans before it")
+    exclude: tuple[SpanNumber, ...] = Field((), description="numbers of spans that are never trained on")
+    golden: Span | None = Field(
+        "first", description="span whose test split judges every model: its number, first or last; null: none does"
+    )
+    workspace: str = Field("workspace", description="root folder of artifacts, metadata, runs and pushed models")
     audio: AudioConfig = AudioConfig()
     ingest: IngestConfig = IngestConfig()
     mel: MelConfig = MelConfig()
@@ -65,10 +75,14 @@ class PipelineConfig(Section):
     gate: GateConfig = GateConfig()
     deploy: DeployConfig = DeployConfig()
     beam: BeamConfig = BeamConfig()
-    kubeflow: KubeflowConfig | None = Field(None, description="for `genre compile --target kubeflow`")
-    vertex: VertexConfig | None = Field(None, description="for `genre compile --target vertex`")
+    kubeflow: KubeflowConfig | None = Field(
+        None, description="settings of `--target kubeflow`; null: the pipeline does not run on Kubeflow Pipelines"
+    )
+    vertex: VertexConfig | None = Field(
+        None, description="settings of `--target vertex`; null: the pipeline does not run on Vertex AI"
+    )
     compare: dict[str, ComparedModel] = Field(
-        default_factory=dict, description="by kind: window_seconds and options for `genre compare`"
+        default_factory=dict, description="window_seconds and options for `genre compare`, by kind of model"
     )
 
     @model_validator(mode="after")
@@ -76,22 +90,22 @@ class PipelineConfig(Section):
         highest = self.audio.sample_rate / 2
         if self.mel.fmin >= highest or (self.mel.fmax or highest) > highest:
             raise ValueError(
-                f"mel.fmin {self.mel.fmin:g} and mel.fmax {self.mel.fmax} must lie below half of audio.sample_rate, "
-                f"{highest:g} Hz: there is nothing above"
+                f"mel.fmin {self.mel.fmin:g} and mel.fmax {self.mel.fmax} must not exceed half of audio.sample_rate, "
+                f"{highest:g} Hz: there are no frequencies above it"
             )
         return self
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML as people mean it: 1e-3 is a number, and the same key twice is a mistake."""
+    """YAML as people mean it: 1e-3 is a number, and a key that appears twice is a mistake."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """A mapping, once it is clear that no key hides another."""
+        """Returns a mapping; a key that appears twice is an error."""
         keys = [key.value for key, _ in node.value]
         for key in keys:
             if keys.count(key) > 1:
                 raise yaml.constructor.ConstructorError(
-                    problem=f"{key} stands there twice", problem_mark=node.start_mark
+                    problem=f"the key {key} appears twice", problem_mark=node.start_mark
                 )
         return super().construct_mapping(node, deep)
 
@@ -132,7 +146,7 @@ def _set(values: dict[str, Any], override: str) -> None:
 
 
 def load_config(file: Path | None = None, overrides: Sequence[str] = ()) -> PipelineConfig:
-    """Defaults, overlaid with the YAML `file` and then with `overrides`, each as `section.key=value`.
+    """Returns the defaults, overlaid with the YAML `file` and then with `overrides`, each as `section.key=value`.
 
     Raises:
       UserError: a file that cannot be read, or unknown or ill-typed keys, each named by its dotted path.
@@ -142,7 +156,7 @@ def load_config(file: Path | None = None, overrides: Sequence[str] = ()) -> Pipe
 
 
 def changed_config(config: PipelineConfig, overrides: Sequence[str]) -> PipelineConfig:
-    """`config` overlaid with `overrides`, each as `section.key=value`.
+    """Returns `config` overlaid with `overrides`, each as `section.key=value`.
 
     Raises:
       UserError: unknown or ill-typed keys, each named by its dotted path.
@@ -166,5 +180,5 @@ def _overlaid(values: dict[str, Any], overrides: Sequence[str], source: str) -> 
 
 
 def config_digest(config: PipelineConfig) -> str:
-    """16 hexadecimal digits that change with any setting."""
+    """Returns 16 hexadecimal digits that change with any setting."""
     return hashlib.sha256(config.model_dump_json().encode()).hexdigest()[:16]

@@ -9,20 +9,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.base.errors import UserError, storage_remedy
+from pipeline.local.show import show_outcome
+from pipeline.node_state import NodeState
 
 if TYPE_CHECKING:
     from pipeline.console import NodeTable
-    from pipeline.local.runner import NodeState
+    from pipeline.local.runner import Artifacts
     from pipeline.local.summary import Summary
     from pipeline.planning.prospect import Prospect
     from pipeline.workspace import Workspace
-from pipeline.local.show import show_outcome
 
 _LOADING = "TensorFlow, TFX"
 
 
 def finish(result: "Summary", workspace: "Workspace", file: Path | None) -> None:
-    """Writes the summary of a run, to `file`, too, if there is one; a run that failed ends in its words.
+    """Writes the summary of a run below `workspace`, and to `file` if one is given.
 
     Raises:
       UserError: the run failed, or the summary cannot be written.
@@ -40,10 +41,11 @@ def finish(result: "Summary", workspace: "Workspace", file: Path | None) -> None
 
 
 def execute(prospect: "Prospect", *, dry_run: bool = False) -> "Summary":
-    """Runs the DAG, shows it, and sums up; a failure is part of the summary, and of the history.
+    """Runs the DAG and shows it; a failure becomes a part of the summary and of the history.
 
     Args:
-      dry_run: end with the decision whether to retrain, and keep no account of it.
+      prospect: what the run is to do.
+      dry_run: whether to end with the decision to retrain or not, without an entry in the history.
     """
     from components.retraining.history import note_failure
     from pipeline.config.settings import config_digest
@@ -64,12 +66,13 @@ def execute(prospect: "Prospect", *, dry_run: bool = False) -> "Summary":
     run_dir = inputs.workspace.run(run_id)
     log = run_dir / "run.log"
     states: dict[str, NodeState] = {}
-    artifacts, error = {}, None
+    artifacts: Artifacts = {}
+    error: str | None = None
     start = time.monotonic()
     with inputs.workspace.temporary_files(run_id), output_to(log) as console:
         with NodeTable(console) as table:
 
-            def observe(state: "NodeState") -> None:
+            def observe(state: NodeState) -> None:
                 states[state.node] = state
                 table.show(state)
 
@@ -77,7 +80,7 @@ def execute(prospect: "Prospect", *, dry_run: bool = False) -> "Summary":
                 artifacts = _nodes(prospect, run_id, table, observe, dry_run=dry_run)
             except UserError as problem:
                 error = str(problem)
-            except Exception as problem:  # noqa: BLE001 (told in words; the traceback is in the log)
+            except Exception as problem:  # noqa: BLE001 (part of the summary; the traceback is in the log)
                 with suppress(OSError):  # the disk may be full
                     traceback.print_exc()
                 failed = next((name for name, state in states.items() if state.state == "failed"), _LOADING)
@@ -88,8 +91,9 @@ def execute(prospect: "Prospect", *, dry_run: bool = False) -> "Summary":
             try:
                 note_failure(inputs.workspace.history, str(inputs.data), prospect.facts, error, datetime.now(UTC))
             except OSError as problem:
-                error += f"\nThe history cannot tell of it: {problem}"
+                error += f"\nThe failure could not be written to the history: {problem}"
         verdict = read_verdict(artifacts)
+        candidate = verdict.candidate if verdict else None
         pushed, rolled_back = pushed_model(artifacts, inputs.workspace)
         page = report_path(artifacts)
         decision, drift = account(artifacts)
@@ -108,17 +112,17 @@ def execute(prospect: "Prospect", *, dry_run: bool = False) -> "Summary":
                 name: NodeSummary(state=state.state, cached=state.state == "cached", seconds=round(state.seconds, 2))
                 for name, state in states.items()
             },
-            accuracy=verdict and verdict.candidate.accuracy,
-            accuracy_interval=verdict and verdict.candidate.accuracy_interval,
-            macro_f1=verdict and verdict.candidate.macro_f1,
-            metrics=verdict and verdict.candidate,
+            accuracy=candidate.accuracy if candidate else None,
+            accuracy_interval=candidate.accuracy_interval if candidate else None,
+            macro_f1=candidate.macro_f1 if candidate else None,
+            metrics=candidate,
             golden=verdict.on_golden.candidate if verdict and verdict.on_golden else None,
-            blessed=verdict and verdict.blessed,
+            blessed=verdict.blessed if verdict else None,
             verdict=verdict,
             pushed=pushed,
             rolled_back=rolled_back,
             served=served_model(inputs.workspace),
-            report=page and str(page),
+            report=str(page) if page else None,
             log=str(log),
         )
         show_outcome(console, summary, dry_run=dry_run)
@@ -129,11 +133,10 @@ def _nodes(
     prospect: "Prospect",
     run_id: str,
     table: "NodeTable",
-    observe: "Callable[[NodeState], None]",
+    observe: Callable[[NodeState], None],
     *,
     dry_run: bool,
-) -> dict:
-    from pipeline.node_state import NodeState
+) -> "Artifacts":
     from pipeline.process import large_imports
 
     observe(NodeState(_LOADING, "running"))

@@ -47,35 +47,35 @@ def create_local(prospect: Prospect, *, keep_account: bool = True) -> Pipeline:
 
 
 def compile_pipeline(pipeline: Pipeline, run_id: str) -> pipeline_pb2.Pipeline:
-    """The DAG as TFX's intermediate representation, for the run called `run_id`."""
+    """Compiles the DAG to TFX's intermediate representation, for the run with the id `run_id`."""
     ir = compiler.Compiler().compile(pipeline)
     runtime_parameter_utils.substitute_runtime_parameter(ir, {constants.PIPELINE_RUN_ID_PARAMETER_NAME: run_id})
     return ir
 
 
 def node_ids(ir: pipeline_pb2.Pipeline) -> list[str]:
-    """Ids of the nodes, in the order they run."""
+    """Returns the ids of the nodes, in the order in which they run."""
     return [node.pipeline_node.node_info.id for node in ir.nodes]
 
 
 def run_local(
     pipeline: Pipeline, ir: pipeline_pb2.Pipeline, observe: Observer, *, decide_only: bool = False
 ) -> Artifacts:
-    """Runs every node in turn; the first that fails ends the run, and so does a decision not to retrain.
+    """Runs every node in turn; the first failure ends the run, and so does a decision not to retrain.
 
-    Nothing else may be running in the workspace: what ML Metadata says is running is taken to have been killed.
+    Nothing else may be running in the workspace: an execution that ML Metadata has as running counts as killed.
 
     Args:
-      pipeline: what `ir` was compiled from.
+      pipeline: the DAG that `ir` was compiled from.
       ir: see `compile_pipeline`.
-      observe: told of each change of a node's state.
-      decide_only: end with the decision, whatever it is.
+      observe: called at each change of a node's state.
+      decide_only: whether the run ends with the decision, whatever it is.
 
     Returns:
       The artifacts that the run made, or took from an earlier one.
 
     Raises:
-      Exception: whatever the failing node raised, after `observe` was told.
+      Exception: the exception of the failing node, after `observe` was called.
     """
     _bury_killed(pipeline)
     artifacts: Artifacts = {}
@@ -99,14 +99,14 @@ def run_local(
         observe(NodeState(name, "cached" if cached else "done", time.monotonic() - start))
         artifacts[name] = outputs
         if name == POLICY:
-            ended = decide_only or said(outputs["decision"]) != RETRAIN
+            ended = decide_only or text_of(outputs["decision"]) != RETRAIN
     return artifacts
 
 
 def _bury_killed(pipeline: Pipeline) -> None:
-    """Ends the execution that a killed run left behind, and removes what it had written, as TFX does after a failure.
+    """Marks the execution that a killed run left behind as failed, and removes its files, as TFX does after a failure.
 
-    There is one at most, and it is the last: every run begins with this.
+    There is at most one, and it is the last: every run begins with this.
     """
     latest = ListOptions(limit=1, order_by=OrderByField.ID, is_asc=False)
     with metadata.Metadata(pipeline.metadata_connection_config) as handle:
@@ -119,15 +119,15 @@ def _bury_killed(pipeline: Pipeline) -> None:
                 execution_publish_utils.publish_failed_execution(handle, [], execution.id)
 
 
-def said(value: metadata_store_pb2.Artifact) -> str:
-    """Text that a node has for an output."""
+def text_of(value: metadata_store_pb2.Artifact) -> str:
+    """Returns the text that a node wrote as an output."""
     return epath.Path(value.uri).read_text()
 
 
 def _outcome(
     pipeline: Pipeline, ir: pipeline_pb2.Pipeline, node: str
 ) -> tuple[bool, dict[str, metadata_store_pb2.Artifact]]:
-    """Whether a node of this run was cached, and its outputs by name."""
+    """Returns whether a node of this run was cached, and its outputs by name."""
     with metadata.Metadata(pipeline.metadata_connection_config) as handle:
         store = handle.store
         run = store.get_context_by_type_and_name(

@@ -1,4 +1,4 @@
-"""What a run came to, as a file for programs: `summary.json`."""
+"""The outcome of a run as a file for programs: `summary.json`."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,7 @@ from etils import epath
 
 from components.base.section import Section
 from components.drift.report import DriftReport
-from components.evaluation.results import VERDICT, Metrics, Verdict
+from components.evaluation.results import Metrics, Verdict, read_evaluation
 from components.library.layout import Manifest
 from components.retraining.policy import Decision
 from components.store.model_store import WITHDRAWN_PROPERTY, current_version, version_dir, withdrawal_of
@@ -36,7 +36,7 @@ class ModelSummary(Section):
 
 
 class Summary(Section):
-    """Everything that a program may want to know of a finished run."""
+    """The outcome of a run, for programs."""
 
     status: str
     """succeeded, or failed."""
@@ -45,56 +45,56 @@ class Summary(Section):
     config_digest: str
     data: str
     dataset: Manifest
-    """Of the newest span."""
+    """Manifest of the newest span."""
     window: tuple[int, ...]
     """Spans that were trained on."""
     decision: Decision | None
-    """Whether to retrain, and why; null if the run did not come so far."""
+    """The decision to retrain or not, with its reasons; null if the run did not come so far."""
     drift: DriftReport | None
     seconds: float
     nodes: dict[str, NodeSummary]
     accuracy: float | None
     accuracy_interval: tuple[float, float] | None
-    """95 %, Wilson."""
+    """95 % interval of Wilson, from 0 to 1."""
     macro_f1: float | None
     metrics: Metrics | None
-    """Of the candidate on the test split, per genre too."""
+    """Of the candidate on the test split, overall and per genre."""
     golden: Metrics | None
-    """The same on the golden set; null where there is none."""
+    """The same on the golden set; null if there is none."""
     blessed: bool | None
     verdict: Verdict | None
     pushed: ModelSummary | None
-    """The version that this run's candidate was pushed as; null if it was not."""
+    """Version that this run's candidate was pushed as; null if it was not pushed."""
     rolled_back: int | None
-    """The version that this run's candidate had when it was rolled back; null if it never was."""
+    """Version of this run's candidate that was rolled back; null if none was."""
     served: ModelSummary | None
     report: str | None
     log: str
 
 
 def read_verdict(artifacts: "Artifacts") -> Verdict | None:
-    """The gate's verdict, if the run came that far."""
+    """Returns the gate's verdict; None if the run did not come so far."""
     if "GateEvaluator" not in artifacts:
         return None
     uri = artifacts["GateEvaluator"]["evaluation"].uri
-    return Verdict.model_validate_json((epath.Path(uri) / VERDICT).read_text())
+    return read_evaluation(epath.Path(uri))
 
 
 def account(artifacts: "Artifacts") -> tuple[Decision | None, DriftReport | None]:
-    """The decision to retrain and what was found of drift, if the run came that far."""
+    """Returns the decision to retrain and the report on drift; None if the run did not come so far."""
     if "RetrainPolicy" not in artifacts:
         return None, None
-    told = json.loads(epath.Path(artifacts["RetrainPolicy"]["account"].uri).read_text())
+    written = json.loads(epath.Path(artifacts["RetrainPolicy"]["account"].uri).read_text())
     return (
-        Decision.model_validate_json(json.dumps(told["decision"])),
-        DriftReport.model_validate_json(json.dumps(told["drift"])),
+        Decision.model_validate_json(json.dumps(written["decision"])),
+        DriftReport.model_validate_json(json.dumps(written["drift"])),
     )
 
 
 def pushed_model(artifacts: "Artifacts", workspace: Workspace) -> tuple[ModelSummary | None, int | None]:
-    """What the run's candidate was pushed as, and as what it was rolled back; each only if it was.
+    """Returns the version that the run's candidate was pushed as, or else the number of its rolled-back version.
 
-    A cached push tells what it was then; whether that was rolled back since, the store knows.
+    A cached push has the version of the former push; the model store knows whether that was rolled back since.
     """
     if "StorePusher" not in artifacts:
         return None, None
@@ -110,7 +110,7 @@ def pushed_model(artifacts: "Artifacts", workspace: Workspace) -> tuple[ModelSum
 
 
 def served_model(workspace: Workspace) -> ModelSummary | None:
-    """What is served now."""
+    """Returns the version that is served now; None if there is none."""
     version = current_version(workspace.models)
     if version is None:
         return None
@@ -118,5 +118,5 @@ def served_model(workspace: Workspace) -> ModelSummary | None:
 
 
 def report_path(artifacts: "Artifacts") -> Path | None:
-    """The report's page, if the run came that far."""
+    """Returns the report's page; None if the run did not come so far."""
     return Path(artifacts["Reporter"]["report"].uri) / "report.html" if "Reporter" in artifacts else None

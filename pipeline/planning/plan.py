@@ -204,7 +204,7 @@ def _facts(inputs: "Preflight", candidate: str, parent: int | None, now: datetim
         candidate,
         {manifest.span: manifest.splits["train"].clips for manifest in inputs.window},
         parent,
-        lineage.spans if lineage and lineage.data == str(inputs.data) else (),
+        lineage.window if lineage and lineage.data == str(inputs.data) else (),
         tuple(genre for genre in inputs.library.genres if genre not in known),
         withdrawn_version(store, candidate),
         now,

@@ -123,7 +123,7 @@ def _require_kept(
             f"{data}: span {lineage.golden} is gone. Its test split is the golden set that version {served} was judged "
             "on. Put it back, or set golden to the span that takes its place."
         )
-    before = sorted({*spans, *lineage.spans} - exclude)
+    before = sorted({*spans, *lineage.window} - exclude)
     gone = set(window_spans(before, _number(config.span, before), config.window)) - set(spans)
     if gone:
         raise UserError(

@@ -6,54 +6,37 @@ from typing import TYPE_CHECKING
 
 from components.base.errors import UserError
 from components.beam.config import BeamConfig
-from pipeline.remote.places import ON_DISK
+from components.google.machines import step_problem
+from pipeline.config.targets import DEFAULT, TRAINER, KubeflowConfig, Resources, Target, VertexConfig, node_kind
+from pipeline.remote.artifact_paths import ON_DISK
+from pipeline.remote.credentials import is_loopback
 
 if TYPE_CHECKING:
     from pipeline.config.settings import PipelineConfig
-from pipeline.config.targets import DEFAULT, TRAINER, KubeflowConfig, Resources, Target, VertexConfig, node_kind
-from pipeline.remote.places import is_loopback
-
-VERTEX_MACHINE = (96, 624)
-"""The most CPUs and gigabytes of memory that Vertex AI Pipelines gives a step."""
-
-
-VERTEX_ACCELERATORS = {
-    "NVIDIA_TESLA_P4": {1: (24, 156), 2: (48, 312), 4: VERTEX_MACHINE},
-    "NVIDIA_TESLA_T4": {1: (48, 312), 2: (48, 312), 4: VERTEX_MACHINE},
-    "NVIDIA_TESLA_P100": {1: (16, 104), 2: (32, 208), 4: VERTEX_MACHINE},
-    "NVIDIA_TESLA_V100": {1: (12, 78), 2: (24, 156), 4: (48, 312), 8: VERTEX_MACHINE},
-    "NVIDIA_L4": {1: (32, 128), 2: (24, 96), 4: (48, 192), 8: (96, 384)},
-    "NVIDIA_TESLA_A100": {1: (12, 85), 2: (24, 170), 4: (48, 340), 8: VERTEX_MACHINE, 16: VERTEX_MACHINE},
-    "NVIDIA_A100_80GB": {1: (12, 170), 2: (24, 340), 4: (48, 624), 8: VERTEX_MACHINE},
-    "NVIDIA_H100_80GB": {8: VERTEX_MACHINE},
-    "TPU_V2": {8: VERTEX_MACHINE},
-    "TPU_V3": {8: VERTEX_MACHINE},
-}
-"""By kind and number: the most CPUs and gigabytes of the machines of Google Cloud that have so many of them."""
-
 
 _POD_LABEL_VALUE = re.compile(r"([A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?)?")
 
 
 _POD_LABEL_KEY = re.compile(r"([a-z0-9.-]{1,253}/)?[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")
-
-
 KUBERNETES_ACCELERATORS = ("nvidia.com/gpu", "amd.com/gpu")
 """Resources of Kubernetes that TensorFlow can use."""
 
 
 def check_target(config: "PipelineConfig", target: Target) -> KubeflowConfig | VertexConfig:
-    """The section of `config` for `target`, once it is clear that a pipeline can be compiled with it.
+    """Returns the section of `config` for `target` if a pipeline can be compiled with it.
 
     Raises:
-      UserError: there is none, or all that is wrong with it.
+      UserError: there is no such section, or the list of all that is wrong with it.
     """
-    settings = getattr(config, target)
+    settings = config.kubeflow if target == "kubeflow" else config.vertex
     if settings is None:
         other = next((name for name in ("kubeflow", "vertex") if getattr(config, name) is not None), None)
-        meant = f"it is for --target {other}" if other else f"see configs/{target}.yaml for one"
+        meant = f"it is for --target {other}" if other else f"see configs/{target}.yaml for an example"
         raise UserError(f"the configuration has no section `{target}`: {meant}.")
-    problems = _kubeflow_problems(config, settings) if target == "kubeflow" else _vertex_problems(config, settings)
+    if isinstance(settings, KubeflowConfig):
+        problems = _kubeflow_problems(config, settings)
+    else:
+        problems = _vertex_problems(config, settings)
     if listed := "\n".join(f"  {problem}" for problem in problems):
         raise UserError(f"the pipeline cannot be compiled for {target}:\n{listed}")
     return settings
@@ -68,7 +51,7 @@ def _kubeflow_problems(config: "PipelineConfig", settings: KubeflowConfig) -> It
         if not root.startswith("gs://") and not any(f"{root}/".startswith(path) for path in volumes):
             below = f", or below one of the volumes ({', '.join(volumes)})" if volumes else ""
             yield (
-                f"{key}: {root} is not where the steps could see it. Name a bucket, gs://...{below}; or mount a "
+                f"{key}: {root} is not where the steps can see it. Name a bucket, gs://...{below}; or mount a "
                 "volume: kubeflow.volumes."
             )
     root = settings.pipeline_root
@@ -86,8 +69,8 @@ def _kubeflow_problems(config: "PipelineConfig", settings: KubeflowConfig) -> It
         if given.accelerator is not None and given.accelerator not in KUBERNETES_ACCELERATORS:
             allowed = ", ".join(KUBERNETES_ACCELERATORS)
             yield (
-                f"kubeflow.resources.{node}.accelerator: {given.accelerator} is no resource of Kubernetes that we can "
-                f"use; there are {allowed}. Choose the model of it by kubeflow.node_labels."
+                f"kubeflow.resources.{node}.accelerator: {given.accelerator} is no resource of Kubernetes that "
+                f"TensorFlow can use; choose from {allowed}. Choose its model by kubeflow.node_labels."
             )
     yield from _kubeflow_beam_problems(config.beam, settings)
 
@@ -123,7 +106,8 @@ def _vertex_problems(config: "PipelineConfig", settings: VertexConfig) -> Iterat
         if not root.startswith("gs://"):
             yield f"{key}: {root} is not in a bucket of Google Cloud. Name one: gs://..."
     for node, given in settings.resources.items():
-        if problem := _vertex_machine_problem(given):
+        asked = (given.cpus or 0.0, given.memory_gb or 0.0, given.accelerator, given.accelerators)
+        if problem := step_problem(*asked):
             yield f"vertex.resources.{node}: {problem}"
     if settings.training is not None and settings.resources_of(TRAINER).accelerator is not None:
         yield (
@@ -158,28 +142,11 @@ def _vertex_submission_problems(settings: VertexConfig) -> Iterator[str]:
             )
 
 
-def _vertex_machine_problem(given: Resources) -> str:
-    """Why Vertex AI has no machine like that; empty if it has."""
-    machine, with_it = VERTEX_MACHINE, ""
-    if given.accelerator is not None:
-        if given.accelerator not in VERTEX_ACCELERATORS:
-            return f"accelerator {given.accelerator} is none of {', '.join(VERTEX_ACCELERATORS)}"
-        machines = VERTEX_ACCELERATORS[given.accelerator]
-        if given.accelerators not in machines:
-            allowed = " or ".join(map(str, machines))
-            return f"no machine has {given.accelerators} of {given.accelerator}; choose {allowed}"
-        machine, with_it = machines[given.accelerators], f" with {given.accelerators} of {given.accelerator}"
-    cpus, memory = machine
-    if (given.cpus or 0) > cpus or (given.memory_gb or 0) > memory:
-        return f"no machine{with_it} has more than {cpus} CPUs and {memory} GB"
-    return ""
-
-
 def check_nodes(resources: dict[str, Resources], nodes: list[str], target: Target) -> None:
-    """That `resources` are for nodes that there are.
+    """Checks that `resources` are for nodes of the pipeline.
 
     Raises:
-      UserError: they are not.
+      UserError: the pipeline has no such node.
     """
     kinds = list(dict.fromkeys(map(node_kind, nodes)))
     if unknown := sorted(set(resources) - {DEFAULT, *kinds}):

@@ -35,20 +35,22 @@ ResourceSpec = pipeline_spec_pb2.PipelineDeploymentConfig.PipelineContainerSpec.
 
 STEP = ("python", "-m", "pipeline.remote.step")
 CUSTOM_JOB = ("python", "-m", "pipeline.remote.custom_job")
+BOOT_DISK_GB = 100
+"""Disk of a custom job's machine, in GB; the data stay in the bucket."""
 _RUN = "{{$.pipeline_job_uuid}}"
 """The backend puts the run's own name here."""
 _DECISION = "decision"
 EXECUTOR = "{}_executor"
-"""What TFX's compiler calls the executor of a node."""
+"""Name of a node's executor in TFX's compiled pipelines."""
 
 
 def run_parameters(config: PipelineConfig) -> dict[str, Any]:
-    """Parameters that can be set when a run is submitted, with their defaults; see `planner.Planner`."""
+    """Returns the run parameters with their defaults; see `planner.Planner`."""
     return {"data": config.data, "span": str(config.span), "settings": ""}
 
 
 def compile_remote(config: PipelineConfig, target: Target) -> str:
-    """The pipeline as a file: YAML for open-source Kubeflow Pipelines, a PipelineJob in JSON for Vertex AI.
+    """Compiles the pipeline to a file's text: YAML for Kubeflow Pipelines, a PipelineJob in JSON for Vertex AI.
 
     Raises:
       UserError: the configuration does not fit the target.
@@ -105,20 +107,14 @@ def _create(config: PipelineConfig, settings: KubeflowConfig | VertexConfig) -> 
 
 
 def _custom_job(pipeline: str, settings: VertexConfig, training: CustomJobConfig) -> list[str]:
-    """Before the command of a step: has it run as a custom job; see `pipeline.remote.custom_job`."""
+    """Returns what to put before a step's command so that it runs as a custom job; see `pipeline.remote.custom_job`."""
     machine: dict[str, Any] = {"machineType": training.machine_type}
     if training.accelerator is not None:
         machine |= {"acceleratorType": training.accelerator, "acceleratorCount": training.accelerators}
-    if training.reservation is not None:
-        machine["reservationAffinity"] = {
-            "reservationAffinityType": "SPECIFIC_RESERVATION",
-            "key": "compute.googleapis.com/reservation-name",
-            "values": [training.reservation],
-        }
     worker = {
         "machineSpec": machine,
         "replicaCount": 1,
-        "diskSpec": {"bootDiskType": "pd-ssd", "bootDiskSizeGb": training.boot_disk_gb},
+        "diskSpec": {"bootDiskType": "pd-ssd", "bootDiskSizeGb": BOOT_DISK_GB},
         "containerSpec": {"imageUri": settings.image},
     }
     scheduling = {"timeout": f"{round(training.timeout_hours * 3600)}s", "strategy": training.strategy}
@@ -130,7 +126,7 @@ def _custom_job(pipeline: str, settings: VertexConfig, training: CustomJobConfig
     return [*CUSTOM_JOB, "--job", json.dumps(job), "--parent", parent, "--api", vertex_api(settings), "--"]
 
 
-def _resource_spec(given: Resources) -> ResourceSpec:
+def _resource_spec(given: Resources) -> Any:
     spec = ResourceSpec()
     if given.cpus is not None:
         spec.cpu_limit = spec.cpu_request = given.cpus
@@ -143,7 +139,7 @@ def _resource_spec(given: Resources) -> ResourceSpec:
 
 
 def _amend(spec: dict[str, Any], defaults: dict[str, Any]) -> None:
-    """Puts right what TFX's compiler leaves out of, or gets wrong in, a pipeline spec."""
+    """Corrects what TFX's compiler leaves out of, or gets wrong in, a pipeline spec."""
     tasks = spec["root"]["dag"]["tasks"]
     # It would be served what an earlier run saw.
     tasks[Planner.__name__].pop("cachingOptions")
@@ -158,7 +154,7 @@ def _amend(spec: dict[str, Any], defaults: dict[str, Any]) -> None:
 
 
 def _wait_for_policy(spec: dict[str, Any], nodes: list[str]) -> None:
-    """Has the tasks of `nodes` run only if the decision is to retrain.
+    """Makes the tasks of `nodes` run only if the decision is to retrain.
 
     TFX's own conditions look at artifacts, which open-source Kubeflow Pipelines does not; both backends know
     conditions on parameters.
@@ -177,7 +173,7 @@ def _wait_for_policy(spec: dict[str, Any], nodes: list[str]) -> None:
 
 
 def _kubernetes(settings: KubeflowConfig, nodes: list[str]) -> dict[str, Any]:
-    """The second document of the file: what only Kubernetes knows. Empty if there is nothing to say."""
+    """Returns the second document of the file, with what only Kubernetes knows; empty if there is nothing."""
     executors = {}
     for node in nodes:
         given = settings.resources_of(node)

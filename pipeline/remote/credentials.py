@@ -1,9 +1,10 @@
-"""Who asks Google Cloud: Application Default Credentials, never a setting."""
+"""Credentials for Google Cloud: Application Default Credentials, never a setting."""
 
+import ipaddress
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from components.base.errors import UserError
-from pipeline.remote.places import is_loopback
 
 if TYPE_CHECKING:
     from google.auth.credentials import Credentials
@@ -14,8 +15,17 @@ LOGIN = (
 )
 
 
+def is_loopback(url: str) -> bool:
+    """Returns whether a URL is plain HTTP to this machine: nobody overhears a secret there, and none is needed."""
+    parts = urlsplit(url)
+    try:
+        return parts.scheme == "http" and ipaddress.ip_address(parts.hostname or "").is_loopback
+    except ValueError:
+        return parts.scheme == "http" and parts.hostname == "localhost"
+
+
 def credentials_for(endpoint: str) -> "Credentials":
-    """Credentials for an endpoint of Google Cloud; none for plain HTTP to this machine, which could not check them.
+    """Returns credentials for an endpoint of Google Cloud; anonymous ones for plain HTTP to this machine.
 
     Raises:
       UserError: there are none.
@@ -33,7 +43,7 @@ def credentials_for(endpoint: str) -> "Credentials":
 
 
 def account_of(credentials: "Credentials") -> str:
-    """Whose credentials they are, as far as they say."""
+    """Returns the account of `credentials`, as far as they name it."""
     for attribute in ("service_account_email", "account"):
         if named := getattr(credentials, attribute, None):
             return named

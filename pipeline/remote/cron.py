@@ -1,25 +1,27 @@
-"""When a scheduled run starts: cron expressions, as people know them from Unix."""
+"""Checks cron expressions and time zones of scheduled runs before a service is asked."""
 
 import re
 import zoneinfo
+from datetime import UTC, datetime
+
+from cronsim import CronSim, CronSimError
 
 from components.base.errors import UserError
 
-_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
-_DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
-_FIELDS = (
-    ("minute", 0, 59, ()),
-    ("hour", 0, 23, ()),
-    ("day of the month", 1, 31, ()),
-    ("month", 1, 12, _MONTHS),
-    ("day of the week", 0, 6, _DAYS),
-)
-_LONGEST = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
-_EXAMPLE = '"0 4 * * *" is every day at 4:00'
+_FIELDS = {
+    "minute": "0 to 59",
+    "hour": "0 to 23",
+    "day-of-month": "1 to 31, and a day that a month of the expression has",
+    "month": "1 to 12, or jan to dec",
+    "day-of-week": "0 to 6, or sun to sat; Sunday is 0",
+}
+"""By cronsim's name of a field: what it may be."""
+_NOT_EVERYWHERE = {"day-of-month": r"[A-Za-z]", "day-of-week": r"7|\dL"}
+"""Patterns that cronsim understands, but Kubeflow Pipelines or Vertex AI does not: the last day, Sunday as 7."""
 
 
 def check_cron(text: str) -> str:
-    """The five fields of a cron expression, divided by single spaces, once it is clear that it can come true.
+    """Returns the five fields of a cron expression, divided by single spaces.
 
     What Kubeflow Pipelines and Vertex AI understand alike is allowed: `*`, numbers, names of months and days, ranges,
     lists and steps.
@@ -29,52 +31,36 @@ def check_cron(text: str) -> str:
     """
     fields = text.split()
     if len(fields) != len(_FIELDS):
-        names = ", ".join(name for name, *_ in _FIELDS)
         raise UserError(
-            f"--cron {text!r}: {len(fields)} fields, but it takes five: {names}; {_EXAMPLE}. Seconds, and short forms "
-            "such as @daily, are not understood on every target."
+            f'--cron {text!r}: {len(fields)} fields, but it takes five: {", ".join(_FIELDS)}; "0 4 * * *" is every '
+            "day at 4:00. Seconds, and short forms such as @daily, are not understood on every target."
         )
-    values = [_values(text, field, *kind) for field, kind in zip(fields, _FIELDS, strict=True)]
-    days, months = values[2], values[3]
-    if fields[4] == "*" and all(min(days) > _LONGEST[month - 1] for month in months):
-        raise UserError(f"--cron {text!r}: no such month has a day {min(days)}: it would never start a run")
+    named = dict(zip(_FIELDS, fields, strict=True))
+    wrong = next((name for name, field in named.items() if _not_everywhere(name, field)), None)
+    try:
+        CronSim(text, datetime.now(UTC))
+    except CronSimError as error:
+        wrong = wrong or str(error).removeprefix("Bad ")
+    if wrong:
+        raise UserError(
+            f"--cron {text!r}: {wrong} {named[wrong]!r} is not valid. It takes {_FIELDS[wrong]}; * for all, ranges "
+            "such as 1-5, steps such as */10, and lists of these with commas."
+        )
     return " ".join(fields)
 
 
-def _values(text: str, field: str, name: str, low: int, high: int, words: tuple[str, ...]) -> set[int]:
-    """The numbers that a field stands for."""
-
-    def number(part: str) -> int:
-        if part.lower() in words:
-            return words.index(part.lower()) + low
-        if not part.isdecimal() or not low <= int(part) <= high:
-            hint = " Sunday is 0." if name == "day of the week" and part == "7" else ""
-            raise UserError(f"--cron {text!r}: {name}: {part!r} is not between {low} and {high}.{hint}")
-        return int(part)
-
-    found: set[int] = set()
-    for item in field.split(","):
-        form = re.fullmatch(r"(?:\*|(?P<first>[0-9A-Za-z]+)(?:-(?P<last>[0-9A-Za-z]+))?)(?:/(?P<step>[0-9]+))?", item)
-        if not form:
-            raise UserError(f"--cron {text!r}: {name}: {item!r} is none of *, 5, 1-5, */10 and lists of them")
-        first = number(form["first"]) if form["first"] else low
-        single = form["first"] and not form["last"] and not form["step"]
-        last = number(form["last"]) if form["last"] else first if single else high
-        step = int(form["step"] or 1)
-        if first > last or step < 1:
-            raise UserError(f"--cron {text!r}: {name}: there is nothing in {item!r}")
-        found |= set(range(first, last + 1, step))
-    return found
+def _not_everywhere(name: str, field: str) -> bool:
+    return re.search(rf"[^0-9A-Za-z*,/-]|{_NOT_EVERYWHERE.get(name, '(?!)')}", field, re.IGNORECASE) is not None
 
 
 def check_timezone(name: str) -> str:
-    """A name of the IANA time zone database, once it is clear that it is one.
+    """Returns `name` if it is in the IANA time zone database.
 
     Raises:
-      UserError: it is none.
+      UserError: it is not.
     """
     try:
         zoneinfo.ZoneInfo(name)
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise UserError(f"{name}: no such time zone; write it as UTC or Europe/Berlin") from error
+        raise UserError(f"{name}: no such time zone. Write it as UTC or Europe/Berlin.") from error
     return name

@@ -1,31 +1,29 @@
-"""Runs a step's command as a Vertex AI custom job, and waits for it: what the step's container starts instead.
+"""Runs a step's command as a Vertex AI custom job, and waits for it. The step's container starts this instead.
 
-Vertex AI Pipelines gives a step some machine that has the CPUs, memory and accelerators it asks for. A custom job names
-its machine, and can take spot machines or a reservation. What the command reads and writes lies in the bucket, so it
-does not matter where it runs. The machine that waits may be small.
+Vertex AI Pipelines gives a step some machine that has the CPUs, memory and accelerators that it asks for. A custom job
+names its machine, and can take spot machines. The command reads and writes in the bucket only, so it can run anywhere.
+The machine that waits may be small.
 """
 
 import argparse
 import hashlib
 import json
-import signal
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
 from google.api_core.client_options import ClientOptions
-from google.api_core.exceptions import RetryError
-from google.api_core.retry import Retry, if_exception_type
 from google.auth.credentials import Credentials
 from google.cloud.aiplatform_v1 import CustomJob, JobServiceClient, JobState
 from google.protobuf import json_format
 
 from components.base.errors import UserError
-from components.google.client import CHANGING, FAILURES, READING, REQUEST_SECONDS, default_credentials, in_words
+from components.google.client import FAILURES, default_credentials, explained
+from components.google.retries import CHANGING, READING, REQUEST_SECONDS, PendingError, until_done
+from pipeline.process import exit_on_sigterm
 
 _LABEL = "genre-step"
-_POLL_SECONDS = 20.0
 _LOST = (
     JobState.JOB_STATE_FAILED,
     JobState.JOB_STATE_CANCELLING,
@@ -33,10 +31,6 @@ _LOST = (
     JobState.JOB_STATE_EXPIRED,
 )
 _Answer = TypeVar("_Answer")
-
-
-class _RunningError(Exception):
-    """The job has not ended."""
 
 
 class _Jobs:
@@ -50,7 +44,7 @@ class _Jobs:
         self._credentials = credentials
 
     def found_or_started(self, job: CustomJob) -> str:
-        """Name of a job with the label of `job` that is not lost; of `job`, started, where there is none."""
+        """Returns the name of a job with the label of `job` that is not lost; starts `job` if there is none."""
         request = {"parent": self._parent, "filter": f'labels.{_LABEL}="{job.labels[_LABEL]}"'}
         for found in self._client.list_custom_jobs(request, retry=READING, timeout=REQUEST_SECONDS):
             if found.state not in _LOST:
@@ -60,47 +54,45 @@ class _Jobs:
         ).name
 
     def ended(self, name: str, seconds: float) -> CustomJob:
-        """The job, once it has ended.
+        """Waits for the job to end, and returns it.
 
         Raises:
-          TimeoutError: it has not after so many seconds.
+          TimeoutError: it has not ended after so many seconds.
         """
 
         def look() -> CustomJob:
             job = self._client.get_custom_job(name=name, retry=READING, timeout=REQUEST_SECONDS)
             if job.state != JobState.JOB_STATE_SUCCEEDED and job.state not in _LOST:
-                raise _RunningError(f"it is {job.state.name}")
+                raise PendingError(f"it is {job.state.name} after {seconds:g} s (vertex.training.timeout_hours)")
             return job
 
-        poll = Retry(if_exception_type(_RunningError), initial=_POLL_SECONDS, maximum=_POLL_SECONDS, timeout=seconds)
-        try:
-            return poll(look)()
-        except RetryError as error:
-            if isinstance(error.cause, _RunningError):
-                raise TimeoutError(f"{error.cause} after {seconds:g} s (vertex.training.timeout_hours)") from error
-            raise
+        return until_done(look, seconds)
 
     def cancel(self, name: str) -> None:
-        """Has the job stop, where it has not."""
+        """Stops the job, if it has not ended."""
         self._client.cancel_custom_job(name=name, retry=READING, timeout=REQUEST_SECONDS)
 
-    def told(self, what: str, call: Callable[[], _Answer]) -> _Answer:
-        """What `call` returns; if it fails, `what` and why, for a person."""
+    def explained(self, what: str, call: Callable[[], _Answer]) -> _Answer:
+        """Returns what `call` returns.
+
+        Raises:
+          UserError: it fails; the message begins with `what`.
+        """
         try:
             return call()
         except FAILURES as error:
-            raise UserError(f"{what}: {in_words(error, self._parent.split('/')[1], self._credentials)}") from error
+            raise UserError(f"{what}: {explained(error, self._parent.split('/')[1], self._credentials)}") from error
 
 
 def run_custom_job(
     job: dict[str, Any], command: Sequence[str], parent: str, api: str, credentials: Credentials | None = None
 ) -> str:
-    """Runs `command` as a custom job, to its end; if this is interrupted, the job is cancelled.
+    """Runs `command` as a custom job to its end; cancels the job if this is interrupted.
 
-    What an earlier attempt has started with the same command is not started again, but waited for.
+    A job that an earlier attempt started with the same command is not started again, but waited for.
 
     Args:
-      job: a `CustomJob` of Vertex AI's API, as JSON, but for the command.
+      job: a `CustomJob` of Vertex AI's API, as JSON, without the command.
       parent: projects/PROJECT/locations/REGION.
       api: URL of Vertex AI there.
       credentials: None: those that this machine has by itself.
@@ -117,13 +109,13 @@ def run_custom_job(
     # In the command are the addresses of the step's outputs: no other step has the same, in no other run either.
     wanted.labels[_LABEL] = hashlib.sha256(json.dumps(list(command)).encode()).hexdigest()[:40]
     jobs = _Jobs(parent, api, credentials or default_credentials())
-    name = jobs.told(f"custom job {wanted.display_name} cannot be started", lambda: jobs.found_or_started(wanted))
+    name = jobs.explained(f"custom job {wanted.display_name} cannot be started", lambda: jobs.found_or_started(wanted))
     print(f"custom job {name}", flush=True)
     try:
         seconds = wanted.job_spec.scheduling.timeout.total_seconds()
-        ended = jobs.told(f"custom job {name} cannot be waited for", lambda: jobs.ended(name, seconds))
+        ended = jobs.explained(f"custom job {name} cannot be waited for", lambda: jobs.ended(name, seconds))
     except BaseException:
-        with suppress(*FAILURES):  # why it is cancelled is what is told
+        with suppress(*FAILURES):  # the error to report is why it is cancelled
             jobs.cancel(name)
         raise
     if ended.state != JobState.JOB_STATE_SUCCEEDED:
@@ -133,10 +125,6 @@ def run_custom_job(
             f"gcloud ai custom-jobs stream-logs {name}"
         )
     return name
-
-
-def _stop(*_: object) -> None:
-    raise SystemExit("stopped")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -149,9 +137,9 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--api", required=True, help="URL of Vertex AI there")
     parser.add_argument("command", nargs="+")
     known = parser.parse_args(arguments)
-    signal.signal(signal.SIGTERM, _stop)  # so ends a run that somebody cancels: the job must end with it
     try:
-        run_custom_job(known.job, known.command, known.parent, known.api)
+        with exit_on_sigterm():  # the signal that a cancelled run sends to its steps: the job must end with this step
+            run_custom_job(known.job, known.command, known.parent, known.api)
     except UserError as error:
         print(f"genre: {error}", file=sys.stderr, flush=True)
         return 1

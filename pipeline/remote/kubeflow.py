@@ -1,28 +1,30 @@
 """Runs and schedules on open-source Kubeflow Pipelines v2, by the client of kfp."""
 
-import contextlib
 import json
 import os
 import warnings
-from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from components.base.errors import UserError
-from pipeline.config.settings import PipelineConfig
+from components.google import retries
+from pipeline.config.targets import KubeflowConfig
 from pipeline.node_state import State
 from pipeline.remote.service import (
-    BUSY,
+    Failure,
     Request,
     Run,
     RunState,
     Schedule,
+    ScheduleChange,
+    Service,
     Start,
-    created_once,
     full_name,
     innermost,
     node_states,
-    patiently,
+    one_line,
+    seconds_of,
+    unknown_host,
 )
 
 if TYPE_CHECKING:
@@ -52,116 +54,83 @@ _NODE_STATES: dict[str | None, State] = {
     "CANCELED": "canceled",
     "SKIPPED": "skipped",  # its condition is not met; what comes from the cache has SUCCEEDED
 }
+_VERBS: dict[ScheduleChange, str] = {"pause": "disable", "resume": "enable", "delete": "delete"}
 
 
-class KubeflowService:
-    """See `pipeline.remote.service.Service`."""
+class KubeflowService(Service):
+    """Kubeflow Pipelines; see `Service`."""
 
-    def __init__(self, config: PipelineConfig) -> None:
-        self._config = config
-        self._settings = config.kubeflow
-        self._experiment = config.kubeflow.experiment or config.name
+    NAME = "Kubeflow Pipelines"
+    WEB_PAGE = "the web page of Kubeflow Pipelines"
+    UNREACHED = "Is kubeflow.host right, and can it be reached from here (kubectl port-forward, VPN)?"
+
+    def __init__(self, pipeline: str, settings: KubeflowConfig) -> None:
+        super().__init__(pipeline, settings)
+        self._settings = settings
+        self._experiment = settings.experiment or pipeline
+        self._known_experiment: str | None = None
 
     def submit_request(self, start: Start) -> Request:
         """See `Service`."""
         return Request("POST", f"{self._host}{_API}/runs", self._run_body(start, self._unknown_experiment))
-
-    def submit(self, start: Start) -> Run:
-        """See `Service`."""
-        experiment = self._experiment_id(create=True)
-        body = self._run_body(start, experiment)
-
-        def find() -> Any:
-            # The name is this run's alone: what has it was started by an earlier try.
-            runs = self._client.runs.run_service_list_runs
-            return next(iter(self._answer(runs, experiment_id=experiment, filter=_called(start.name)).runs or ()), None)
-
-        def create() -> Any:
-            return self._answer(self._client.runs.run_service_create_run, run=body)
-
-        with self._in_words("start a run", unsure=f"Whether {start.name} was started, `genre status` says"):
-            return self._run(created_once(find, create, _busy, self._settings.calls))
-
-    def run(self, run_id: str) -> Run:
-        """See `Service`."""
-        found = self._ask(
-            self._client.runs.run_service_get_run, "read the run", missing=f"there is no run {run_id}", run_id=run_id
-        )
-        return self._run(found)
-
-    def runs(self, limit: int) -> list[Run]:
-        """See `Service`."""
-        experiment = self._experiment_id(create=False)
-        if experiment is None:
-            return []
-        found = self._ask(
-            self._client.runs.run_service_list_runs,
-            "list the runs",
-            experiment_id=experiment,
-            page_size=limit,
-            sort_by="created_at desc",
-        )
-        return [self._run(run) for run in found.runs or ()]
 
     def schedule_request(self, name: str, cron: str, timezone: str | None, start: Start) -> Request:
         """See `Service`."""
         body = self._schedule_body(name, cron, timezone, start, self._unknown_experiment)
         return Request("POST", f"{self._host}{_API}/recurringruns", body)
 
-    def create_schedule(self, name: str, cron: str, timezone: str | None, start: Start) -> Schedule:
-        """See `Service`."""
-        # Before anything is made: a time zone that cannot be had is found out here.
-        self._schedule_body(name, cron, timezone, start, "")
-        experiment = self._experiment_id(create=True)
-        body = self._schedule_body(name, cron, timezone, start, experiment)
-        if self._schedules_called(name):
-            raise UserError(f"schedule {name} is there already. Delete it first (genre schedule delete {name}).")
+    # --- One request of each kind ---
 
-        def find() -> Any:
-            return next(iter(self._schedules_called(name)), None)
+    def _find_run(self, start: Start) -> Any | None:
+        method = self._client.runs.run_service_list_runs
+        found = self._answer(method, experiment_id=self._made_experiment(), filter=_called(start.name))
+        return next(iter(found.runs or ()), None)
 
-        def create() -> Any:
-            api = self._client.recurring_runs
-            return self._answer(api.recurring_run_service_create_recurring_run, recurring_run=body)
+    def _create_run(self, start: Start) -> Any:
+        body = self._run_body(start, self._made_experiment())
+        return self._answer(self._client.runs.run_service_create_run, run=body)
 
-        with self._in_words("create a schedule", unsure="Whether it was created, `genre schedule list` says"):
-            return self._schedule(created_once(find, create, _busy, self._settings.calls))
+    def _get_run(self, run_id: str) -> Any:
+        return self._answer(self._client.runs.run_service_get_run, run_id=run_id)
 
-    def schedules(self) -> list[Schedule]:
-        """See `Service`."""
-        prefix = full_name(self._config, "")
-        return [self._schedule(found) for found in self._recurring_runs() if found.display_name.startswith(prefix)]
+    def _list_runs(self, limit: int) -> list[Any]:
+        experiment = self._found_experiment()
+        if experiment is None:
+            return []
+        method = self._client.runs.run_service_list_runs
+        return self._answer(method, experiment_id=experiment, page_size=limit, sort_by="created_at desc").runs or []
 
-    def pause_schedule(self, name: str) -> None:
-        """See `Service`."""
-        self._for_schedule(name, "disable", "pause the schedule")
+    def _list_schedules(self, name: str | None) -> list[Any]:
+        experiment = self._found_experiment()
+        method = self._client.recurring_runs.recurring_run_service_list_recurring_runs
+        found: list[Any] = []
+        page = ""
+        while experiment is not None:
+            answer = self._answer(method, experiment_id=experiment, page_size=100, page_token=page)
+            found += answer.recurring_runs or ()
+            page = answer.next_page_token
+            if not page:
+                break
+        ours = [each for each in found if each.display_name.startswith(full_name(self._pipeline, ""))]
+        return [each for each in ours if name is None or each.display_name == full_name(self._pipeline, name)]
 
-    def resume_schedule(self, name: str) -> None:
-        """See `Service`."""
-        self._for_schedule(name, "enable", "resume the schedule")
+    def _create_schedule(self, name: str, cron: str, timezone: str | None, start: Start) -> Any:
+        body = self._schedule_body(name, cron, timezone, start, self._made_experiment())
+        method = self._client.recurring_runs.recurring_run_service_create_recurring_run
+        return self._answer(method, recurring_run=body)
 
-    def delete_schedule(self, name: str) -> None:
-        """See `Service`."""
-        self._for_schedule(name, "delete", "delete the schedule")
+    def _change_schedule(self, schedule_id: str, change: ScheduleChange) -> None:
+        method = getattr(self._client.recurring_runs, f"recurring_run_service_{_VERBS[change]}_recurring_run")
+        self._answer(method, recurring_run_id=schedule_id)
 
-    @property
-    def _host(self) -> str:
-        """As far as it is known without asking anybody."""
-        host = self._settings.host or os.environ.get(_ENDPOINT)
-        return host.rstrip("/") if host else "(where kfp's client finds it)"
-
-    def _url(self, run_id: str) -> str:
-        """Of the web page of a run; kfp's client may know an address that has no web page."""
-        page = os.environ.get(_PAGE) or self._settings.host or os.environ.get(_ENDPOINT)
-        return f"{page.rstrip('/') if page else '(web page of Kubeflow Pipelines)'}/#/runs/details/{run_id}"
+    # --- Bodies of requests ---
 
     @property
     def _unknown_experiment(self) -> str:
         return f"(of experiment {self._experiment})"
 
     def _run_body(self, start: Start, experiment: str) -> dict[str, Any]:
-        package = start.package if self._settings.caching else start.package.without_caching()
-        spec, *platform = package.documents
+        spec, *platform = self._package(start).documents
         return {
             "display_name": start.name,
             "experiment_id": experiment,
@@ -180,32 +149,44 @@ class KubeflowService:
                 f"scheduler, {ours} (kubeflow.timezone). Write --cron in that."
             )
         return self._run_body(start, experiment) | {
-            "display_name": full_name(self._config, name),
+            "display_name": full_name(self._pipeline, name),
             "mode": "ENABLE",
             "max_concurrency": "1",
             "no_catchup": True,
             "trigger": {"cron_schedule": {"cron": f"0 {cron}"}},  # it has a field for the second, before the others
         }
 
+    # --- The client ---
+
+    @property
+    def _host(self) -> str:
+        host = self._settings.host or os.environ.get(_ENDPOINT)
+        return host.rstrip("/") if host else "(the address that kfp's client finds)"
+
+    def _url(self, run_id: str) -> str:
+        """Address of the web page of a run; kfp's client may know an address that has no web page."""
+        page = os.environ.get(_PAGE) or self._settings.host or os.environ.get(_ENDPOINT)
+        return f"{page.rstrip('/') if page else f'({self.WEB_PAGE})'}/#/runs/details/{run_id}"
+
     @cached_property
     def _client(self) -> "kfp.Client":
         import kfp
 
-        settings, answer = self._settings, self._answer
+        settings, answer, busy = self._settings, self._answer, self._busy
 
         class Client(kfp.Client):
-            """kfp's, which asks for the server's health when it is made: with our patience and words instead of its."""
+            """kfp's client, which checks the server's health when it is made; here with our patience and messages."""
 
             def get_kfp_healthz(self, sleep_duration: int = 0) -> Any:
-                health = patiently(lambda: answer(self.healthzs.healthz_service_get_healthz), _busy, settings.calls)
+                health = retries.patiently(lambda: answer(self.healthzs.healthz_service_get_healthz), busy)
                 if health.multi_user and not settings.namespace and not os.path.exists(self._NAMESPACE_PATH):
                     raise UserError(
-                        "kubeflow.namespace: missing. Every user of this Kubeflow Pipelines has a namespace of one's "
-                        "own; name yours."
+                        "kubeflow.namespace: missing. On this Kubeflow Pipelines every user has a namespace; name "
+                        "yours."
                     )
                 return health
 
-        with warnings.catch_warnings(), self._in_words("reach it"):
+        with warnings.catch_warnings(), self._explained("reach it"):
             warnings.simplefilter("ignore", FutureWarning)  # that it needs Kubeflow Pipelines v2
             return Client(host=settings.host, existing_token=os.environ.get(TOKEN), ssl_ca_cert=settings.ca_certificate)
 
@@ -213,10 +194,9 @@ class KubeflowService:
     def _namespace(self) -> str | None:
         return self._settings.namespace or self._client.get_user_namespace() or None
 
-    def _answer(self, method: Callable[..., Any], **arguments: Any) -> Any:
-        """What a method of the client returns, within the time for one request."""
-        seconds = self._settings.calls.timeout_seconds
-        answer = method(_request_timeout=(seconds, seconds), **arguments)
+    def _answer(self, method: Any, **arguments: Any) -> Any:
+        """Calls a method of the client once, within the time for one request."""
+        answer = method(_request_timeout=(retries.REQUEST_SECONDS, retries.REQUEST_SECONDS), **arguments)
         kind = method.__self__.api_client.last_response.getheader("content-type") or ""
         if "json" not in kind:
             raise UserError(
@@ -226,64 +206,38 @@ class KubeflowService:
             )
         return answer
 
-    def _ask(self, method: Callable[..., Any], doing: str, *, missing: str = "", **arguments: Any) -> Any:
-        """What a method of the client returns; asked again while the server is busy."""
-        with self._in_words(doing, missing=missing):
-            return patiently(lambda: self._answer(method, **arguments), _busy, self._settings.calls)
-
-    def _experiment_id(self, create: bool) -> str | None:
-        """The experiment; None if there is none and none is to be made."""
-        api = self._client.experiments
-        arguments = {"namespace": self._namespace} if self._namespace else {}
-
-        def find() -> Any:
-            found = self._answer(api.experiment_service_list_experiments, filter=_called(self._experiment), **arguments)
-            return next(iter(found.experiments or ()), None)
-
-        def make() -> Any:
-            body = {"display_name": self._experiment, **arguments}
-            return find() or self._answer(api.experiment_service_create_experiment, experiment=body)
-
-        with self._in_words(f"find experiment {self._experiment}", missing="there is no such namespace"):
-            found = patiently(make if create else find, _busy, self._settings.calls)
-        return found.experiment_id if found else None
-
-    def _recurring_runs(self) -> list[Any]:
-        """All of the experiment."""
-        experiment = self._experiment_id(create=False)
-        found: list[Any] = []
-        page = ""
-        while experiment is not None:
-            answer = self._ask(
-                self._client.recurring_runs.recurring_run_service_list_recurring_runs,
-                "list the schedules",
-                experiment_id=experiment,
-                page_size=100,
-                page_token=page,
+    def _found_experiment(self) -> str | None:
+        """Id of the experiment; None if there is none."""
+        if self._known_experiment is None:
+            api = self._client.experiments
+            arguments = {"namespace": self._namespace} if self._namespace else {}
+            answer = self._asked(
+                f"find experiment {self._experiment}",
+                lambda: self._answer(
+                    api.experiment_service_list_experiments, filter=_called(self._experiment), **arguments
+                ),
+                "there is no such namespace",
             )
-            found += answer.recurring_runs or ()
-            page = answer.next_page_token
-            if not page:
-                break
-        return found
+            self._known_experiment = answer.experiments[0].experiment_id if answer.experiments else None
+        return self._known_experiment
 
-    def _schedules_called(self, name: str) -> list[Any]:
-        return [found for found in self._recurring_runs() if found.display_name == full_name(self._config, name)]
+    def _made_experiment(self) -> str:
+        """Id of the experiment, which is created if there is none."""
+        known = self._found_experiment()
+        if known is None:
+            body = {"display_name": self._experiment} | ({"namespace": self._namespace} if self._namespace else {})
+            api = self._client.experiments
+            known = str(self._answer(api.experiment_service_create_experiment, experiment=body).experiment_id)
+            self._known_experiment = known
+        return known
 
-    def _for_schedule(self, name: str, verb: str, doing: str) -> None:
-        found = self._schedules_called(name)
-        if len(found) != 1:
-            listed = ", ".join(each.recurring_run_id for each in found)
-            many = f"{len(found)} schedules are called so ({listed}); delete some in the web page of Kubeflow Pipelines"
-            raise UserError(f"schedule {name}: {many if found else 'there is none; see `genre schedule list`'}.")
-        method = getattr(self._client.recurring_runs, f"recurring_run_service_{verb}_recurring_run")
-        self._ask(method, doing, missing=f"schedule {name} is gone", recurring_run_id=found[0].recurring_run_id)
+    # --- What it answers ---
 
     def _run(self, found: Any) -> Run:
         spec = found.pipeline_spec or {}
         state = _RUN_STATES.get(found.state, "pending")
         known = {
-            task.display_name: (_NODE_STATES.get(task.state, "waiting"), _seconds(task))
+            task.display_name: (_NODE_STATES.get(task.state, "waiting"), seconds_of(task))
             for task in (found.run_details and found.run_details.task_details) or ()
         }
         return Run(
@@ -299,76 +253,44 @@ class KubeflowService:
     def _schedule(self, found: Any) -> Schedule:
         cron = found.trigger and found.trigger.cron_schedule and found.trigger.cron_schedule.cron
         return Schedule(
-            name=found.display_name.removeprefix(full_name(self._config, "")),
+            id=found.recurring_run_id,
+            name=found.display_name.removeprefix(full_name(self._pipeline, "")),
             cron=cron or "",
             state="active" if found.status == "ENABLED" else "paused",
             next_run=None,
         )
 
-    @contextlib.contextmanager
-    def _in_words(self, doing: str, *, missing: str = "", unsure: str = "") -> Iterator[None]:
-        """Puts the client's failures in words.
-
-        Args:
-          doing: what is tried.
-          missing: what it means if the server knows of no such thing.
-          unsure: what to add when it is not known whether the server did it.
-
-        Raises:
-          UserError: the failure.
-        """
+    def _failure(self, error: Exception) -> Failure | None:
         import urllib3.exceptions
         from kfp_server_api.exceptions import ApiException
 
-        settings = self._settings
-        where = f"Kubeflow Pipelines at {self._host}"
-        space = f" in namespace {settings.namespace}" if settings.namespace else ""
-        unsure = f" {unsure}." if unsure else ""
-        try:
-            yield
-        except ApiException as error:
-            busy = f"it was too busy for {settings.calls.retry_seconds:g} s. Try later.{unsure}"
-            advice = {
-                401: f"it does not know who you are. Put a valid token into the environment variable {TOKEN}.",
-                403: f"you may not {doing}{space}. Have the role kubeflow-edit given to you there, or set "
-                "kubeflow.namespace to one where you have it.",
-                404: f"{missing or f'it cannot {doing}'}{space}. Check the name, kubeflow.namespace and kubeflow.host.",
-                **dict.fromkeys(BUSY, busy),
-            }
-            told = advice.get(error.status, f"it would not {doing}{space}.")
-            raise UserError(f"{where}: {told} ({error.status}: {_message(error)})") from error
-        except (urllib3.exceptions.HTTPError, OSError) as error:
-            late = isinstance(getattr(error, "reason", error), urllib3.exceptions.ReadTimeoutError)
-            raise UserError(
-                f"{where} {'did not answer in time' if late else 'cannot be reached'}: {innermost(error)}. Is "
-                f"kubeflow.host right, and can it be reached from here (kubectl port-forward, VPN)?{unsure}"
-            ) from error
+        if isinstance(error, ApiException):
+            return Failure(_message(error), status=error.status)
+        if not isinstance(error, urllib3.exceptions.HTTPError | OSError):
+            return None
+        late = isinstance(getattr(error, "reason", error), urllib3.exceptions.ReadTimeoutError)
+        lost = isinstance(error, urllib3.exceptions.HTTPError) and not unknown_host(error)
+        return Failure(innermost(error), late=late, lost=lost)
+
+    def _advice(self, doing: str, missing: str) -> dict[int, str]:
+        space = f" in namespace {self._settings.namespace}" if self._settings.namespace else ""
+        return {
+            401: f"it does not know who you are. Put a valid token into the environment variable {TOKEN}.",
+            403: f"you may not {doing}{space}. Ask for the role kubeflow-edit there, or set kubeflow.namespace to a "
+            "namespace where you have it.",
+            404: f"{missing or f'it cannot {doing}'}{space}. Check the name, kubeflow.namespace and kubeflow.host.",
+        }
 
 
 def _called(name: str) -> str:
-    """A filter for what has that name."""
+    """A filter of the API for what has that name."""
     return json.dumps({"predicates": [{"operation": "EQUALS", "key": "display_name", "stringValue": name}]})
 
 
-def _busy(error: Exception) -> str:
-    """See `patiently`."""
-    import urllib3.exceptions
-    from kfp_server_api.exceptions import ApiException
-
-    if isinstance(error, ApiException):
-        return f"Kubeflow Pipelines: {error.status} {_message(error)}" if error.status in BUSY else ""
-    return f"Kubeflow Pipelines: {innermost(error)}" if isinstance(error, urllib3.exceptions.HTTPError) else ""
-
-
-def _seconds(task: Any) -> float:
-    return (task.end_time - task.start_time).total_seconds() if task.start_time and task.end_time else 0.0
-
-
 def _message(error: Any) -> str:
-    """The words of the server in a failure, on one line."""
+    """The server's message in a failure."""
     try:
         body = json.loads(error.body)
-        text = body.get("message") or body.get("error") or error.body
+        return one_line(body.get("message") or body.get("error") or error.body)
     except (TypeError, ValueError, AttributeError):
-        text = error.body or error.reason or ""
-    return " ".join(str(text).split())[:500]
+        return one_line(error.body or error.reason or "")

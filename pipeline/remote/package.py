@@ -1,4 +1,4 @@
-"""Compiled pipelines, as `genre compile` writes them, read again: for starting runs of them without TensorFlow."""
+"""Reads compiled pipelines, as `genre compile` writes them, so that runs of them start without TensorFlow."""
 
 import copy
 import json
@@ -15,7 +15,7 @@ from pipeline.config.settings import PipelineConfig, changed_config
 from pipeline.config.targets import Target
 
 _FIRST = "Planner"
-"""The node that every compiled pipeline begins with; it was told the configuration."""
+"""The first node of every compiled pipeline; the configuration is one of its inputs."""
 
 
 @dataclass(frozen=True)
@@ -23,9 +23,9 @@ class Package:
     """A compiled pipeline."""
 
     documents: tuple[dict[str, Any], ...]
-    """Of the file: a PipelineJob for Vertex AI; else the pipeline's specification and, maybe, what Kubernetes knows."""
+    """Documents of the file: a PipelineJob for Vertex AI; else the specification and, if needed, Kubernetes' part."""
     config: PipelineConfig
-    """That it was compiled with."""
+    """Configuration that the pipeline was compiled with."""
 
     @property
     def spec(self) -> dict[str, Any]:
@@ -34,19 +34,19 @@ class Package:
 
     @property
     def defaults(self) -> dict[str, Any]:
-        """Run parameters, as they are when a run sets none."""
+        """Default values of the run parameters."""
         declared = self.spec["root"]["inputDefinitions"]["parameters"]
         return {name: parameter.get("defaultValue") for name, parameter in declared.items()}
 
     def without_caching(self) -> "Package":
-        """The same pipeline, but every node of it runs anew."""
+        """Returns the same pipeline without caching: every node runs."""
         documents = copy.deepcopy(self.documents)
         for task in _spec_of(documents[0])["root"]["dag"]["tasks"].values():
             task.pop("cachingOptions", None)
         return Package(documents, self.config)
 
     def config_with(self, overrides: Sequence[str], target: Target) -> PipelineConfig:
-        """The configuration with settings that count only when a run is submitted.
+        """Returns the configuration with other settings, of those that are not compiled in.
 
         Raises:
           UserError: unknown or ill-typed settings, or one that is compiled in.
@@ -72,10 +72,15 @@ def _spec_of(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def read_package(text: str, source: str, target: Target) -> Package:
-    """A compiled pipeline from the `text` of its file; `source` is what errors call it.
+    """Reads a compiled pipeline.
+
+    Args:
+      text: of its file.
+      source: its name in errors.
+      target: service that it must be for.
 
     Raises:
-      UserError: it is no compiled pipeline, none of ours, of another version, or for another target.
+      UserError: it is no compiled pipeline, not of this project, of another version, or for another target.
     """
     documents = _documents(text, source)
     try:

@@ -1,9 +1,9 @@
-"""Runs one node of a compiled pipeline in its container: what a step's command starts, around TFX's own entry point.
+"""Runs one node of a compiled pipeline in its container: a step's command starts this, around TFX's own entry point.
 
-Kubeflow Pipelines copies a step's inputs from the bucket to its own disk before, and its outputs back to the bucket
-after, and tells the step the bucket's addresses; it does not repeat the type of an input, which TFX must know. With
-`--copied`, nodes are therefore given the places on disk and the types that the pipeline was compiled with. So a step
-works on every bucket that the backend knows, MinIO and S3 too, which TensorFlow could not read by itself.
+Kubeflow Pipelines copies a step's inputs from the bucket to the step's disk before it, and its outputs back to the
+bucket after it. It passes the bucket's addresses to the step, without the types of the inputs, which TFX needs. With
+`--copied`, nodes therefore get the paths on disk, and the types that the pipeline was compiled with. So a step works on
+every bucket that the backend knows, MinIO and S3 too, which TensorFlow could not read by itself.
 """
 
 import argparse
@@ -15,11 +15,11 @@ from typing import Any
 
 from components.base.errors import UserError
 from pipeline.process import large_imports
-from pipeline.remote.places import in_the_bucket, on_disk
+from pipeline.remote.artifact_paths import in_the_bucket, on_disk
 
 
 def _run(executor: str, task: dict[str, Any], declared: str, beam_args: Sequence[str]) -> None:
-    """Has TFX run the executor class of that name."""
+    """Runs the executor class of that name by TFX."""
     with large_imports():
         from tfx.orchestration.kubeflow.v2.container import kubeflow_v2_run_executor
 
@@ -34,7 +34,7 @@ def _run(executor: str, task: dict[str, Any], declared: str, beam_args: Sequence
 def main(arguments: Sequence[str]) -> int:
     """Runs a node with the arguments that TFX compiles for its own entry point; returns the exit code.
 
-    A user's mistake ends in its words, without a traceback.
+    A user's mistake ends in its message, without a traceback.
     """
     parser = argparse.ArgumentParser(prog="python -m pipeline.remote.step", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--copied", action="store_true", help="inputs are on disk, and outputs are taken from there")
@@ -52,9 +52,9 @@ def main(arguments: Sequence[str]) -> int:
         print(f"genre: {error}", file=sys.stderr, flush=True)
         return 1
     if known.copied:
-        told = Path(task["outputs"]["outputFile"])
-        output = in_the_bucket(json.loads(told.read_text(encoding="utf-8")), addresses)
-        told.write_text(json.dumps(output, indent=2), encoding="utf-8")
+        file = Path(task["outputs"]["outputFile"])
+        output = in_the_bucket(json.loads(file.read_text(encoding="utf-8")), addresses)
+        file.write_text(json.dumps(output, indent=2), encoding="utf-8")
     return 0
 
 

@@ -13,20 +13,18 @@ if TYPE_CHECKING:
 
 
 def compiled(config: "PipelineConfig", target: "Target") -> str:
-    """The pipeline as a file's text.
+    """Returns the compiled pipeline, as the text of a file.
 
     Raises:
       UserError: the configuration does not fit the target.
     """
     from pipeline.planning.preflight import check_model
-    from pipeline.process import output_to
+    from pipeline.process import large_imports, output_to
     from pipeline.remote.checks import check_target
 
     check_target(config, target)
     check_model(config)
     with output_to(Path(os.devnull)):
-        from pipeline.process import large_imports
-
         with large_imports():
             from pipeline.remote.compile import compile_remote
 
@@ -44,13 +42,25 @@ def prepare(
     span: str | None,
     run_settings: tuple[str, ...],
 ) -> tuple["PipelineConfig", "Start"]:
-    """What is to be run, and the configuration to start it with; see `options.started`.
+    """Prepares a run: reads the package or compiles the pipeline, and fills in the run parameters.
 
-    All that can be found wrong is, before the pipeline is compiled: that takes a while. Buckets are looked at only if
-    it is no dry run.
+    Everything is checked before the pipeline is compiled, which takes a while.
+
+    Args:
+      target: service that runs it.
+      dry_run: whether nothing is to be sent; buckets are not checked then.
+      config_file: see `load_config`.
+      overrides: see `load_config`; with a package, settings that are not compiled in.
+      package: file of a compiled pipeline; None: compile the configuration.
+      data: run parameter; None: the compiled default.
+      span: run parameter; None: the compiled default.
+      run_settings: settings of the run parameter `settings`, each as `section.key=value`.
+
+    Returns:
+      The configuration to connect with, and the run to start.
 
     Raises:
-      UserError: the configuration, the package, the run parameters or the buckets are not as they must be.
+      UserError: something is wrong with the configuration, the package, the run parameters or the buckets.
     """
     from pipeline.config.settings import load_config
     from pipeline.planning.plan import parse_span, run_config
@@ -65,8 +75,8 @@ def prepare(
         config = load_config(config_file, overrides)
     elif config_file is not None:
         raise UserError(
-            "--config: the package has its configuration in it. Leave out --config or --package; --set sets what "
-            "counts only when a run is submitted."
+            "--config: the package has its configuration in it. Leave out --config or --package; --set changes what "
+            "is not compiled in."
         )
     else:
         read = read_package(_text(package), str(package), target)
@@ -85,13 +95,13 @@ def prepare(
     if not dry_run:
         check_buckets(of_run, target)
     read = read or read_package(compiled(config, target), "the compiled pipeline", target)
-    return config, Start(new_name(config), read, read.defaults | given)
+    return config, Start(new_name(config.name), read, read.defaults | given)
 
 
 def _text(file: Path) -> str:
     try:
         return file.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise UserError(f"{file}: no such package. Make it: genre compile --target ... -o {file}") from None
+        raise UserError(f"{file}: no such package. Create it: genre compile --target ... -o {file}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{file}: this is no compiled pipeline: {error}") from error

@@ -12,21 +12,21 @@ from contextlib import ExitStack, contextmanager, suppress
 from typing import IO
 
 _LONGEST_LINE = 1 << 16
-
-
+"""Bytes after which a line without an end is passed on."""
 _PR_SET_PDEATHSIG = 1
+"""See prctl(2)."""
 
 
 class Signals:
-    """Takes SIGTERM and SIGINT as a wish to stop; makes waits that end early at any signal, and when a child ends."""
+    """Receives SIGTERM and SIGINT as requests to stop, and ends waits early at any signal or when a child ends."""
 
     def __init__(self) -> None:
         self.stop: str | None = None
-        """The signal that asked to stop."""
+        """Name of the first signal that asked to stop; None before it."""
 
     @contextmanager
     def received(self) -> Iterator["Signals"]:
-        """Receives them instead of whoever does otherwise."""
+        """Replaces the handlers of this process for the block, and restores them after it."""
         with ExitStack() as stack:
             self._wake, written = os.pipe()
             for end in (self._wake, written):
@@ -42,15 +42,16 @@ class Signals:
         self.stop = self.stop or signal.Signals(number).name
 
     def wait(self, seconds: float, *streams: IO[bytes]) -> None:
-        """Waits so long, or until there is a signal or something to read."""
-        ready, _, _ = select.select([self._wake, *streams], [], [], max(0.0, seconds))
+        """Waits for so many seconds, or until there is a signal or something to read."""
+        sources = [self._wake, *(stream.fileno() for stream in streams)]
+        ready, _, _ = select.select(sources, [], [], max(0.0, seconds))
         if self._wake in ready:
             with suppress(BlockingIOError):
                 os.read(self._wake, 4096)
 
 
 class Child:
-    """A process with all that it starts, and the lines that it says."""
+    """A process with all that it starts, and the lines of its output."""
 
     def __init__(self, command: Sequence[str]) -> None:
         self._process = subprocess.Popen(
@@ -58,48 +59,43 @@ class Child:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            start_new_session=True,  # a group of its own: signals go to all of it, and none comes from the terminal
+            start_new_session=True,  # a group of its own: it can be killed as a whole, and gets no Ctrl-C
             preexec_fn=_dying_with(os.getpid()),
         )
         self.pid = self._process.pid
-        self._heard = {stream: b"" for stream in (self._process.stdout, self._process.stderr) if stream}
-        for stream in self._heard:
+        self._read = {stream: b"" for stream in (self._process.stdout, self._process.stderr) if stream}
+        for stream in self._read:
             os.set_blocking(stream.fileno(), False)
-        self._last_words: deque[str] = deque(maxlen=10)
+        self._last_lines: deque[str] = deque(maxlen=10)
 
     @property
     def streams(self) -> tuple[IO[bytes], ...]:
-        """Where it may say more."""
-        return tuple(self._heard)
+        """Open pipes of its output."""
+        return tuple(self._read)
 
     def code(self) -> int | None:
         """Its exit code, or the negative number of the signal that killed it; None while it runs."""
         return self._process.poll()
 
-    def signal(self, number: int) -> None:
-        """Sends a signal to it and all that it started."""
-        with suppress(ProcessLookupError, PermissionError):  # none of them lives
-            os.killpg(self.pid, number)
-
     def lines(self) -> Iterator[str]:
-        """What it has said since the last time, whole lines only while it runs."""
+        """Yields the lines of its output since the last call; while it runs, whole lines only."""
         over = self.code() is not None
         for stream in self.streams:
-            ended = self._listen(stream)
-            *whole, begun = self._heard[stream].split(b"\n")
+            ended = self._take(stream)
+            *whole, begun = self._read[stream].split(b"\n")
             if over or ended or len(begun) > _LONGEST_LINE:
                 whole, begun = [*whole, begun], b""
-            self._heard[stream] = begun
+            self._read[stream] = begun
             if ended:
-                del self._heard[stream]
+                del self._read[stream]
                 stream.close()
             texts = [line.decode(errors="replace").rstrip() for line in whole]
             if stream is self._process.stderr:
-                self._last_words += filter(None, texts)
+                self._last_lines += filter(None, texts)
             yield from filter(None, texts)
 
-    def _listen(self, stream: IO[bytes]) -> bool:
-        """Takes what a pipe holds, which is no more than one read gives; returns whether it has ended."""
+    def _take(self, stream: IO[bytes]) -> bool:
+        """Reads what a pipe holds, at most one read's worth; returns whether the pipe has ended."""
         for _ in range(2):
             try:
                 read = os.read(stream.fileno(), 1 << 20)
@@ -107,35 +103,36 @@ class Child:
                 return False
             if not read:
                 return True
-            self._heard[stream] += read
+            self._read[stream] += read
         return False
 
     def end_in_words(self) -> str:
-        """How it ended, and the last that it said on standard error."""
+        """Describes how it ended, with its last lines on standard error."""
         code = self.code() or 0
-        said = "\n".join(self._last_words).removeprefix("genre: ")[-2000:]
+        lines = "\n".join(self._last_lines).removeprefix("genre: ")[-2000:]
         if code >= 0:
-            return said or f"ended with exit code {code}, without a word"
-        memory = ", perhaps by the system for want of memory" if code == -signal.SIGKILL else ""
+            return lines or f"ended with exit code {code} and no error message"
+        memory = ", perhaps by the system, which had no memory left" if code == -signal.SIGKILL else ""
         killed = f"killed by signal {-code} ({signal.strsignal(-code)}{memory})"
-        return f"{killed}; its last words: {said}" if said else killed
+        return f"{killed}; its last lines: {lines}" if lines else killed
 
     def kill(self) -> None:
-        """Ends it, or what it may have left behind."""
-        self.signal(signal.SIGKILL)
+        """Kills it and all that it started, even if it has ended itself."""
+        with suppress(ProcessLookupError, PermissionError):  # none of them lives
+            os.killpg(self.pid, signal.SIGKILL)
         self._process.wait()
 
     def close(self) -> None:
-        """Ends it and lets go of it."""
+        """Kills it, and closes its pipes."""
         self.kill()
         for stream in self.streams:
             stream.close()
 
 
 def _dying_with(parent: int) -> Callable[[], None] | None:
-    """What a new process calls to be killed when its parent dies, however that dies; only Linux has such a thing.
+    """Returns a function with which a new process asks to be killed when its parent dies; only Linux can do that.
 
-    Elsewhere it would go on alone, and the next watcher would wait for it, as for a run by hand.
+    Elsewhere the process would go on alone, and the next watcher would wait for it, as for a run by hand.
     """
     if sys.platform != "linux":
         return None
@@ -143,7 +140,7 @@ def _dying_with(parent: int) -> Callable[[], None] | None:
 
     def arrange() -> None:
         prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # it died before this was arranged
+        if os.getppid() != parent:  # the parent died before that call
             os.kill(os.getpid(), signal.SIGKILL)
 
     return arrange

@@ -4,102 +4,92 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from etils import epath
-from pydantic import ValidationError
 
-from components.base.errors import UserError
-from components.base.section import Section, problems
+from components.base.json_records import find_record
+from components.base.section import Section
 from components.base.times import Time, timestamp
 from pipeline.workspace import Workspace
 
 _SLACK = 30.0
-"""Seconds by which a poll may be late before the watcher is said to hang, however short its interval."""
+"""Seconds without a poll after which a watcher is taken to hang, at least."""
 
 
 class Status(Section):
-    """What a watcher is doing, for people and monitors."""
+    """The state of a watcher."""
 
     state: Literal["idle", "waiting", "running", "backing off", "stopped"]
-    """waiting: for a run that somebody else started."""
+    """waiting: for a run that another process started."""
     since: Time
-    """When this state began."""
+    """Start time of this state."""
     pid: int
     host: str
     started: Time
-    """When the watcher was."""
+    """Start time of the watcher."""
     interval: float
     """Seconds between polls."""
     polled: Time | None = None
-    """When the last poll ended well."""
+    """Time of the last successful poll."""
     span: int | None = None
-    """The newest, like all that follows as of the last poll."""
+    """The newest span at the last poll. What follows is of that poll, too."""
     candidate: str | None = None
     decision: Literal["retrain", "wait", "measure"] | None = None
     reasons: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
-    """What a person should know besides."""
+    """Further information for a person."""
     served: int | None = None
-    """The version."""
+    """The version that is served; null if there is none."""
     child: int | None = None
-    """Process of the run that the watcher has started."""
+    """Process id of the run that the watcher has started."""
     runner: str | None = None
-    """Process of the run that somebody else has started."""
+    """Process of a run that was started elsewhere."""
     failures: int = 0
-    """In a row."""
+    """Number of failures in a row."""
     next_attempt: Time | None = None
-    """When something will be tried if nothing new comes."""
+    """Time of the next attempt if no new span comes."""
     error: str | None = None
-    """What the last failure said, until something succeeds."""
+    """Message of the last failure, until an attempt succeeds."""
 
     @property
     def watcher(self) -> str:
-        """Who writes this, as the lock names it."""
+        """The watcher, as its lock names it."""
         return f"{self.pid} on {self.host} since {self.started}"
 
 
 def status_file(workspace: Workspace) -> epath.Path:
-    """Where the watcher of a workspace puts its status."""
+    """Returns the path of the status of a workspace's watcher."""
     return epath.Path(workspace.local / "watch.json")
 
 
 def read_status(workspace: Workspace) -> Status | None:
-    """The status of the watcher of a workspace, or of the last there was; None before the first.
+    """Reads the status of a workspace's watcher, or of its last one; None before the first.
 
     Raises:
       UserError: it cannot be read.
     """
-    path = status_file(workspace)
-    try:
-        return Status.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}.") from error
-    except ValidationError as error:
-        raise UserError(
-            f"{path}: damaged, or of another version of this project: {'; '.join(problems(error))}. A watcher that "
-            "runs writes it anew: start one, or wait for its next poll."
-        ) from error
+    return find_record(
+        status_file(workspace), Status, "Start `genre watch`, or wait for its next poll: it replaces the file."
+    )
 
 
 def trouble(workspace: Workspace, status: Status | None, now: datetime) -> str | None:
-    """Why a person should look after the watcher of a workspace; None if all is well.
+    """Describes what a person must repair about the watcher of a workspace; None if nothing.
 
     Args:
-      status: as read.
+      status: as `read_status` returns it.
       now: the time, with its zone.
     """
     holder = workspace.watcher()
     if holder is None:
         if status is None:
-            return f"{workspace.root}: nobody watches it, and nobody has. Start `genre watch`."
+            return f"{workspace.root}: no process watches this workspace, and none has. Start `genre watch`."
         if status.state == "stopped":
-            return f"{workspace.root}: nobody watches it since {status.since}. Start `genre watch`."
+            return f"{workspace.root}: no process watches this workspace since {status.since}. Start `genre watch`."
         return (
-            f"{workspace.root}: nobody watches it: process {status.watcher} died while it was {status.state}. "
-            "Start `genre watch`: it goes on from there."
+            f"{workspace.root}: no process watches this workspace: process {status.watcher} died while it was "
+            f"{status.state}. Start `genre watch`: it continues from there."
         )
     if status is None or status.watcher != holder:
-        return f"{workspace.root}: process {holder} watches it, but has not written its status. Is the disk full?"
+        return f"{workspace.root}: process {holder} watches it, but has not written its status. Check the disk."
     if status.state == "backing off":
         return f"{failures_in_words(status.failures)} in a row, the last: {status.error}"
     if status.state in ("idle", "waiting"):
@@ -113,12 +103,12 @@ def trouble(workspace: Workspace, status: Status | None, now: datetime) -> str |
 
 
 def status_in_words(status: Status) -> list[str]:
-    """Lines for a person."""
+    """Describes a status in lines for a person."""
     lines = [f"{status.state} since {status.since}", f"watcher: process {status.watcher}"]
     if status.child is not None:
         lines.append(f"run: process {status.child}")
     if status.runner is not None:
-        lines.append(f"run by somebody else: process {status.runner}")
+        lines.append(f"run that was started elsewhere: process {status.runner}")
     if status.decision:
         lines.append(f"span {status.span}: {status.decision}")
         lines += [f"  {line}" for line in (*status.reasons, *status.notes)]
@@ -133,5 +123,5 @@ def status_in_words(status: Status) -> list[str]:
 
 
 def failures_in_words(failures: int) -> str:
-    """Counts failures in words, as `2 failures`."""
+    """Counts failures: "2 failures"."""
     return f"{failures} failure{'' if failures == 1 else 's'}"

@@ -1,6 +1,9 @@
-"""The service that retrains as music arrives: it polls, and gives every run a process of its own.
+"""The service that retrains as music arrives: it polls, and starts every run as a process of its own.
 
-<workspace>/watch.lock is held by the one watcher for as long as it lives, and names it.
+It leaves to systemd or Kubernetes to start it again when it dies, to keep its log, and to give it time to end. It kills
+its run when it ends: a run may be killed at any point, and the next watcher continues it.
+
+<workspace>/watch.lock is held by the one watcher while it lives, and names it.
 """
 
 import json
@@ -16,46 +19,44 @@ from typing import NamedTuple
 
 from components.base.errors import UserError
 from components.base.files import write_atomically
+from components.base.locks import HeldError
 from components.base.times import timestamp
 from components.retraining.history import note_failure, read_record
 from components.retraining.policy import Decision, Facts
 from components.store.model_store import current_version
 from pipeline.watching.process import Child, Signals
 from pipeline.watching.status import Status, failures_in_words, read_status, status_file
-from pipeline.workspace import OccupiedError, Workspace
+from pipeline.workspace import Workspace
 
 _LONGEST_BACK_OFF = 3600.0
-
-
+"""Seconds between two attempts at the same run, at most."""
 _LONGEST_BLINDNESS = 600.0
-"""Seconds between polls while they fail: until one succeeds, a new span goes unnoticed."""
-
-
+"""Seconds between two failing polls, at most: until one succeeds, a new span is not noticed."""
 _INTERRUPTIONS = (-signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP)
-"""Deaths of a run that somebody wished for: they do not speak against its candidate."""
+"""Exit codes of a run that a person ended. They do not count as failures of its candidate."""
 
 
 class Outlook(NamedTuple):
-    """What a poll finds; see `pipeline.planning.prospect.Prospect`."""
+    """The result of a poll; see `pipeline.planning.prospect.Prospect`."""
 
     data: str
     """Root of the library."""
     facts: Facts
     decision: Decision
     notes: tuple[str, ...] = ()
-    """What a person should know besides."""
+    """Further information for a person."""
 
 
 class Log:
-    """A line per event, for people or for programs. That nobody can read it is no reason to die."""
+    """A log with a line per event, as text or JSON. A failure to write it is ignored: the service must go on."""
 
     def __init__(self, descriptor: int | None, as_json: bool = False) -> None:
-        """Writes to an open file, if there is one."""
+        """Takes the descriptor of an open file; None: no log."""
         self._descriptor = descriptor
         self._as_json = as_json
 
     def __call__(self, event: str, text: str, span: int | None = None) -> None:
-        """Writes what happened, and on which span."""
+        """Writes an event, and the span that it is about."""
         now = timestamp(datetime.now(UTC))
         if self._as_json:
             line = json.dumps({"time": now, "event": event, "span": span, "text": text})
@@ -69,7 +70,7 @@ class Log:
 
 
 class Watcher:
-    """Polls whether to retrain a workspace's model, and does so."""
+    """Polls whether to retrain the model of a workspace, and retrains it."""
 
     def __init__(
         self,
@@ -78,50 +79,47 @@ class Watcher:
         command: Sequence[str],
         log: Log,
         interval: float,
-        grace: float = 20.0,
     ) -> None:
-        """Prepares it; nothing is done yet.
+        """Prepares the watcher, but does not start it.
 
         Args:
           workspace: on this machine.
-          prospect: what is to be done now. What it raises is told, and it is asked again.
-          command: does it, as a process of its own. It notes in the history what it begins, and failures that it
-            outlives.
-          log: told of every event.
+          prospect: the poll. An error that it raises is logged, and it is called again.
+          command: runs what was decided, as a process of its own. It records in the history that it begins, and its
+            failures, unless it is killed.
+          log: called with every event.
           interval: seconds between polls.
-          grace: seconds that a run is given to end when the watcher is told to.
         """
         self._workspace = workspace
         self._prospect = prospect
         self._command = command
         self._log = log
         self._interval = interval
-        self._grace = grace
         self._signals = Signals()
         now = timestamp(datetime.now(UTC))
         self._status = Status(
             state="idle", since=now, pid=os.getpid(), host=socket.gethostname(), started=now, interval=interval
         )
         self._about: str | None = None
-        """The candidate that is tried; None: the polls themselves fail."""
+        """The candidate that is tried; None: the polls fail."""
         self._tries = 0
-        """Of that, in a row."""
+        """Attempts at it in a row."""
         self._due = 0.0
-        """Monotonic time of the next one."""
-        self._said: tuple[str, str, int | None] | None = None
+        """Monotonic time of the next attempt, in seconds."""
+        self._logged: tuple[str, str, int | None] | None = None
         """The last event in the log."""
 
     def run(self, once: bool = False) -> None:
         """Watches until SIGTERM or SIGINT comes.
 
-        Waits for another watcher of the same workspace to end, however it ends. The interrupted run goes on when the
-        next watcher starts.
+        While another watcher of the same workspace lives, waits for it to end. A run that is interrupted is continued
+        by the next watcher.
 
         Args:
-          once: polls once, does what is to be done, and ends.
+          once: polls once, runs what was decided, and ends.
 
         Raises:
-          UserError: the workspace cannot be used; or, with `once`, another process works in it, or there was a failure.
+          UserError: the workspace cannot be used. With `once`, also: another process works in it, or the run failed.
         """
         with self._signals.received(), ExitStack() as stack:
             if not self._take(stack, once):
@@ -142,24 +140,24 @@ class Watcher:
         if once and last.state == "waiting":
             raise UserError(f"process {last.runner} is running in this workspace. Wait for it.")
         if once and last.state == "backing off":
-            raise UserError(last.error)
+            raise UserError(last.error or "")
 
     def _take(self, stack: ExitStack, once: bool) -> bool:
-        """Waits until no other watches the workspace; false if told to stop before."""
+        """Waits until no other process watches the workspace; returns False if a signal comes before that."""
         while not self._signals.stop:
             try:
                 stack.enter_context(self._workspace.watched(self._status.watcher))
                 return True
-            except OccupiedError as error:
+            except HeldError as error:
                 if once:
                     raise
-                self._say("waiting", f"process {error.holder} watches {self._workspace.root}; when it ends, I do")
+                self._say("waiting", f"process {error.holder} watches {self._workspace.root}")
                 self._sleep(min(1.0, self._interval))
         return False
 
     def _inherited(self) -> str:
-        """What the last watcher left, in words, if that did not end well."""
-        with suppress(UserError):  # damaged: this one writes it anew
+        """Describes how the last watcher died; empty if it was stopped."""
+        with suppress(UserError):  # a damaged status is replaced
             former = read_status(self._workspace)
             if former and former.state != "stopped":
                 return f"; process {former.watcher} died while it was {former.state}"
@@ -171,7 +169,7 @@ class Watcher:
             self._signals.wait(rest)
 
     def turn(self) -> float:
-        """Polls, and does what is to be done; returns the seconds until the next turn."""
+        """Polls, and runs what was decided; returns the seconds until the next turn."""
         about = None
         try:
             outlook = self._prospect()
@@ -192,19 +190,19 @@ class Watcher:
             about = facts.candidate
             self._try(about)
             return 0.0 if self._signals.stop else self._follow(outlook)
-        except Exception as error:  # noqa: BLE001 (told in words; the service must outlive what nobody foresaw)
+        except Exception as error:  # noqa: BLE001 (logged; the service must survive an error that nobody foresaw)
             if isinstance(error, UserError | OSError):
                 return self._failed(about, str(error))
             return self._failed(about, "".join(traceback.format_exception(error, limit=-3)).strip())
 
     def _try(self, about: str | None) -> None:
-        """Counts from nothing if it is something else that is tried."""
+        """Starts counting attempts from 0 if `about` is another candidate."""
         if about != self._about:
             self._about, self._tries, self._due = about, 0, 0.0
             self._status = self._status.model_copy(update={"failures": 0, "error": None})
 
     def _tried(self) -> float:
-        """Counts; returns the seconds after which the same may be tried again."""
+        """Counts an attempt; returns the seconds until the next attempt at the same candidate."""
         longest = _LONGEST_BLINDNESS if self._about is None else _LONGEST_BACK_OFF
         back_off = min(self._interval * 2.0 ** min(self._tries, 40), max(longest, self._interval))
         self._tries += 1
@@ -212,7 +210,7 @@ class Watcher:
         return back_off
 
     def _failed(self, about: str | None, words: str) -> float:
-        """Takes note of a failure; returns the seconds until the next turn."""
+        """Logs a failure; returns the seconds until the next turn."""
         self._try(about)
         seconds = self._tried()
         failures, again = self._status.failures + 1, _from_now(seconds)
@@ -223,7 +221,7 @@ class Watcher:
         return seconds if about is None else min(seconds, self._interval)
 
     def _follow(self, outlook: Outlook) -> float:
-        """Does what was decided, when it is time; returns the seconds until the next turn."""
+        """Runs what was decided, if it is due; returns the seconds until the next turn."""
         facts, decision = outlook.facts, outlook.decision
         if decision.action == "wait":
             if not self._status.failures:
@@ -233,7 +231,7 @@ class Watcher:
             self._show("idle", runner=None, next_attempt=again)
             return self._interval
         rest = self._due - time.monotonic()
-        if rest > 0.0:  # nothing came of the last try, even if it was no failure
+        if rest > 0.0:  # the last attempt changed nothing, even if it did not fail
             self._show("backing off" if self._status.failures else "idle", runner=None, next_attempt=_from_now(rest))
             return min(rest, self._interval)
         if runner := self._workspace.runner():
@@ -259,14 +257,14 @@ class Watcher:
             child.close()
         self._status = self._status.model_copy(update={"child": None})
         seconds = f"after {time.monotonic() - start:.0f} s"
-        code = child.code()
+        code = child.code() or 0
         if code == 0:
             self._say("done", seconds, facts.span)
             self._tried()
             self._status = self._status.model_copy(update={"failures": 0, "error": None})
             return 0.0
         if self._signals.stop:
-            self._say("interrupted", f"{seconds}; the next watcher goes on", facts.span)
+            self._say("interrupted", f"{seconds}; the next watcher continues it", facts.span)
             return 0.0
         words = child.end_in_words()
         try:
@@ -274,45 +272,37 @@ class Watcher:
             if not noted and code < 0 and code not in _INTERRUPTIONS:
                 note_failure(self._workspace.history, outlook.data, facts, words, datetime.now(UTC))
         except (UserError, OSError) as error:
-            return self._failed(facts.candidate, f"{words}\nThe history cannot tell of it: {error}")
+            return self._failed(facts.candidate, f"{words}\nThe history could not be written: {error}")
         runner = self._workspace.runner() if code > 0 and not noted else None
         return self._wait_for(runner) if runner else self._failed(facts.candidate, words)
 
     def _failures_of(self, candidate: str) -> int:
-        """That the history knows."""
+        """Number of failures in the history."""
         record = read_record(self._workspace.history, candidate)
         return len(record.failures) if record else 0
 
     def _accompany(self, child: Child, span: int) -> None:
-        """Passes on what a child says until it ends, or is made to because the watcher is to stop."""
-
-        def listen(seconds: float) -> None:
-            self._signals.wait(seconds, *child.streams)
+        """Logs the output of a child until it ends; kills it if the watcher must stop."""
+        running = True
+        while running:
+            running = child.code() is None and not self._signals.stop
+            if not running:
+                child.kill()
+            self._signals.wait(self._interval if running else 0.0, *child.streams)
             for line in child.lines():
                 self._log("run", line, span)
 
-        while child.code() is None and not self._signals.stop:
-            listen(self._interval)
-        if child.code() is None:
-            self._say("stopping", f"process {child.pid} is given {self._grace:g} s to end", span)
-            child.signal(signal.SIGTERM)
-            end = time.monotonic() + self._grace
-            while child.code() is None and (rest := end - time.monotonic()) > 0:
-                listen(rest)
-        child.kill()
-        listen(0.0)
-
     def _say(self, event: str, text: str, span: int | None = None) -> None:
-        """Logs what is not the same as the last time."""
-        if self._said != (event, text, span):
-            self._said = (event, text, span)
+        """Logs an event, unless the last one was the same."""
+        if self._logged != (event, text, span):
+            self._logged = (event, text, span)
             self._log(event, text, span)
 
     def _show(self, state: str, **changes: object) -> None:
-        """Brings the status up to date.
+        """Changes the status, and writes it.
 
         Raises:
-          UserError: it cannot be written; the status is new all the same.
+          UserError: it cannot be written; it is changed in memory all the same.
         """
         if state != self._status.state:
             changes |= {"state": state, "since": timestamp(datetime.now(UTC))}

@@ -15,16 +15,15 @@ from typing import Any
 
 import pytest
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 ARTISTS = dict.fromkeys(("Folk", "Pop", "Rock"), 4)
 SETTINGS = {
     "window": 2,
     "model": {"kind": "naive_bayes", "window_seconds": 3.0},
-    "retrain": {"max_runs_per_day": 1000},
     "gate": {"min_accuracy": 0.01},
 }
-GOES_ON = "the same command then goes on from here"
+GOES_ON = "then give the same command again: it continues from here"
 
 
 def mount(*words: object) -> None:

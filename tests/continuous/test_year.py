@@ -15,7 +15,7 @@ from ml_metadata.metadata_store.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2
 from scipy.stats import binomtest
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 FEW, MANY = 5, 14
 """Artists per genre."""

@@ -4,18 +4,17 @@ import re
 import shlex
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import kubernetes_validate
 import pytest
 import yaml
-from apache_beam.options.pipeline_options import FlinkRunnerOptions, PipelineOptions, PortableOptions
-from apache_beam.runners.portability.flink_runner import FlinkRunner
-from apache_beam.runners.portability.flink_uber_jar_job_server import FlinkUberJarJobServer
 
-from components.beam.options import beam_args, with_defaults
 from pipeline.config.settings import PipelineConfig, load_config
 from pipeline.remote.checks import check_target
+
+if TYPE_CHECKING:
+    from apache_beam.options.pipeline_options import PipelineOptions
 
 KUBEFLOW = Path(__file__).resolve().parents[2] / "kubeflow"
 POOL_PORT = 50000
@@ -60,7 +59,11 @@ def config(readme: str, tmp_path_factory: pytest.TempPathFactory) -> PipelineCon
 
 
 @pytest.fixture(scope="module")
-def options(config: PipelineConfig) -> PipelineOptions:
+def options(config: PipelineConfig) -> "PipelineOptions":
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+    from components.beam.options import beam_args, with_defaults
+
     assert config.kubeflow
     return PipelineOptions(beam_args(with_defaults(config.beam, config.kubeflow.image), tfx_workers=True))
 
@@ -83,12 +86,18 @@ def test_the_example_compiles(config: PipelineConfig) -> None:
     assert check_target(config, "kubeflow") == config.kubeflow
 
 
-def test_steps_find_the_cluster_and_need_no_java(cluster: dict[str, Any], options: PipelineOptions) -> None:
+def test_steps_find_the_cluster_and_need_no_java(cluster: dict[str, Any], options: "PipelineOptions") -> None:
+    from apache_beam.options.pipeline_options import FlinkRunnerOptions
+    from apache_beam.runners.portability.flink_runner import FlinkRunner
+    from apache_beam.runners.portability.flink_uber_jar_job_server import FlinkUberJarJobServer
+
     assert options.view_as(FlinkRunnerOptions).flink_master == f"{cluster['metadata']['name']}-rest:8081"
     assert isinstance(FlinkRunner().default_job_server(options), FlinkUberJarJobServer)
 
 
-def test_flink_finds_the_workers(workers: dict[str, Any], options: PipelineOptions) -> None:
+def test_flink_finds_the_workers(workers: dict[str, Any], options: "PipelineOptions") -> None:
+    from apache_beam.options.pipeline_options import PortableOptions
+
     portable = options.view_as(PortableOptions)
     assert (portable.environment_type, portable.environment_config) == ("EXTERNAL", f"localhost:{POOL_PORT}")
     assert [port["containerPort"] for port in workers["ports"]] == [POOL_PORT]
@@ -104,6 +113,8 @@ def test_workers_are_steps_elsewhere(workers: dict[str, Any], pod: dict[str, Any
 
 
 def test_versions_agree(cluster: dict[str, Any], config: PipelineConfig, readme: str) -> None:
+    from apache_beam.options.pipeline_options import FlinkRunnerOptions
+
     assert config.beam.flink and config.beam.flink.job_server_jar
     name = Path(config.beam.flink.job_server_jar).name
     named = re.fullmatch(r"beam-runners-flink-(\d+\.\d+)-job-server-(.+)\.jar", name)

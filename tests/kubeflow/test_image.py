@@ -149,7 +149,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Image]:
     shutil.rmtree(environment)  # gigabytes, which pytest would keep for its next three runs
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_it_holds_what_is_locked_and_the_project_and_nothing_else(image: Image) -> None:
     code = "import importlib.metadata as m, json; print(json.dumps([d.name for d in m.distributions()]))"
     installed = {canonicalize_name(name) for name in json.loads(image.run("python", "-c", code))}
@@ -164,7 +164,7 @@ def test_it_holds_what_is_locked_and_the_project_and_nothing_else(image: Image) 
     assert found == "None None None None\n"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_it_holds_every_file_of_our_packages(image: Image) -> None:
     (packages,) = image.environment.glob("lib/python3.*/site-packages")
     found = {str(path.relative_to(packages)) for name in PACKAGES for path in (packages / name).rglob("*.*")}
@@ -172,7 +172,7 @@ def test_it_holds_every_file_of_our_packages(image: Image) -> None:
     assert {path for path in found if path.endswith(".pyc")}, "compiled, as nobody may write there later"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_step_runs_in_it_without_pip_network_or_checkout(
     image: Image, compose: Callable[..., Path], tmp_path: Path
 ) -> None:
@@ -213,7 +213,7 @@ def test_a_step_runs_in_it_without_pip_network_or_checkout(
     assert image.files() == before, "its user may not write there"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_beam_s_boot_is_started_by_options_alone_and_finds_beam(image: Image) -> None:
     done = image.start("--id=1", "--provision_endpoint=localhost:1")
     assert done.returncode == 127 and "/opt/apache/beam/boot" in done.stderr

@@ -148,9 +148,9 @@ def following(store: Path, directory: Path) -> Iterator[Path]:
 
 
 def served(written: Path, expected: int) -> int:
-    """The version that the configuration names, once it names the expected one or has had the time to."""
+    """The version that the configuration names, once it names the expected one or two minutes are over."""
     version = 0
-    for _ in range(500):
+    for _ in range(6000):
         if written.exists():
             (version,) = model_config(written.read_text()).model_version_policy.specific.versions
             if version == expected:
@@ -168,7 +168,13 @@ def test_what_the_store_points_at_is_served_after_a_push_and_after_a_roll_back(t
             publish(
                 epath.Path(store),
                 epath.Path(model),
-                Lineage(candidate=f"digest-{version}", parent=version - 1 or None, data="/genre/data", span=version),
+                Lineage(
+                    candidate=f"digest-{version}",
+                    parent=version - 1 or None,
+                    data="/genre/data",
+                    span=version,
+                    window=(version,),
+                ),
             )
             assert served(written, version) == version
         (store / "current.json").write_text("{")

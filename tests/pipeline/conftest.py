@@ -22,15 +22,14 @@ SECTIONS = {
     "kubeflow": {"image": "r/genre:1"},
     "vertex": {"image": "r/genre:1", "project": "p", "region": "europe-west4"},
 }
-CALLS = {"timeout_seconds": 20.0, "retry_seconds": 30.0, "wait_seconds": 0.01, "poll_seconds": 0.01}
 
 
 @pytest.fixture
 def remote_config() -> Callable[..., PipelineConfig]:
-    """A configuration for a target, with other settings in its section; it is patient, but does not wait long."""
+    """A configuration for a target, with other settings in its section."""
 
     def make(target: str, **settings: Any) -> PipelineConfig:
-        section = SECTIONS[target] | {"calls": CALLS, "check_buckets": False} | settings
+        section = SECTIONS[target] | {"check_buckets": False} | settings
         return PipelineConfig.model_validate({"data": "gs://b/data", "workspace": "gs://b", target: section})
 
     return make
@@ -109,7 +108,17 @@ class Place:
         clips = {"train": 10 * span, "eval": 4, "test": 6}
         splits = {name: SplitCount(clips=count, groups=2, genres={}) for name, count in clips.items()}
         digest = f"digest of {span}" if digest is None else digest
-        manifest = Manifest(span=span, source="test", digest=digest, input_files=20, splits=splits, rejects={})
+        manifest = Manifest(
+            span=span,
+            source="test",
+            digest=digest,
+            input_files=20,
+            splits=splits,
+            rejects={},
+            genres=(),
+            schema_digest="",
+            files={},
+        )
         (directory / "manifest.json").write_text(manifest.model_dump_json())
 
     def set_aside(self, span: int) -> None:

@@ -27,5 +27,5 @@ def test_runs_that_begin_in_the_same_second_have_names_of_their_own(
 
 def test_a_run_on_this_machine_needs_its_workspace_here() -> None:
     workspace = Workspace(epath.Path("gs://bucket/genre"))
-    with pytest.raises(UserError, match="gs://bucket/genre: a run on this machine needs its workspace on this machine"):
+    with pytest.raises(UserError, match="gs://bucket/genre: a run on this machine needs a workspace on this machine"):
         workspace.new_run_id()

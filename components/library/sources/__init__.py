@@ -1,1 +1,1 @@
-"""Where songs and their genres come from."""
+"""Data sets of songs and their genres: one file per form."""

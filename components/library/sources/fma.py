@@ -17,15 +17,15 @@ _LONGEST_FIELD = 1 << 24
 
 
 def read_fma(audio: Path, metadata: Path, subset: Subset) -> list[Track]:
-    """The tracks of `subset`, with their top genre, artist and official split.
+    """Reads the tracks of `subset`, with their top genre, artist and official split.
 
     Args:
       audio: directory of the clips, as FMA's archives unpack: `audio`/000/000002.mp3.
       metadata: directory of `tracks.csv`, or such a file itself.
-      subset: the smallest subset to take the tracks of, those of the smaller ones included.
+      subset: contains the smaller subsets.
 
     Raises:
-      UserError: something is missing, or is not FMA's table with its three header rows.
+      UserError: a directory or file is missing, or is not FMA's table with its three header rows.
     """
     if not audio.is_dir():
         raise UserError(f"--audio {audio}: no such directory. Give the one that holds 000/000002.mp3 and so on.")
@@ -38,7 +38,7 @@ def read_fma(audio: Path, metadata: Path, subset: Subset) -> list[Track]:
 
 
 def _tracks_file(metadata: Path) -> Path:
-    """`metadata` itself, or the table in it: tracks.csv, or what is alone in being called much like it."""
+    """Returns `metadata` if it is a file; else tracks.csv in it, or the only file in it with a similar name."""
     if metadata.is_file():
         return metadata
     if not metadata.is_dir():
@@ -53,8 +53,11 @@ def _tracks_file(metadata: Path) -> Path:
 
 
 def _rows(file: Path) -> Iterator[tuple[int, dict[tuple[str, str], str]]]:
-    """The rows of FMA's table, each with the number of its last line, by the two upper header rows; id as ("", "")."""
-    # Biographies outgrow the csv module's limit on a field, which is the module's and not the reader's.
+    """Yields the rows of FMA's table, each with the number of its last line.
+
+    The keys are the two upper header rows; that of the track id is ("", "").
+    """
+    # Biographies are longer than the csv module allows by default; its limit holds for the whole process.
     limit = csv.field_size_limit(_LONGEST_FIELD)
     try:
         with file.open(encoding="utf-8", newline="") as text:
@@ -64,10 +67,12 @@ def _rows(file: Path) -> Iterator[tuple[int, dict[tuple[str, str], str]]]:
             columns = [(upper, lower) for upper, lower, _ in header]
             for row in reader:
                 if len(row) != len(columns):
-                    raise UserError(f"{file}, line {reader.line_num}: {len(row)} fields, not {len(columns)}: cut off?")
+                    raise UserError(
+                        f"{file}, line {reader.line_num}: {len(row)} fields, not {len(columns)}. Download it again."
+                    )
                 yield reader.line_num, dict(zip(columns, row, strict=True))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{file}: not readable as FMA's tracks.csv ({error}).") from error
+        raise UserError(f"{file}: not readable as FMA's tracks.csv ({error}). Download it again.") from error
     finally:
         csv.field_size_limit(limit)
 
@@ -87,7 +92,7 @@ def _track(file: Path, line: int, row: dict[tuple[str, str], str]) -> Track:
     where = f"{file.name}, line {line}"
     track_id, split = row["", ""], parse_split(row["set", "split"])
     if not track_id.isdecimal():
-        raise UserError(f"{where}: the track id {track_id!r} is no number.")
+        raise UserError(f"{where}: the track id {track_id!r} is no number. Download the table again.")
     if split is None:
         raise UserError(f"{where}: {row['set', 'split']!r} is none of FMA's splits training, validation and test.")
     number = int(track_id)

@@ -9,10 +9,11 @@ from components.library.sources.track import AUDIO_SUFFIXES, NOT_AUDIO, UNKNOWN_
 
 
 def read_folder(directory: Path) -> list[Track]:
-    """Every file under `directory`; those that are not audio by their names are marked as such.
+    """Lists every file under `directory`; files whose names are not those of audio files are marked as such.
 
-    The folders right below `directory` are the genres; those below them, if any, the groups (artists); deeper ones mean
-    nothing. A song outside of any group's folder is a group of its own. Linked folders are followed.
+    The folders directly below `directory` are the genres. The folders below them, if any, are the groups (artists).
+    Deeper folders have no meaning. A song outside of any group's folder is a group of its own. Linked folders are
+    followed.
 
     Raises:
       UserError: `directory` is missing, cannot be read, or holds no audio in a genre's folder.
@@ -34,12 +35,18 @@ def read_folder(directory: Path) -> list[Track]:
 
 
 def _files(root: Path, below: str, above: tuple[tuple[int, int], ...]) -> Iterator[str]:
-    """Paths of all files from `root`, in order; `above` are the folders on the way, lest a link lead in rounds."""
+    """Yields the paths of all files in the folder `below` of `root`, in order.
+
+    Args:
+      above: device and inode of the folders above it, so that a link to one of them is not followed without end.
+    """
     try:
         here = os.stat(root / below)
         entries = sorted(os.scandir(root / below), key=lambda entry: entry.name)
     except OSError as error:
-        raise UserError(f"{root / below}: cannot be listed ({error.strerror}). Mend that, or move it away.") from error
+        raise UserError(
+            f"{root / below}: cannot be listed ({error.strerror}). Make it readable, or move it."
+        ) from error
     if (identity := (here.st_dev, here.st_ino)) in above:
         return
     for entry in entries:
@@ -63,7 +70,7 @@ def _problem(path: str) -> str:
     if name.startswith(".") or os.path.splitext(name)[1].lower() not in AUDIO_SUFFIXES:
         return NOT_AUDIO
     if not folder:
-        return f"{UNKNOWN_GENRE}: it lies outside of any genre's folder"
+        return f"{UNKNOWN_GENRE}: it is outside of any genre's folder"
     return "" if _is_text(path) else f"{UNREADABLE}: its name is not valid UTF-8"
 
 

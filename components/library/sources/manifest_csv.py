@@ -12,7 +12,7 @@ from components.library.sources.track import Track, known_splits, parse_split
 
 @dataclass(frozen=True)
 class Columns:
-    """Names of the columns, each with the option that sets it; None: there is none."""
+    """Names of the columns; None: there is no such column."""
 
     path: str = "path"
     genre: str = "genre"
@@ -20,29 +20,32 @@ class Columns:
     split: str | None = None
     fold: str | None = None
     eval_folds: Sequence[str] = ()
-    """Values of the fold column that make a row part of the split `eval`."""
+    """Values of the fold column whose rows are the split `eval`."""
     test_folds: Sequence[str] = ()
+    """Values of the fold column whose rows are the split `test`."""
 
     def __post_init__(self) -> None:
         if self.split and self.fold:
-            raise UserError("--split-column and --fold-column: both say which split a row is in. Give one of them.")
+            raise UserError("--split-column and --fold-column: both determine the split of a row. Give one of them.")
         if self.fold and not (self.eval_folds and self.test_folds):
-            raise UserError("--fold-column: say with --eval-fold and --test-fold which folds are held out.")
+            raise UserError("--fold-column: name the held-out folds with --eval-fold and --test-fold.")
         if not self.fold and (self.eval_folds or self.test_folds):
             raise UserError("--eval-fold and --test-fold: name the column that holds the fold with --fold-column.")
         if both := set(self.eval_folds) & set(self.test_folds):
-            raise UserError(f"fold {', '.join(sorted(both))}: given both as --eval-fold and as --test-fold.")
+            raise UserError(
+                f"fold {', '.join(sorted(both))}: given both as --eval-fold and as --test-fold. Give it once."
+            )
 
 
 def read_csv(file: Path, audio_root: Path, columns: Columns) -> list[Track]:
-    """One track per row of `file`, which is UTF-8 with a header; tabs separate its columns if its name ends in .tsv.
+    """Reads one track per row of `file`, in UTF-8 with a header; tabs separate its columns if its name ends in .tsv.
 
-    Paths are relative to `audio_root`, or absolute and inside of it. A row without a group is a group of its own; one
+    Paths are relative to `audio_root`, or absolute and inside of it. A row without a group is a group of its own. A row
     without a genre becomes a track without one.
 
     Raises:
-      UserError: `file` or `audio_root` is missing or unreadable, a column is missing, a row lacks its path or split,
-        leads out of `audio_root`, or repeats an earlier path; named by its line.
+      UserError: `file` or `audio_root` is missing or unreadable; a column is missing; or a row lacks its path or split,
+        leads out of `audio_root`, or repeats an earlier path. The message names the line.
     """
     if not audio_root.is_dir():
         raise UserError(f"--audio-root {audio_root}: no such directory. Give the folder that the paths start from.")
@@ -62,7 +65,7 @@ def read_csv(file: Path, audio_root: Path, columns: Columns) -> list[Track]:
 
 
 def _rows(file: Path) -> list[tuple[int, dict[str, str]]]:
-    """The rows of `file` by column, each with the number of its last line; what a short row lacks is empty."""
+    """Returns the rows of `file` by column, each with the number of its last line; missing fields are empty."""
     try:
         with file.open(encoding="utf-8-sig", newline="") as text:
             reader = csv.DictReader(text, restval="", delimiter="\t" if file.suffix.lower() == ".tsv" else ",")
@@ -70,7 +73,7 @@ def _rows(file: Path) -> list[tuple[int, dict[str, str]]]:
     except FileNotFoundError:
         raise UserError(f"{file}: no such file. Give the CSV file that lists the songs.") from None
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{file}: not readable as a CSV file in UTF-8 ({error}).") from error
+        raise UserError(f"{file}: not readable as a CSV file in UTF-8 ({error}). Save it again in UTF-8.") from error
 
 
 def _check_columns(file: Path, have: list[str], columns: Columns) -> None:

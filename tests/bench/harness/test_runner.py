@@ -18,7 +18,7 @@ from components.base.errors import UserError
 IN_ONE_PROCESS = ("mel", "ingest")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("name", IN_ONE_PROCESS)
 def test_a_benchmark_runs_and_keeps_its_result(name: str, tmp_path: Path) -> None:
     options = ("--clips", "12", "--repeats", "2", "--seconds", "2")

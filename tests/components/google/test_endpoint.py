@@ -20,6 +20,7 @@ from pydantic import ValidationError
 from components.audio.config import AudioConfig, FeatureConfig, MelConfig
 from components.base.errors import UserError
 from components.google import endpoint as module
+from components.google import retries
 from components.google.config import EndpointConfig
 from components.google.endpoint import Version, serve, settled, shared, smoke_instance
 
@@ -295,7 +296,8 @@ class Vertex:
 
 
 @pytest.fixture
-def vertex(service: "ScriptedService") -> Vertex:
+def vertex(service: "ScriptedService", monkeypatch: pytest.MonkeyPatch) -> Vertex:
+    monkeypatch.setattr(retries, "FIRST_WAIT_SECONDS", 0.01)
     return Vertex(service)
 
 
@@ -428,28 +430,32 @@ def test_a_first_version_that_fails_leaves_an_endpoint_without_traffic(vertex: V
     assert vertex.traffic() == {"genre-1": 100} and len(vertex.models["genre"]) == 1
 
 
-def test_a_version_that_never_answers(vertex: Vertex) -> None:
+def test_a_version_that_never_answers(vertex: Vertex, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SMOKE_SECONDS", 0.3)
     vertex.add_deployed(1, {"1": 100})
     vertex.late = True
-    told = refused(vertex, 2, smoke_timeout=0.3)
-    assert re.search(r"none of \d+ requests in 0.3 s \(vertex.endpoint.smoke_timeout\) was answered by it", told)
+    told = refused(vertex, 2)
+    assert re.search(r"none of \d+ requests in 0.3 s was answered by it", told)
     assert vertex.traffic() == {"genre-1": 100} and vertex.deployed() == ["genre-1"]
 
 
-def test_a_deployment_that_never_ends(vertex: Vertex) -> None:
+def test_a_deployment_that_never_ends(vertex: Vertex, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "DEPLOY_SECONDS", 0.2)
     vertex.add_deployed(1, {"1": 100})
     vertex.never_ends = {"deploy"}
-    told = refused(vertex, 2, deploy_timeout=0.2)
-    assert "has not ended within 0.2 s (vertex.endpoint.deploy_timeout)" in told
+    told = refused(vertex, 2)
+    assert "has not ended within 0.2 s" in told
     assert "The endpoint genre serves: genre-1 with 100 %." in told
     assert len(vertex.requests("POST", ".*:cancel")) == 1
     assert vertex.traffic() == {"genre-1": 100} and vertex.deployed() == ["genre-1"]
 
 
-def test_a_deployment_that_cannot_even_be_cancelled(vertex: Vertex) -> None:
+def test_a_deployment_that_cannot_even_be_cancelled(vertex: Vertex, monkeypatch: pytest.MonkeyPatch) -> None:
     vertex.never_ends = {"deploy"}
     vertex.always("POST", ".*:cancel", problem(400, "FAILED_PRECONDITION", "not cancellable"))
-    told = refused(vertex, deploy_timeout=0.2)
+    with monkeypatch.context() as short:
+        short.setattr(module, "DEPLOY_SECONDS", 0.2)
+        told = refused(vertex)
     assert "genre/operations/3 has not ended yet: should it still deploy the version" in told
     vertex.never_ends = set()  # it comes to its end after all
     roll_out(vertex)
@@ -508,7 +514,7 @@ def test_too_many_requests_for_too_long(vertex: Vertex, monkeypatch: pytest.Monk
     vertex.add_deployed(1, {"1": 100})
     vertex.instead("POST", ".*:deployModel", problem(429, "RESOURCE_EXHAUSTED", "quota of CPUs exceeded"))
     told = refused(vertex, 2)
-    assert "genre-2 cannot be deployed: quota of CPUs exceeded. A quota is used up: ask for more of it" in told
+    assert "genre-2 cannot be deployed: quota of CPUs exceeded. A quota is used up: request a larger quota" in told
     assert vertex.traffic() == {"genre-1": 100}
 
 
@@ -696,7 +702,7 @@ def pushed(tmp_path: Path, export_model: Callable[..., Path]) -> Path:
 
     exported = export_model(tmp_path / "exported", FEATURES)
     store = epath.Path(tmp_path / "models")
-    publish(store, epath.Path(exported), Lineage(candidate="c", parent=None, data="/data", span=1))
+    publish(store, epath.Path(exported), Lineage(candidate="c", parent=None, data="/data", span=1, window=(1,)))
     return Path(store / "1")
 
 

@@ -39,14 +39,14 @@ from pipeline.cli import cli
 
 RATE = 4000
 AUDIO = AudioConfig(sample_rate=RATE, clip_seconds=0.5)
-CONFIG = IngestConfig(min_seconds=0.1, clips_per_shard=4)
+CONFIG = IngestConfig(min_seconds=0.1)
 IN_MEMORY = beam_args(BeamConfig(mode="in_memory", workers=1))
 SPLIT_OF = ("train", "train", "eval", "test")
 
 # What the command needs to hear for libraries as small as these.
 SMALL = [
     *("--set", f"audio.sample_rate={RATE}", "--set", "audio.clip_seconds=0.5", "--set", "ingest.min_seconds=0.1"),
-    *("--set", "ingest.clips_per_shard=4", "--set", "beam.mode=in_memory"),
+    *("--set", "beam.mode=in_memory"),
 ]
 
 
@@ -64,8 +64,8 @@ def library(root, songs=24):
 
 
 def ingested(tracks, audio_root, root, **changes):
-    settings = {"audio": AUDIO, "config": CONFIG, "beam_args": IN_MEMORY, "source": "test", **changes}
-    return ingest(tracks, audio_root, root=root, **settings)
+    settings = {"audio": AUDIO, "config": CONFIG, "beam_args": IN_MEMORY, "data_set": "test", "clips_per_shard": 4}
+    return ingest(tracks, audio_root, root=root, **settings | changes)
 
 
 def rows(file):
@@ -271,7 +271,7 @@ def test_every_file_is_accounted_for(tmp_path):
         "rock/words.m4a": "unreadable: not one of the formats that are read",
         "rock/cover.jpg": "not audio",
         "rock/pipe.wav": "unreadable: not a regular file",
-        "lost.wav": "unknown genre: it lies outside of any genre's folder",
+        "lost.wav": "unknown genre: it is outside of any genre's folder",
         "rock/artist 0/0000.wav": f"duplicate of {first}",
         "rock/zz copy.wav": f"duplicate of {first}",
     }
@@ -403,7 +403,7 @@ def test_a_second_span(tmp_path):
     assert result.manifest.rejects == {"already ingested": 24, "unknown genre": 1}
     reasons = rejects(result.directory)
     assert reasons["polka/a.wav"] == (
-        "unknown genre: 'polka' is none of this library's; to make it one: genre classes add polka"
+        "unknown genre: 'polka' is no genre of this library; to add it: genre classes add polka"
     )
     copy = more[0].path
     assert reasons[copy] == f"already ingested: duplicate of {copy} in span 1"
@@ -440,9 +440,9 @@ def test_only_one_ingest_at_a_time(tmp_path):
     (tmp_path / "data").mkdir()
     with (tmp_path / "data" / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        lock.write("process 1 on elsewhere")
+        lock.write("1 on elsewhere")
         lock.flush()
-        with pytest.raises(UserError, match="being written to by process 1 on elsewhere"):
+        with pytest.raises(UserError, match="process 1 on elsewhere is writing to this library"):
             ingested(tracks, tmp_path / "songs", tmp_path / "data")
 
 
@@ -477,7 +477,7 @@ def test_a_killed_ingest_goes_on_where_it_was(tmp_path, genre):
     root = tmp_path / "killed"
     process = subprocess.Popen([*command, "--data", root], start_new_session=True, stdout=subprocess.DEVNULL)
     shards = root / ".staging" / "span-1" / "shards"
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 600
     while len(list(shards.glob("*.jsonl"))) < 3:
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.002)
@@ -533,13 +533,13 @@ def test_an_interrupted_ingest_says_so(tmp_path):
         # A shell starts what is in the background with Ctrl-C ignored, and children inherit that.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 600
     while not list(tmp_path.glob("data/.staging/span-1/shards/*.jsonl")):
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.002)
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=30)
-    assert process.returncode == 130 and errors.strip() == "genre: interrupted; the same command goes on from here"
+    _, errors = process.communicate(timeout=600)
+    assert process.returncode == 130 and errors.strip() == "genre: interrupted; the same command continues from here"
 
 
 # --- Real libraries ------------------------------------------------------------------------------------------------
@@ -609,9 +609,7 @@ def test_odd_audio_within_a_memory_limit(shared_data, tmp_path):
     def limit():
         resource.setrlimit(resource.RLIMIT_DATA, (1 << 30, 1 << 30))
 
-    start = time.monotonic()
-    subprocess.run(command, check=True, capture_output=True, preexec_fn=limit, timeout=100)
-    assert time.monotonic() - start < 60
+    subprocess.run(command, check=True, capture_output=True, preexec_fn=limit, timeout=600)
     span = tmp_path / "span-1"
     files = {str(path.relative_to(odd)) for path in odd.rglob("*") if path.is_file()}
     examples_, rejected = {row["path"] for row in rows(span / "tracks.csv")}, rejects(span)
@@ -682,21 +680,6 @@ def test_a_span_is_verified_against_its_manifest(tmp_path, genre, capfd):
         genre("verify", "--data", root, "--span", 2)
     with pytest.raises(UserError, match="no complete span 3"):
         genre("verify", "--data", root, "--span", 3)
-
-
-def test_a_manifest_from_before_there_were_hashes(tmp_path, genre):
-    root = tmp_path / "data"
-    ingested(library(tmp_path / "songs"), tmp_path / "songs", root)
-    file = root / "span-1" / "manifest.json"
-    old = json.loads(file.read_text())
-    for name in ("genres", "schema_digest", "files"):
-        del old[name]
-    file.write_text(json.dumps(old))
-    manifest = read_manifest(root, 1)
-    assert manifest.splits["train"].clips == 12
-    assert (manifest.genres, manifest.schema_digest, manifest.files) == (None, None, None)
-    with pytest.raises(UserError, match=r"manifest\.json: written before manifests held hashes"):
-        genre("verify", "--data", root, "--span", 1)
 
 
 def test_a_root_that_cannot_be_written(tmp_path, genre):

@@ -29,7 +29,17 @@ def data(tmp_path: Path) -> epath.Path:
 def write_span(data: epath.Path, span: int, digest: str) -> None:
     directory = span_dir(data, span)
     directory.mkdir(parents=True, exist_ok=True)
-    manifest = Manifest(span=span, source="test", digest=digest, input_files=1, splits={}, rejects={})
+    manifest = Manifest(
+        span=span,
+        source="test",
+        digest=digest,
+        input_files=1,
+        splits={},
+        rejects={},
+        genres=(),
+        schema_digest="",
+        files={},
+    )
     (directory / "manifest.json").write_text(manifest.model_dump_json())
 
 
@@ -42,7 +52,7 @@ def test_what_is_set_aside_and_why_is_kept_and_said(directory: epath.Path, data:
     for span in (10, 2):
         told = unusable(str(directory), whole(span), DAMAGED)
         assert str(told).startswith(str(DAMAGED))
-        assert f"leave span {span} out from now on" in str(told)
+        assert f"train without span {span} from now on" in str(told)
         assert f"genre spans --restore {span}" in str(told)
     records = set_aside_spans(directory, data)
     assert [(each.span, each.reason) for each in records] == [(2, str(DAMAGED)), (10, str(DAMAGED))]

@@ -85,7 +85,7 @@ def test_a_span_at_odds_with_the_schema_stops_the_run_and_is_set_aside(tmp_path:
         passed(tmp_path, LOUD, 4, on_anomaly="stop")
     told = str(refusal.value)
     assert all(words in told for words in ("  eval: genre: unknown value ska", "validation.on_anomaly=continue"))
-    assert "leave span 4 out from now on" in told
+    assert "train without span 4 from now on" in told
     [record] = read_set_aside(epath.Path(tmp_path / "aside"))
     assert record.span == 4
     assert "unknown value ska" in record.reason

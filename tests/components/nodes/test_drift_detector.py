@@ -38,7 +38,7 @@ from components.nodes.drift_detector import SPLIT, DriftDetector
 from components.nodes.parameters.drift_detector import DriftParameters
 from components.nodes.parameters.reference_profile import ReferenceParameters
 from components.nodes.reference_profile import ReferenceProfile
-from components.store.model_store import REFERENCE
+from components.store.saved_model import SavedModel
 
 AUDIO = AudioConfig(sample_rate=8000, clip_seconds=0.25)
 FEATURES = FeatureConfig(
@@ -231,7 +231,7 @@ def champion(
         if not target.exists():
             copy(saved_model(model), target)
             if with_reference:
-                (target / REFERENCE).write_bytes(reference.read_bytes())
+                SavedModel(target).reference.write_bytes(reference.read_bytes())
         artifact.set_int_custom_property(VERSION_PROPERTY, 3)
         return artifact
 
@@ -294,7 +294,7 @@ def measured_as_calibrated(
 ) -> None:
     """What DistributionValidator measures is the very distance that its thresholds were calibrated on."""
     files = sorted(map(str, Path(examples.uri).glob("Split-[te][ev]*/*")))
-    sides: list[Profile] = [profile_clips(serving, files), read_profile(serving / REFERENCE)]
+    sides: list[Profile] = [profile_clips(serving, files), read_profile(SavedModel(serving).reference)]
     blocks = permute_blocks(*(side.groups.tolist() for side in sides), 1)
 
     def both(values: Callable[[Profile], NDArray]) -> NDArray:
@@ -380,7 +380,7 @@ def test_what_cannot_be_compared_is_said(case: str, told: str, champion: Callabl
     elif case == "other version":
         other = tmp_path / "other"
         copy(epath.Path(known.uri), epath.Path(other))
-        path = epath.Path(other) / "Format-Serving" / REFERENCE
+        path = SavedModel(epath.Path(other) / "Format-Serving").reference
         profile = vars(read_profile(path))
         write_profile(Profile(**{**profile, "health": profile["health"][:, :3]}), path)
         known.uri = str(other)

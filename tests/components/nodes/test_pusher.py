@@ -18,7 +18,6 @@ from components.nodes.artifacts import PROFILE
 from components.nodes.parameters.pusher import PusherParameters
 from components.nodes.pusher import Executor
 from components.store.model_store import (
-    REFERENCE,
     Lineage,
     current_version,
     publish,
@@ -27,10 +26,11 @@ from components.store.model_store import (
     roll_back,
     versions,
 )
+from components.store.saved_model import SavedModel
 
 
 def lineage(candidate: str, parent: int | None) -> Lineage:
-    return Lineage(candidate=candidate, parent=parent, data="/data", span=1)
+    return Lineage(candidate=candidate, parent=parent, data="/data", span=1, window=(1,))
 
 
 def verdict() -> Verdict:
@@ -119,9 +119,9 @@ def test_the_verdict_goes_with_the_model(tmp_path: Path, store: epath.Path) -> N
 
 def test_the_profile_of_its_clips_goes_with_the_model(tmp_path: Path, store: epath.Path) -> None:
     push(tmp_path, store, lineage("a", None))
-    assert not (store / "1" / REFERENCE).exists()
+    assert not SavedModel(store / "1").reference.exists()
     push(tmp_path, store, lineage("b", 1), reference="a profile")
-    assert (store / "2" / REFERENCE).read_text() == "a profile"
+    assert SavedModel(store / "2").reference.read_text() == "a profile"
     assert (store / "2" / "assets.extra" / "candidate").read_text() == "b"
 
 

@@ -21,7 +21,7 @@ DRIFT = DriftReport(drifted=True, false_alarm_rate=0.01, p_value=0.001, findings
 
 
 def facts(**changes: Any) -> Facts:
-    """A new span of 50 clips, three hours before midnight, while version 2 is served."""
+    """A new span of 50 clips, while version 2 is served."""
     known: dict[str, Any] = {
         "candidate": "7c3f",
         "span": 5,
@@ -30,7 +30,6 @@ def facts(**changes: Any) -> Facts:
         "champion_spans": (2, 3, 4),
         "champion_hours": 48.0,
         "new_clips": 50,
-        "hours_to_midnight": 3.0,
     }
     return Facts.model_validate(known | changes)
 
@@ -69,26 +68,30 @@ CASES = {
     # their order
     "never": (policy(when="never"), facts(champion=None), DRIFT, "wait", "retrain.when is never"),
     "asked": (
-        policy(when="never"),
-        facts(asked=True, judged="refused: x", runs_today=99),
+        policy(when="never", cooldown_hours=6.0),
+        facts(asked=True, judged="refused: x", hours_since_run=0.0),
         None,
         "retrain",
         "asked for",
     ),
-    "now": (policy(when="now"), facts(runs_today=99), None, "retrain", "retrain.when is now"),
+    "now": (policy(when="now", cooldown_hours=6.0), facts(hours_since_run=0.0), None, "retrain", "retrain.when is now"),
     "now, judged": (policy(when="now"), facts(judged="refused: x"), None, "wait", "judged before: refused: x"),
     "judged": (policy(), facts(judged="refused: x", begun="t"), DRIFT, "wait", "judged before: refused: x"),
     "given up": (policy(), facts(failures=("a", "b", "c"), begun="t"), DRIFT, "wait", "after 3 failures, the last: c."),
-    "begun": (policy(), facts(begun="t", runs_today=99), QUIET, "retrain", "began at t and did not end"),
+    "begun": (
+        policy(cooldown_hours=6.0),
+        facts(begun="t", hours_since_run=0.0),
+        QUIET,
+        "retrain",
+        "began at t and did not end",
+    ),
     "another try": (policy(), facts(failures=("a", "b")), DRIFT, "retrain", "attempt 3 of 3: b"),
     "first model, tries": (policy(), facts(champion=None, failures=("a",)), None, "retrain", "attempt 2 of 3: a"),
     # limits
     "cooldown": (policy(cooldown_hours=6.0), facts(hours_since_run=5.9), DRIFT, "wait", "retrain.cooldown_hours 6"),
     "cooled down": (policy(cooldown_hours=6.0), facts(hours_since_run=6.0), DRIFT, "retrain", "descriptors differ"),
     "never ran": (policy(cooldown_hours=6.0), facts(), DRIFT, "retrain", "descriptors differ"),
-    "budget spent": (policy(max_runs_per_day=2), facts(runs_today=2), DRIFT, "wait", "but 2 runs began today"),
-    "budget left": (policy(max_runs_per_day=2), facts(runs_today=1), DRIFT, "retrain", "descriptors differ"),
-    "first model, budget": (policy(max_runs_per_day=2), facts(champion=None, runs_today=2), None, "wait", "2 runs"),
+    "first model, cooldown": (policy(cooldown_hours=6.0), facts(champion=None, hours_since_run=1.0), None, "wait", "6"),
     "tries, cooldown": (
         policy(cooldown_hours=6.0),
         facts(failures=("a",), hours_since_run=1.0),
@@ -96,13 +99,7 @@ CASES = {
         "wait",
         "2 of 3",
     ),
-    "budget, no cause": (
-        policy(max_runs_per_day=1),
-        facts(runs_today=1),
-        None,
-        "measure",
-        "drift is not",
-    ),
+    "cooldown, no cause": (policy(cooldown_hours=6.0), facts(hours_since_run=1.0), None, "measure", "drift is not"),
 }
 
 
@@ -128,16 +125,13 @@ def test_every_reason_is_told() -> None:
 
 def test_it_is_known_when_waiting_ends() -> None:
     def hours(rules: RetrainConfig, **changes: Any) -> float | None:
-        decision = decide(rules, facts(**changes), DRIFT if "runs_today" in changes else QUIET)
+        decision = decide(rules, facts(**changes), DRIFT if "hours_since_run" in changes else QUIET)
         assert decision.action == "wait"
         return decision.again_hours
 
     assert hours(policy()) is None
     assert hours(policy(every_days=3.0)) == 24.0
-    assert hours(policy(max_runs_per_day=1), runs_today=1) == 3.0
-    both = policy(max_runs_per_day=1, cooldown_hours=6.0)
-    assert hours(both, runs_today=1, hours_since_run=5.0) == 3.0
-    assert hours(both, runs_today=1, hours_since_run=2.0) == 4.0
+    assert hours(policy(cooldown_hours=6.0), hours_since_run=2.0) == 4.0
     assert hours(policy(when="never")) is None
 
 

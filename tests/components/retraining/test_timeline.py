@@ -124,25 +124,25 @@ def test_roll_backs_are_among_the_rest() -> None:
         pushes={},
         withdrawals={
             3: Withdrawal(candidate="7c3f", time=at(2), reason="calls jazz rock", served=2),
-            1: Withdrawal(candidate=None, time=at(-9), reason=""),
+            1: Withdrawal(candidate=None, time=at(-9), reason="", served=2),
         },
     )
     found = events(records, store)
     assert [(event.kind, event.version, event.served, event.span) for event in found] == [
-        ("roll-back", 1, None, None),
+        ("roll-back", 1, 2, None),
         ("run", None, None, 5),
         ("promotion", 3, 3, 5),
         ("roll-back", 3, 2, 5),
         ("refusal", None, None, 5),
     ]
     words = [event.words for event in found]
-    assert words[0] == "version 1 was rolled back: no reason given"
+    assert words[0] == "version 1 was rolled back: no reason given; version 2 took its place"
     assert words[3] == "version 3 was rolled back: calls jazz rock; version 2 took its place"
     assert words[4].startswith("not pushed, because it is version 3, which was rolled back (")
 
 
 def test_a_push_without_an_account_is_told_by_the_store_and_one_with_it_once() -> None:
-    lineage = Lineage(candidate="7c3f", parent=None, data="/data", span=5)
+    lineage = Lineage(candidate="7c3f", parent=None, data="/data", span=5, window=(5,))
     pushes = {
         1: Push(time=at(-2), lineage=None, outcome=None),
         2: Push(time=at(-1), lineage=lineage.model_copy(update={"candidate": "aaaa"}), outcome=outcome(-1, 2)),
@@ -169,7 +169,7 @@ def test_a_single_run_is_counted_once_however_it_is_known() -> None:
 
 
 def test_a_run_is_told_before_it_is_noted() -> None:
-    lineage = Lineage(candidate="7c3f", parent=2, data="/data", span=5)
+    lineage = Lineage(candidate="7c3f", parent=2, data="/data", span=5, window=(5,))
     began = record(started=(at(0),))
     other = record("aaaa", span=4, started=(at(-5),), outcomes=(outcome(-4, 2),))
     assert with_run([began, other], lineage, outcome(1, 3)) == [
@@ -203,7 +203,7 @@ def test_records_store_and_pointer_agree(tmp_path: Path, verdict: Verdict) -> No
         if span == 2:
             note_failure(history, "/data", facts, "disk full", start + timedelta(minutes=1))
             note_decision(history, "/data", facts, None, decision, start + timedelta(minutes=2))
-        lineage = Lineage(candidate=candidate, parent=facts.champion, data="/data", span=span)
+        lineage = Lineage(candidate=candidate, parent=facts.champion, data="/data", span=span, window=(span,))
         version = publish(store, source, lineage, verdict)
         pushed = Outcome(
             time=timestamp(start + timedelta(minutes=3)), blessed=True, reasons=(), version=version, accuracy=1.0

@@ -20,6 +20,7 @@ PATIENCE = 4
 SCRIPT = """
 import hashlib, json, os, signal, sys
 import keras, numpy as np, tensorflow as tf
+from models.fitting import progress
 from models.fitting.progress import Progress
 
 directory, losses, patience, moment, fatal = json.loads(sys.argv[1])
@@ -49,7 +50,7 @@ class Killer(keras.callbacks.Callback):
         if moment == "after an epoch" and epoch + 1 == fatal:
             die()
 
-save, rename = keras.Model.save_weights, tf.io.gfile.rename
+save, write = keras.Model.save_weights, progress.write_atomically
 
 def save_half(self, path, *args, **kwargs):
     save(self, path, *args, **kwargs)
@@ -57,15 +58,15 @@ def save_half(self, path, *args, **kwargs):
         os.truncate(path, os.path.getsize(path) // 2)
         die()
 
-def rename_never(source, target, overwrite=False):
-    if len(json.load(open(source))) == fatal:
+def never_written(path, text):
+    if len(json.loads(text)) == fatal:
         die()
-    rename(source, target, overwrite)
+    write(path, text)
 
 if moment == "in saving":
     keras.Model.save_weights = save_half
 if moment == "in listing":
-    tf.io.gfile.rename = rename_never
+    progress.write_atomically = never_written
 
 network = keras.Sequential([keras.Input([6]), keras.layers.Dense(5, "relu"), keras.layers.BatchNormalization(),
                             keras.layers.Dense(3)])

@@ -41,6 +41,8 @@ CLIPS_PER_GENRE = 4
 EPOCHS = 8
 NO_WEIGHTS = {"mobilenet": {"weights": None}, "yamnet": {"weights": None}}
 """Options by kind, where the defaults would download something."""
+QUICK = ("mel_cnn", "raw_cnn", "yamnet", "logistic_regression")
+"""One kind of each representation; the others are fitted by `make test-rest`."""
 WEIGHTS = {"mobilenet": "mobilenet_v2_1.0_224_no_top_int8dequant.h5", "yamnet": "yamnet.tflite"}
 """Files of the shared data, without which nothing can be learnt."""
 
@@ -205,7 +207,10 @@ def transformed(
     return clips
 
 
-@pytest.fixture(scope="module", params=KINDS)
+@pytest.fixture(
+    scope="module",
+    params=[kind if kind in QUICK else pytest.param(kind, marks=pytest.mark.long) for kind in KINDS],
+)
 def trained(request: pytest.FixtureRequest, transformed: Callable, tmp_path_factory: pytest.TempPathFactory) -> Trained:
     kind = request.param
     options = {}

@@ -37,7 +37,17 @@ def data(tmp_path: Path) -> Path:
         rejects = [
             Fact(f"{i}", f"{i}.wav", name, "Ann", "train", reject="unknown genre") for i, name in enumerate(genres)
         ]
-        manifest = Manifest(span=span, source="test", digest="", input_files=66, splits=counts, rejects={})
+        manifest = Manifest(
+            span=span,
+            source="test",
+            digest="",
+            input_files=66,
+            splits=counts,
+            rejects={},
+            genres=(),
+            schema_digest="",
+            files={},
+        )
         directory = span_dir(tmp_path, span)
         directory.mkdir()
         write_rejects(directory / "rejects.csv", rejects)

@@ -103,7 +103,7 @@ def test_the_history_is_a_line_for_every_event(year: Path) -> None:
         ("promotion", "span", "4"),
         ("roll-back", "span", "4"),
     ]
-    assert lines[5].startswith("2026-04-30T07:00:00+00:00  refusal    span 2    refused: accuracy 0.00 on 4 test clips")
+    assert lines[5].startswith("2026-04-30T07:00:00+00:00  refusal    span 2  refused: accuracy 0.00 on 4 test clips")
     assert lines[13].endswith("Trainer failed: no space")
     assert lines[-1].endswith("version 2 was rolled back: calls jazz rock; version 1 took its place")
 
@@ -183,7 +183,7 @@ def test_why_of_a_version_whose_files_were_removed(year: Path, tmp_path: Path) -
     shutil.copytree(year, root)
     store = epath.Path(root / "models")
     for candidate in ("aaaa5555", "bbbb6666"):
-        lineage = Lineage(candidate=candidate, parent=1, data="/data", span=5)
+        lineage = Lineage(candidate=candidate, parent=1, data="/data", span=5, window=(5,))
         publish(store, epath.Path(root / "source"), lineage)
     assert prune(store, 2) == [2]
     lines = told(root, "why", "2")

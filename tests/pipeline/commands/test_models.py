@@ -41,7 +41,7 @@ def workspace(tmp_path: Path) -> Path:
     for candidate, parent, answers in (("a", None, [0, 1, 0, 0]), ("b", 1, truth)):
         said = ScoredClips(["1", "2", "3", "4"], truth, np.eye(2)[answers])
         verdict = judge(GateConfig(), GENRES, said, latency_ms=12.5, megabytes=3.25)
-        lineage = Lineage(candidate=candidate, parent=parent, data="/data", span=3)
+        lineage = Lineage(candidate=candidate, parent=parent, data="/data", span=3, window=(3,))
         publish(epath.Path(tmp_path / "workspace" / "models"), source, lineage, verdict)
     return tmp_path / "workspace"
 
@@ -61,7 +61,10 @@ def test_figures_on_test_and_golden_stand_side_by_side(workspace: Path) -> None:
     golden = ScoredClips(["5", "6", "7", "8"], truth, np.eye(2)[[0, 1, 0, 0]], split="golden", span=1)
     verdict = judge(GateConfig(), GENRES, test, golden, latency_ms=12.5, megabytes=3.25)
     publish(
-        store, epath.Path(workspace.parent / "source"), Lineage(candidate="c", parent=2, data="/data", span=4), verdict
+        store,
+        epath.Path(workspace.parent / "source"),
+        Lineage(candidate="c", parent=2, data="/data", span=4, window=(4,)),
+        verdict,
     )
     header, newest, *_, oldest = genre(workspace, "models").output.splitlines()
     assert header.split() == ["version", "kind", "data", "accuracy", "clips", "golden", "clips", "parent"]

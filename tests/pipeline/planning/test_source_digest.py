@@ -25,15 +25,15 @@ ENTRIES = {node: modules for node, modules in ENTRY_MODULES.items() if node not 
 AUDIO = "config descriptor_names descriptors mel preprocessing representations wav waveform yamnet_mel"
 LEARNING = {
     "components.audio": AUDIO,
-    "components.base": "errors section",
+    "components.base": "errors files json_records section",
     "components.nodes": "trainer",
-    "components.store": "model_card",
+    "components.store": "model_card saved_model",
     "models": "config registry serving windows",
 }
 FITTING = "calibration data devices progress training transfer warm_start"
 CLOSURES: dict[str, dict[str, str]] = {
     "ImportExampleGen": {
-        "components.base": "errors files section times",
+        "components.base": "errors files json_records section times",
         "components.library": "set_aside span_import",
         "components.nodes": "example_files example_gen parameters.example_gen",
     },
@@ -49,20 +49,19 @@ CLOSURES: dict[str, dict[str, str]] = {
     **{f"Trainer of {kind}": LEARNING | {"models.fitting": FITTING, "models.kinds": kind} for kind in KINDS},
     "DriftDetector": {
         "components.audio": "config descriptor_names",
-        "components.base": "errors files section times",
+        "components.base": "errors files json_records section",
         "components.drift": "config energy families permutations profile report validator_distances",
-        "components.evaluation": "results",
         "components.library": "health",
         "components.nodes": "artifacts drift_detector parameters.drift_detector",
-        "components.store": "model_card model_store",
+        "components.store": "model_card saved_model",
     },
     "GateEvaluator": {
         "components.audio": "config",
-        "components.base": "errors section",
+        "components.base": "errors files json_records section",
         "components.beam": "direct",
         "components.evaluation": "checks config gate metrics predictions results",
         "components.nodes": "artifacts evaluator parameters.evaluator",
-        "components.store": "model_card",
+        "components.store": "model_card saved_model",
     },
     "ReferenceProfile": {
         "components.base": "errors",
@@ -72,23 +71,23 @@ CLOSURES: dict[str, dict[str, str]] = {
     },
     "EndpointPusher": {
         "components.audio": "config wav",
-        "components.base": "errors files section times",
+        "components.base": "errors files json_records section times",
         "components.evaluation": "results",
-        "components.google": "client config endpoint machines",
+        "components.google": "client config endpoint machines retries",
         "components.library": "tfrecords",
         "components.nodes": "endpoint_pusher parameters.endpoint_pusher",
-        "components.store": "model_card model_store smoke",
+        "components.store": "model_card model_store saved_model smoke",
     },
     "Reporter": {
         "components.audio": "config mel wav waveform",
-        "components.base": "errors files section times",
+        "components.base": "errors files json_records section times",
         "components.drift": "report",
         "components.evaluation": "predictions results",
         "components.library": "layout",
         "components.nodes": "artifacts parameters.reporter reporter",
         "components.reporting": "charts page report spectrograms timeline_chart",
         "components.retraining": "config history policy timeline",
-        "components.store": "model_card model_store",
+        "components.store": "model_card model_store saved_model",
     },
 }
 """By node and folder: the modules whose code its digest covers, each by its name in the folder."""

@@ -8,6 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from components.base.errors import UserError
+from components.google import retries
 from pipeline.config.settings import PipelineConfig
 from pipeline.remote.buckets import check_buckets
 
@@ -73,13 +74,12 @@ def test_a_bucket_that_is_not_there(service: Any, config: PipelineConfig) -> Non
 
 
 def test_storage_that_is_out_of_order(service: Any, config: PipelineConfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls = config.vertex.calls.model_copy(update={"retry_seconds": 0.1})
-    config = config.model_copy(update={"vertex": config.vertex.model_copy(update={"calls": calls})})
+    monkeypatch.setattr(retries, "PATIENCE_SECONDS", 0.1)
     service.on("GET", permissions_of(".*"), (503, {}))
-    with pytest.raises(UserError, match="Google Cloud Storage: the buckets cannot be looked at"):
+    with pytest.raises(UserError, match="Google Cloud Storage: the buckets cannot be checked"):
         check_buckets(config, "vertex")
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", "http://127.0.0.1:9")
-    with pytest.raises(UserError, match="Google Cloud Storage: the buckets cannot be looked at"):
+    with pytest.raises(UserError, match="Google Cloud Storage: the buckets cannot be checked"):
         check_buckets(config, "vertex")
 
 

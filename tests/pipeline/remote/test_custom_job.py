@@ -44,7 +44,6 @@ def job(state: str, **more: Any) -> tuple[int, dict[str, Any]]:
 @pytest.fixture
 def vertex(service: "ScriptedService", monkeypatch: pytest.MonkeyPatch) -> "ScriptedService":
     """Has no job yet; one that is started goes through its states to the end."""
-    monkeypatch.setattr(custom_job, "_POLL_SECONDS", 0.01)
     service.on("GET", LIST, (200, {}))
     service.on("POST", CREATE, job("QUEUED"))
     service.on("GET", GET, job("PENDING"), job("RUNNING"), job("SUCCEEDED"))

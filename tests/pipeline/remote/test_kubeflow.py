@@ -10,10 +10,11 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from components.base.errors import UserError
+from components.google import retries
 from pipeline.config.settings import PipelineConfig
 from pipeline.remote.kubeflow import TOKEN, KubeflowService
 from pipeline.remote.package import read_package
-from pipeline.remote.service import Start
+from pipeline.remote.service import ScheduleChange, Start
 
 API = "/apis/v2beta1"
 RUNS = rf"{API}/runs(\?.*)?"
@@ -39,7 +40,9 @@ def kubeflow(
     service.on("GET", EXPERIMENTS, (200, {"experiments": [{"experiment_id": "e1", "display_name": "genre"}]}))
 
     def connected(**settings: Any) -> KubeflowService:
-        return KubeflowService(remote_config("kubeflow", **({"host": service.url} | settings)))
+        section = remote_config("kubeflow", **({"host": service.url} | settings)).kubeflow
+        assert section
+        return KubeflowService("genre", section)
 
     return connected
 
@@ -119,34 +122,34 @@ def test_a_busy_server_is_asked_again(service: Any, kubeflow: Callable[..., Kube
 
 
 def test_an_answer_that_is_lost_starts_no_second_run(
-    service: Any, kubeflow: Callable[..., KubeflowService], start: Start, remote_config: Any
+    service: Any, kubeflow: Callable[..., KubeflowService], start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     service.on("POST", RUNS, (200, RUN, 1.5))
     service.on("GET", RUNS, (200, {"runs": [RUN]}))
-    calls = remote_config("kubeflow").kubeflow.calls.model_copy(update={"timeout_seconds": 0.7})
-    assert kubeflow(calls=calls).submit(start).id == "1f2e"
+    monkeypatch.setattr(retries, "REQUEST_SECONDS", 0.7)
+    assert kubeflow().submit(start).id == "1f2e"
     assert len(service.requests("POST", RUNS)) == 1
     assert name_asked_for(service.requests("GET", RUNS)[0]) == "genre-1"
 
 
 def test_a_request_that_is_lost_is_made_again_under_the_same_name(
-    service: Any, kubeflow: Callable[..., KubeflowService], start: Start, remote_config: Any
+    service: Any, kubeflow: Callable[..., KubeflowService], start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     service.on("POST", RUNS, (200, RUN, 1.5), (200, RUN))
     service.on("GET", RUNS, (200, {}))
-    calls = remote_config("kubeflow").kubeflow.calls.model_copy(update={"timeout_seconds": 0.7})
-    assert kubeflow(calls=calls).submit(start).id == "1f2e"
+    monkeypatch.setattr(retries, "REQUEST_SECONDS", 0.7)
+    assert kubeflow().submit(start).id == "1f2e"
     assert [asked.body["display_name"] for asked in service.requests("POST", RUNS)] == ["genre-1"] * 2
 
 
 def test_a_server_that_stays_busy(
-    service: Any, kubeflow: Callable[..., KubeflowService], start: Start, remote_config: Any
+    service: Any, kubeflow: Callable[..., KubeflowService], start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     service.on("POST", RUNS, (503, {"error": "no leader"}))
     service.on("GET", RUNS, (200, {}))
-    calls = remote_config("kubeflow").kubeflow.calls.model_copy(update={"retry_seconds": 0.2})
-    with pytest.raises(UserError, match=r"too busy for 0\.2 s.*Whether genre-1 was started.*\(503: no leader\)"):
-        kubeflow(calls=calls).submit(start)
+    monkeypatch.setattr(retries, "PATIENCE_SECONDS", 0.2)
+    with pytest.raises(UserError, match=r"too busy for 0\.2 s.*shows whether genre-1 was started.*\(503: no leader\)"):
+        kubeflow().submit(start)
 
 
 @pytest.mark.parametrize(
@@ -155,7 +158,7 @@ def test_a_server_that_stays_busy(
         ((401, {"error": "token expired"}), ["does not know who you are", TOKEN, "token expired"]),
         ((403, {"message": "no"}), ["you may not start a run in namespace team-a", "kubeflow-edit", "(403: no)"]),
         ((404, {"error": "Namespace not found"}), ["Check the name, kubeflow.namespace", "Namespace not found"]),
-        ((400, {"error": "bad spec"}), ["it would not start a run", "bad spec"]),
+        ((400, {"error": "bad spec"}), ["it refused to start a run", "bad spec"]),
     ],
 )
 def test_what_is_refused(
@@ -175,18 +178,18 @@ def test_users_without_a_namespace(service: Any, kubeflow: Callable[..., Kubeflo
     assert kubeflow(namespace="team-a", experiment="genre")
 
 
-def test_nobody_there(kubeflow: Callable[..., KubeflowService], remote_config: Any) -> None:
-    calls = remote_config("kubeflow").kubeflow.calls.model_copy(update={"retry_seconds": 0.1})
+def test_nobody_there(kubeflow: Callable[..., KubeflowService], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retries, "PATIENCE_SECONDS", 0.1)
     with pytest.raises(UserError, match=r"127\.0\.0\.1:9 cannot be reached.*kubeflow\.host"):
-        kubeflow(host="http://127.0.0.1:9", calls=calls).runs(5)
+        kubeflow(host="http://127.0.0.1:9").runs(5)
 
 
 def test_a_host_that_nobody_knows_is_told_at_once(
-    kubeflow: Callable[..., KubeflowService], remote_config: Any, caplog: pytest.LogCaptureFixture
+    kubeflow: Callable[..., KubeflowService], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    calls = remote_config("kubeflow").kubeflow.calls.model_copy(update={"retry_seconds": 600.0})
+    monkeypatch.setattr(retries, "PATIENCE_SECONDS", 600.0)
     with pytest.raises(UserError, match=r"nowhere\.invalid cannot be reached.*kubeflow\.host"):
-        kubeflow(host="http://nowhere.invalid", calls=calls).runs(5)
+        kubeflow(host="http://nowhere.invalid").runs(5)
     assert "trying again" not in caplog.text
 
 
@@ -266,7 +269,7 @@ def test_a_schedule(service: Any, kubeflow: Callable[..., KubeflowService], star
 
 def test_a_schedule_that_is_there_already(service: Any, kubeflow: Callable[..., KubeflowService], start: Start) -> None:
     service.on("GET", RECURRING, (200, {"recurringRuns": [NIGHTLY]}))
-    with pytest.raises(UserError, match="schedule nightly is there already"):
+    with pytest.raises(UserError, match="schedule nightly exists already"):
         kubeflow().create_schedule("nightly", "0 4 * * *", None, start)
     assert service.requests("POST", RECURRING) == []
 
@@ -298,25 +301,25 @@ def test_schedules_are_listed_over_all_pages(service: Any, kubeflow: Callable[..
 
 
 @pytest.mark.parametrize(
-    ("method", "verb", "path"),
+    ("change", "verb", "path"),
     [
-        ("pause_schedule", "POST", "/recurringruns/7a:disable"),
-        ("resume_schedule", "POST", "/recurringruns/7a:enable"),
-        ("delete_schedule", "DELETE", "/recurringruns/7a"),
+        ("pause", "POST", "/recurringruns/7a:disable"),
+        ("resume", "POST", "/recurringruns/7a:enable"),
+        ("delete", "DELETE", "/recurringruns/7a"),
     ],
 )
 def test_a_schedule_is_changed(
-    service: Any, kubeflow: Callable[..., KubeflowService], method: str, verb: str, path: str
+    service: Any, kubeflow: Callable[..., KubeflowService], change: ScheduleChange, verb: str, path: str
 ) -> None:
     service.on("GET", RECURRING, (200, {"recurringRuns": [NIGHTLY]}))
     service.on(verb, API + path, (200, {}))
-    getattr(kubeflow(), method)("nightly")
+    kubeflow().change_schedule("nightly", change)
     assert len(service.requests(verb, API + path)) == 1
     with pytest.raises(UserError, match="schedule weekly: there is none"):
-        getattr(kubeflow(), method)("weekly")
+        kubeflow().change_schedule("weekly", change)
     service.on("GET", RECURRING, (200, {"recurringRuns": [NIGHTLY, NIGHTLY | {"recurring_run_id": "7b"}]}))
-    with pytest.raises(UserError, match=r"2 schedules are called so \(7a, 7b\)"):
-        getattr(kubeflow(), method)("nightly")
+    with pytest.raises(UserError, match=r"2 have that name \(7a, 7b\)"):
+        kubeflow().change_schedule("nightly", change)
 
 
 def test_a_page_to_log_in_on(kubeflow: Callable[..., KubeflowService], login_page: str) -> None:

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from pipeline.remote.places import in_the_bucket, on_disk, place_on_disk
+from pipeline.remote.artifact_paths import in_the_bucket, on_disk, path_on_disk
 
 TASK = {
     "inputs": {
@@ -30,8 +30,8 @@ DECLARED = {"artifacts": {"model": {"artifactType": {"instanceSchema": "title: t
 )
 def test_where_the_launcher_keeps_an_artifact(uri: str, place: str) -> None:
     """As `LocalPathForURI` of Kubeflow Pipelines' launcher says."""
-    assert place_on_disk({"uri": uri}) == place
-    assert place_on_disk({"uri": uri, "customPath": "/there"}) == "/there"
+    assert path_on_disk({"uri": uri}) == place
+    assert path_on_disk({"uri": uri, "customPath": "/there"}) == "/there"
 
 
 def test_artifacts_are_on_disk_and_inputs_have_types() -> None:

@@ -93,7 +93,10 @@ def test_a_package_is_submitted(target: str, answering: Any, package_file: Packa
 def test_a_package_needs_no_tensorflow(target: str, answering: Any, package_file: Package) -> None:
     file = package_file(target, **{HOST[target]: answering.url})
     arguments = ["genre", "submit", "--target", target, "--package", str(file), "--wait"]
-    code = f"import sys; from pipeline.cli import cli; sys.argv = {arguments}; cli(standalone_mode=False); "
+    code = (
+        "import sys; from pipeline.cli import cli; from pipeline.remote import service; service.POLL_SECONDS = 0.01; "
+        f"sys.argv = {arguments}; cli(standalone_mode=False); "
+    )
     check = "assert 'tensorflow' not in sys.modules and 'tfx' not in sys.modules"
     subprocess.run([sys.executable, "-c", code + check], check=True)
     assert len(answering.requests(*CREATED[target])) == 1
@@ -284,7 +287,7 @@ def test_status(target: str, answering: Any, config_file: Callable[[str], Path])
     assert "no runs of genre" in genre("status", *where).stderr
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @TARGETS
 def test_without_a_package_it_is_compiled(
     target: str, answering: Any, config_file: Callable[[str], Path], tmp_path: Path

@@ -9,9 +9,10 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from components.base.errors import UserError
+from components.google import retries
 from pipeline.config.settings import PipelineConfig
 from pipeline.remote.package import read_package
-from pipeline.remote.service import Start
+from pipeline.remote.service import ScheduleChange, Start
 from pipeline.remote.vertex import VertexService
 
 PARENT = "/v1/projects/p/locations/europe-west4"
@@ -43,7 +44,9 @@ def vertex(service: Any, remote_config: Callable[..., PipelineConfig]) -> Callab
     """Connects with other settings."""
 
     def connected(**settings: Any) -> VertexService:
-        return VertexService(remote_config("vertex", **({"api_endpoint": service.url} | settings)))
+        section = remote_config("vertex", **({"api_endpoint": service.url} | settings)).vertex
+        assert section
+        return VertexService("genre", section)
 
     return connected
 
@@ -109,22 +112,22 @@ def test_a_busy_service_is_asked_again(service: Any, vertex: Callable[..., Verte
 
 
 def test_an_answer_that_is_lost_starts_no_second_run(
-    service: Any, vertex: Callable[..., VertexService], start: Start, remote_config: Any
+    service: Any, vertex: Callable[..., VertexService], start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     service.on("POST", JOBS, (200, RUN, 1.5))
     service.on("GET", JOB, (200, RUN | {"state": "PIPELINE_STATE_RUNNING"}))
-    calls = remote_config("vertex").vertex.calls.model_copy(update={"timeout_seconds": 0.7})
-    assert vertex(calls=calls).submit(start).state == "running"
+    monkeypatch.setattr(retries, "REQUEST_SECONDS", 0.7)
+    assert vertex().submit(start).state == "running"
     assert len(service.requests("POST", JOBS)) == 1
 
 
 def test_a_request_that_is_lost_is_made_again_under_the_same_id(
-    service: Any, vertex: Callable[..., VertexService], start: Start, remote_config: Any
+    service: Any, vertex: Callable[..., VertexService], start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     service.on("POST", JOBS, (200, RUN, 1.5), (200, RUN))
     service.on("GET", JOB, refused(404, "NOT_FOUND", "none yet"))
-    calls = remote_config("vertex").vertex.calls.model_copy(update={"timeout_seconds": 0.7})
-    assert vertex(calls=calls).submit(start).id == "genre-1"
+    monkeypatch.setattr(retries, "REQUEST_SECONDS", 0.7)
+    assert vertex().submit(start).id == "genre-1"
     assert [query(asked)["pipelineJobId"] for asked in service.requests("POST", JOBS)] == ["genre-1"] * 2
 
 
@@ -139,13 +142,13 @@ def test_a_run_that_comes_to_be_late_is_taken_for_ours(
 
 
 def test_a_service_that_stays_busy(
-    service: Any, vertex: Callable[..., VertexService], start: Start, remote_config: Any
+    service: Any, vertex: Callable[..., VertexService], start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     service.on("POST", JOBS, refused(503, "UNAVAILABLE", "out for lunch"))
     service.on("GET", JOB, refused(404, "NOT_FOUND", "none"))
-    calls = remote_config("vertex").vertex.calls.model_copy(update={"retry_seconds": 0.2})
-    with pytest.raises(UserError, match=r"too busy for 0\.2 s.*`genre status genre-1` says.*out for lunch"):
-        vertex(calls=calls).submit(start)
+    monkeypatch.setattr(retries, "PATIENCE_SECONDS", 0.2)
+    with pytest.raises(UserError, match=r"too busy for 0\.2 s.*shows whether genre-1 was started.*out for lunch"):
+        vertex().submit(start)
 
 
 @pytest.mark.parametrize(
@@ -155,7 +158,7 @@ def test_a_service_that_stays_busy(
             refused(403, "PERMISSION_DENIED", "denied on resource"),
             [
                 "may not start a run",
-                "aiplatform.pipelineJobs.create in project p",
+                "needs aiplatform.pipelineJobs.create in project p",
                 "roles/aiplatform.user",
                 "roles/iam.serviceAccountUser on steps@p.iam.gserviceaccount.com",
                 "denied on resource",
@@ -165,7 +168,7 @@ def test_a_service_that_stays_busy(
             refused(404, "NOT_FOUND", "no project"),
             ["project p, region europe-west4", "aiplatform.googleapis.com", "no project"],
         ),
-        (refused(400, "INVALID_ARGUMENT", "bad label"), ["it would not start a run", "bad label"]),
+        (refused(400, "INVALID_ARGUMENT", "bad label"), ["it refused to start a run", "bad label"]),
     ],
 )
 def test_what_is_refused(
@@ -190,10 +193,10 @@ def test_no_credentials(vertex: Callable[..., VertexService], monkeypatch: pytes
         vertex(api_endpoint="https://127.0.0.1:9").runs(5)
 
 
-def test_nobody_there(vertex: Callable[..., VertexService], remote_config: Any) -> None:
-    calls = remote_config("vertex").vertex.calls.model_copy(update={"retry_seconds": 0.1})
+def test_nobody_there(vertex: Callable[..., VertexService], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retries, "PATIENCE_SECONDS", 0.1)
     with pytest.raises(UserError, match=r"127\.0\.0\.1:9 cannot be reached.*vertex\.region"):
-        vertex(api_endpoint="http://127.0.0.1:9", calls=calls).runs(5)
+        vertex(api_endpoint="http://127.0.0.1:9").runs(5)
 
 
 def test_a_run_and_its_nodes(service: Any, vertex: Callable[..., VertexService], start: Start) -> None:
@@ -271,7 +274,7 @@ def test_a_schedule(service: Any, vertex: Callable[..., VertexService], start: S
 
 def test_a_schedule_that_is_there_already(service: Any, vertex: Callable[..., VertexService], start: Start) -> None:
     service.on("GET", SCHEDULES, (200, {"schedules": [NIGHTLY]}))
-    with pytest.raises(UserError, match="schedule nightly is there already"):
+    with pytest.raises(UserError, match="schedule nightly exists already"):
         vertex().create_schedule("nightly", "0 4 * * *", None, start)
     assert service.requests("POST", SCHEDULES) == []
 
@@ -297,26 +300,26 @@ def test_schedules_are_listed_over_all_pages(service: Any, vertex: Callable[...,
 
 
 @pytest.mark.parametrize(
-    ("method", "verb", "path"),
+    ("change", "verb", "path"),
     [
-        ("pause_schedule", "POST", r"/schedules/77:pause(\?.*)?"),
-        ("resume_schedule", "POST", r"/schedules/77:resume(\?.*)?"),
-        ("delete_schedule", "DELETE", r"/schedules/77(\?.*)?"),
+        ("pause", "POST", r"/schedules/77:pause(\?.*)?"),
+        ("resume", "POST", r"/schedules/77:resume(\?.*)?"),
+        ("delete", "DELETE", r"/schedules/77(\?.*)?"),
     ],
 )
 def test_a_schedule_is_changed(
-    service: Any, vertex: Callable[..., VertexService], method: str, verb: str, path: str
+    service: Any, vertex: Callable[..., VertexService], change: ScheduleChange, verb: str, path: str
 ) -> None:
     service.on("GET", SCHEDULES, (200, {"schedules": [NIGHTLY]}))
     operation = {"name": "projects/p/locations/europe-west4/operations/1", "done": True}
     empty = {"@type": "type.googleapis.com/google.protobuf.Empty"}
     service.on(verb, PARENT + path, (200, operation | {"response": empty} if verb == "DELETE" else {}))
-    getattr(vertex(), method)("nightly")
+    vertex().change_schedule("nightly", change)
     (asked,) = service.requests(verb, PARENT + path)
     assert not (asked.body or {}).get("catchUp")
     service.on("GET", SCHEDULES, (200, {}))
     with pytest.raises(UserError, match="schedule nightly: there is none"):
-        getattr(vertex(), method)("nightly")
+        vertex().change_schedule("nightly", change)
     service.on("GET", SCHEDULES, (200, {"schedules": [NIGHTLY, NIGHTLY]}))
-    with pytest.raises(UserError, match=r"2 schedules are called so \(77, 77\)"):
-        getattr(vertex(), method)("nightly")
+    with pytest.raises(UserError, match=r"2 have that name \(77, 77\)"):
+        vertex().change_schedule("nightly", change)

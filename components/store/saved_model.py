@@ -1,0 +1,42 @@
+"""The files that this project keeps in a SavedModel, beside TensorFlow's own."""
+
+from dataclasses import dataclass
+
+from etils import epath
+
+
+@dataclass(frozen=True)
+class SavedModel:
+    """The layout of a SavedModel's directory. TensorFlow Serving ignores assets.extra."""
+
+    directory: epath.Path
+
+    @property
+    def extra(self) -> epath.Path:
+        """Holds all that follows."""
+        return self.directory / "assets.extra"
+
+    @property
+    def card(self) -> epath.Path:
+        """Describes how to call the model, see `components.store.model_card`; written by the export."""
+        return self.extra / "model.json"
+
+    @property
+    def weights(self) -> epath.Path:
+        """Weights that a later training can start from, see `models.fitting.warm_start`; written by the export."""
+        return self.extra / "weights.npz"
+
+    @property
+    def lineage(self) -> epath.Path:
+        """Names what the model was made from, see `components.store.model_store`; written by the push."""
+        return self.extra / "lineage.json"
+
+    @property
+    def verdict(self) -> epath.Path:
+        """The gate's verdict, see `components.evaluation.results`; written by the push."""
+        return self.extra / "verdict.json"
+
+    @property
+    def reference(self) -> epath.Path:
+        """Profile of the clips that it was measured on, see `components.drift.profile`; written by the push."""
+        return self.extra / "reference.npz"
