@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from components.audio.config import FeatureConfig
 from components.base.section import Section, Share
 
 Positive = Annotated[float, Field(gt=0.0)]
@@ -33,14 +34,6 @@ class AugmentConfig(Section):
     mixup: float = Field(0.2, ge=0.0, description="alpha of the Beta distribution; 0: no mixup")
 
 
-class TuneConfig(Section):
-    """Search for learning rate, batch size, label smoothing and mixup, in a Tuner node before the Trainer."""
-
-    enabled: bool = False
-    trials: int = Field(10, ge=1)
-    epochs: int = Field(15, ge=1, description="at most, of each trial")
-
-
 class TrainConfig(Section):
     """How a network is fitted."""
 
@@ -56,6 +49,20 @@ class TrainConfig(Section):
     seed: int = Field(1, ge=0, description="the same data, settings and seed give the same model on a CPU")
     precision: Literal["auto", "float32"] = Field("auto", description="auto: bfloat16 where the device has it")
     augment: AugmentConfig = AugmentConfig()
+
+
+class TrainerParameters(Section):
+    """The parameters of the node Trainer."""
+
+    features: FeatureConfig
+    model: ModelConfig
+    train: TrainConfig
+    weights: str
+    """Digest of the pretrained weights; empty where there are none."""
+    checkpoints: str
+    """Directory, outliving a killed run, in which training is taken up again."""
+    code: str
+    """Digest of the node's source."""
 
 
 def with_hyperparameters(config: TrainConfig, values: dict[str, Any]) -> TrainConfig:

@@ -1,15 +1,14 @@
 """The one DAG, for every target."""
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from ml_metadata.proto import metadata_store_pb2
 from tfx.components import ExampleValidator, StatisticsGen
 from tfx.dsl.components.base.base_component import BaseComponent
 from tfx.orchestration.pipeline import Pipeline
-from tfx.proto import trainer_pb2, transform_pb2
 
 from components.beam.options import beam_args
-from components.library.layout import SpanImport
 from components.nodes.champion import Champion
 from components.nodes.data_gate import DataGate
 from components.nodes.distribution_validator import DistributionValidator
@@ -18,26 +17,21 @@ from components.nodes.endpoint_pusher import EndpointPusher
 from components.nodes.evaluator import GateEvaluator
 from components.nodes.example_gen import ImportExampleGen
 from components.nodes.import_schema import ImportSchemaGen
+from components.nodes.parameters.example_gen import ImportParameters
 from components.nodes.pusher import StorePusher
 from components.nodes.recorder import Recorder
 from components.nodes.reference_profile import ReferenceProfile
 from components.nodes.reporter import Reporter
 from components.nodes.retrain_policy import RetrainPolicy
-from components.nodes.trainer import Trainer, Tuner, with_window
+from components.nodes.trainer import Trainer, Tuner
 from components.nodes.transform import Transform
 from pipeline.config.settings import PipelineConfig
-from pipeline.config.targets import VertexConfig, vertex_api
-from pipeline.planning.plan import Plan, Value
-from pipeline.workspace import Workspace
+from pipeline.planning.plan import slot_name
 
+Text = Any
+"""A text, or a TFX placeholder for where a node will find it."""
 POLICY = RetrainPolicy.__name__
 """The node whose decision the rest of the run waits for; see `waiting_nodes`."""
-
-
-def _configured(node: BaseComponent, custom_config: Value) -> BaseComponent:
-    """`node` with its custom configuration: TFX's constructors take none that is not known yet."""
-    node.exec_properties["custom_config"] = custom_config
-    return node
 
 
 class _Slot(NamedTuple):
@@ -50,24 +44,24 @@ class _Slot(NamedTuple):
     transform: BaseComponent
 
 
-def _said(node: BaseComponent, name: str) -> Value:
-    """What a node says in its output `name`, for a parameter of another."""
+def _text_of(node: BaseComponent, name: str) -> Text:
+    """Returns the text that a node has for an output, as a parameter of another node."""
     return node.outputs[name].future()[0].value
 
 
-def _is_empty(source: Value) -> bool:
-    """Whether it is known already that there is no span for a slot; in a compiled pipeline that shows in each run."""
-    return isinstance(source, str) and SpanImport.model_validate_json(source).span is None
+def _is_empty(imported: Text) -> bool:
+    """Checks whether it is known already that a slot has no span; in a compiled pipeline, each run finds out."""
+    return isinstance(imported, str) and ImportParameters.model_validate_json(imported).clips.span is None
 
 
-def _slot(suffix: str, source: Value, earlier: Value, schema: BaseComponent, plan: Plan, workspace: Workspace) -> _Slot:
-    """Nodes for what is imported by `source`; `suffix` tells them from those of the other slots.
+def _slot(suffix: str, imported: Text, earlier: Text, schema: BaseComponent, texts: Mapping[str, Text]) -> _Slot:
+    """Makes the nodes of a slot; `suffix` tells their ids from those of the other slots.
 
     Args:
+      imported: parameters of its import.
       earlier: the anomalies that the slots before this let pass.
     """
-    set_aside = str(workspace.set_aside)
-    examples = ImportExampleGen(source=source, set_aside=set_aside).with_id(f"ImportExampleGen{suffix}")
+    examples = ImportExampleGen(parameters=imported).with_id(f"ImportExampleGen{suffix}")
     # With the schema, because it declares `audio` an image: nobody needs the most frequent of megabyte values.
     statistics = StatisticsGen(examples=examples.outputs["examples"], schema=schema.outputs["schema"]).with_id(
         f"StatisticsGen{suffix}"
@@ -76,69 +70,49 @@ def _slot(suffix: str, source: Value, earlier: Value, schema: BaseComponent, pla
         f"ExampleValidator{suffix}"
     )
     data_gate = DataGate(
-        anomalies=validator.outputs["anomalies"],
-        on_anomaly=plan.on_anomaly,
-        earlier=earlier,
-        source=source,
-        set_aside=set_aside,
+        anomalies=validator.outputs["anomalies"], imported=imported, earlier=earlier, parameters=texts["data_gate"]
     ).with_id(f"DataGate{suffix}")
-    transform = _configured(
-        Transform(
-            examples=examples.outputs["examples"],
-            schema=schema.outputs["schema"],
-            preprocessing_fn="components.audio.preprocessing.preprocessing_fn",
-            # The test split is judged raw, through the served signature: nothing needs it transformed.
-            splits_config=transform_pb2.SplitsConfig(analyze=["train"], transform=["train", "eval"]),
-            # The raw examples have theirs from StatisticsGen, and without analyzers there is nothing to cache.
-            disable_statistics=True,
-            disable_analyzer_cache=True,
-        ),
-        plan.transform,
+    transform = Transform(
+        examples=examples.outputs["examples"], schema=schema.outputs["schema"], parameters=texts["transform"]
     ).with_id(f"Transform{suffix}")
     return _Slot(examples, statistics, validator, data_gate, transform)
 
 
 def create_pipeline(
     config: PipelineConfig,
-    plan: Plan,
-    workspace: Workspace,
+    texts: Mapping[str, Text],
     *,
     first: tuple[BaseComponent, ...] = (),
     artifacts: str | None = None,
     metadata: metadata_store_pb2.ConnectionConfig | None = None,
-    vertex: VertexConfig | None = None,
-    keep_account: bool = True,
+    endpoint: bool = False,
 ) -> Pipeline:
-    """The window to the report. One per process: TFX registers a node once.
+    """Makes the DAG, from the window to the report. One per process: TFX registers a node once.
 
     Args:
-      config: its name, its Beam options and whether there is a Tuner; the rest of it is in the plan.
-      plan: the parameters of the nodes.
-      workspace: where models go.
+      config: its name, its window, its Beam options, and whether there is a Tuner and a warm start.
+      texts: the parameters of the nodes, as `pipeline.planning.plan.Plan.texts` names them.
       first: nodes that come before, such as the one that makes the plan.
       artifacts: where artifacts go; None: where the target puts them.
       metadata: where ML Metadata is; None: where the target keeps it.
-      vertex: what Vertex AI is told, if it is the target: with an endpoint in it, that serves what is pushed.
-      keep_account: whether the decision to retrain goes into the history.
+      endpoint: whether a node puts what is pushed behind an endpoint.
 
     Returns:
       A pipeline that any TFX runner takes.
     """
-    schema = ImportSchemaGen(schema_file=plan.schema_file, digest=plan.schema_digest)
+    schema = ImportSchemaGen(parameters=texts["schema_gen"])
     slots: list[_Slot] = []
-    for number, source in enumerate(plan.slots):
-        if _is_empty(source):
+    for number in range(config.window):
+        imported = texts[slot_name(number)]
+        if _is_empty(imported):
             continue
-        suffix = f"_{number}" if len(plan.slots) > 1 else ""
-        earlier = _said(slots[-1].data_gate, "words") if slots else ""
-        slots.append(_slot(suffix, source, earlier, schema, plan, workspace))
-    held_out = ImportExampleGen(source=plan.held_out, set_aside=str(workspace.set_aside)).with_id("HeldOutExampleGen")
-    champion = Champion(store=str(workspace.models), version=plan.champion)
+        suffix = f"_{number}" if config.window > 1 else ""
+        earlier = _text_of(slots[-1].data_gate, "words") if slots else ""
+        slots.append(_slot(suffix, imported, earlier, schema, texts))
+    held_out = ImportExampleGen(parameters=texts["held_out"]).with_id("HeldOutExampleGen")
+    champion = Champion(parameters=texts["champion"])
     drift = DriftDetector(
-        held_out=held_out.outputs["examples"],
-        champion=champion.outputs["champion"],
-        settings=plan.drift,
-        source=plan.drift_source,
+        held_out=held_out.outputs["examples"], champion=champion.outputs["champion"], parameters=texts["drift"]
     )
     distribution = DistributionValidator(
         statistics=drift.outputs["statistics"],
@@ -146,83 +120,50 @@ def create_pipeline(
         thresholds=drift.outputs["thresholds"],
     )
     policy = RetrainPolicy(
-        drift=drift.outputs["drift"],
-        anomalies=distribution.outputs["anomalies"],
-        facts=plan.facts,
-        retrain=plan.retrain,
-        lineage=plan.lineage,
-        history=str(workspace.history) if keep_account else "",
-        now=plan.now,
-        source=plan.policy_source,
+        drift=drift.outputs["drift"], anomalies=distribution.outputs["anomalies"], parameters=texts["policy"]
     )
     policy.add_upstream_node(slots[-1].data_gate)
     for slot in slots:
         slot.transform.add_upstream_node(policy)
 
-    transform, *more = [slot.transform for slot in slots]
-    more = [each.outputs["transformed_examples"] for each in more]
-    inputs = {
-        "examples": transform.outputs["transformed_examples"],
+    learning = {
+        "spans": [slot.transform.outputs["transformed_examples"] for slot in slots],
         # Without analyzers, it is the same for every span.
-        "transform_graph": transform.outputs["transform_graph"],
+        "transform_graph": slots[0].transform.outputs["transform_graph"],
         "schema": schema.outputs["schema"],
-        "train_args": trainer_pb2.TrainArgs(splits=["train"]),
-        "eval_args": trainer_pb2.EvalArgs(splits=["eval"]),
     }
-    tuners = []
-    if config.tune.enabled:
-        tuner = Tuner(tuner_fn="models.fitting.tuning.tuner_fn", **inputs)
-        tuners = [with_window(_configured(tuner, plan.tuner), more)]
-        inputs["hyperparameters"] = tuner.outputs["best_hyperparameters"]
-    if config.train.warm_start:
-        inputs["base_model"] = champion.outputs["champion"]
-    trainer = with_window(_configured(Trainer(run_fn="models.fitting.training.run_fn", **inputs), plan.trainer), more)
+    tuners = [Tuner(**learning, parameters=texts["tuner"])] if config.tune.enabled else []
+    trainer = Trainer(
+        **learning,
+        parameters=texts["trainer"],
+        hyperparameters=tuners[0].outputs["best_hyperparameters"] if tuners else None,
+        base_model=champion.outputs["champion"] if config.train.warm_start else None,
+    )
 
     evaluator = GateEvaluator(
         held_out=held_out.outputs["examples"],
         model=trainer.outputs["model"],
         champion=champion.outputs["champion"],
-        genres=plan.genres,
-        span=plan.newest,
-        golden_span=plan.golden,
-        best=plan.best,
-        gate=plan.gate,
-        source=plan.evaluator_source,
+        parameters=texts["evaluator"],
     )
     reference = ReferenceProfile(
-        model=trainer.outputs["model"],
-        held_out=held_out.outputs["examples"],
-        source=plan.reference_source,
+        model=trainer.outputs["model"], held_out=held_out.outputs["examples"], parameters=texts["reference"]
     )
     pusher = StorePusher(
         model=trainer.outputs["model"],
         model_blessing=evaluator.outputs["blessing"],
         evaluation=evaluator.outputs["evaluation"],
         reference=reference.outputs["reference"],
-        store=str(workspace.models),
-        lineage=plan.lineage,
-        keep=plan.keep_versions,
+        parameters=texts["pusher"],
     )
     endpoint_pushers = []
-    if vertex is not None and vertex.endpoint is not None:
-        endpoint_pushers = [
-            EndpointPusher(
-                pushed_model=pusher.outputs["pushed_model"],
-                model=config.name,
-                endpoint=vertex.endpoint.model_dump_json(),
-                project=vertex.project,
-                region=vertex.region,
-                api=vertex_api(vertex),
-                source=plan.endpoint_source,
-            )
-        ]
+    if endpoint:
+        endpoint_pushers = [EndpointPusher(pushed_model=pusher.outputs["pushed_model"], parameters=texts["endpoint"])]
     recorder = Recorder(
         model_run=trainer.outputs["model_run"],
         evaluation=evaluator.outputs["evaluation"],
         pushed_model=pusher.outputs["pushed_model"],
-        lineage=plan.lineage,
-        history=str(workspace.history),
-        now=plan.now,
+        parameters=texts["recorder"],
     )
     reporter = Reporter(
         examples=held_out.outputs["examples"],
@@ -230,15 +171,11 @@ def create_pipeline(
         model_run=trainer.outputs["model_run"],
         evaluation=evaluator.outputs["evaluation"],
         pushed_model=pusher.outputs["pushed_model"],
-        anomalies=_said(slots[-1].data_gate, "words"),
-        lineage=plan.lineage,
-        history=str(workspace.history),
-        store=str(workspace.models),
-        config=plan.config,
-        source=plan.reporter_source,
+        anomalies=_text_of(slots[-1].data_gate, "words"),
+        parameters=texts["reporter"],
     )
     for last in (*endpoint_pushers, reporter):
-        recorder.add_upstream_node(last)  # a run that ended before that is gone on with
+        recorder.add_upstream_node(last)  # a run that ended before these did is taken up again
     return Pipeline(
         pipeline_name=config.name,
         pipeline_root=artifacts,
@@ -267,7 +204,7 @@ def create_pipeline(
 
 
 def waiting_nodes(pipeline: Pipeline) -> list[str]:
-    """Ids of the nodes that run only if the decision is to retrain: all that it does not rest on."""
+    """Lists the ids of the nodes that run only if the decision is to retrain: all that it does not rest on."""
     rests_on: set[str] = set()
     unseen = [node for node in pipeline.components if node.id == POLICY]
     while unseen:

@@ -117,7 +117,7 @@ def transform(tmp_path_factory: pytest.TempPathFactory) -> Transform:
         spec = {name: tf.io.FixedLenFeature([1], tf.string) for name in (AUDIO, GENRE)}
         metadata = tft.DatasetMetadata.from_feature_spec(spec)
         examples = [{AUDIO: [wav], GENRE: [genre]} for wav, genre in zip(wavs, genres, strict=True)]
-        function = partial(preprocessing_fn, custom_config={"features": features.model_dump_json()})
+        function = partial(preprocessing_fn, custom_config={"features": features.model_dump(mode="json")})
         options = PipelineOptions(beam_args(BeamConfig(mode="in_memory")))
         with beam.Pipeline(options=options) as pipeline, tft_beam.Context(temp_dir=str(directory / "temporary")):
             raw = pipeline | beam.Create(examples)

@@ -9,7 +9,6 @@ Memory is bounded by the clip's length, not by the song's, nor by what a file's 
 import functools
 import math
 import os
-import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -137,14 +136,6 @@ def fit_to_length(samples: NDArray, length: int) -> NDArray:
     if spare >= 0:
         return samples[spare // 2 : spare // 2 + length]
     return np.pad(samples, (0, -spare))
-
-
-def encode_wav(pcm: NDArray[np.int16], rate: int) -> bytes:
-    """Mono PCM16 [n] as a WAV file: the canonical header of 44 bytes, then the samples, little-endian."""
-    data = pcm.astype("<i2", copy=False).tobytes()
-    riff = struct.pack("<4sI4s", b"RIFF", 36 + len(data), b"WAVE")
-    form = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, 1, rate, 2 * rate, 2, 16)
-    return riff + form + struct.pack("<4sI", b"data", len(data)) + data
 
 
 # --- Reading -----------------------------------------------------------------------------------------------------

@@ -28,56 +28,23 @@ import scipy.fft
 import tensorflow as tf
 
 from components.audio.config import AudioConfig, MelConfig
+from components.audio.descriptor_names import (
+    CHROMAS,
+    CONTRAST_HERTZ,
+    MFCCS,
+    contrast_octaves,
+    descriptor_count,
+)
 from components.audio.mel import AMIN, decibels, frame_power, map_frames, mel_filter_bank, sum_bands
 
-MFCCS = 20
 MFCC_MELS = 128
-CHROMAS = 12
-TONNETZ = 6
 TONNETZ_RADII = np.repeat([1.0, 1.0, 0.5], 2)
 TOP_DB = 80.0
 """Dynamic range within a clip that `librosa.power_to_db` keeps."""
 ROLLOFF_SHARE = 0.85
-CONTRAST_HERTZ = 200.0
-CONTRAST_OCTAVES = 6
 CONTRAST_QUANTILE = 0.02
-STATISTICS = ("mean", "std", "skew", "kurtosis", "median", "min", "max")
 CONSTANT = 1e-5
 """A row whose deviation is below this share of its size (see `row_sizes`) varies by nothing but float32's rounding."""
-
-
-def contrast_octaves(audio: AudioConfig) -> int:
-    """Octave bands from 200 Hz on: as many of librosa's 6 as begin below half the sample rate (5 at 8 kHz)."""
-    return min(CONTRAST_OCTAVES, math.ceil(math.log2(audio.sample_rate / 2.0 / CONTRAST_HERTZ)))
-
-
-def row_names(audio: AudioConfig) -> tuple[str, ...]:
-    """Names of what is measured of every frame, in order: 50 of them, fewer below 12.8 kHz."""
-
-    def numbered(name: str, count: int) -> list[str]:
-        return [f"{name}_{index + 1:02d}" for index in range(count)]
-
-    return (
-        *numbered("mfcc", MFCCS),
-        *numbered("chroma_stft", CHROMAS),
-        *numbered("tonnetz", TONNETZ),
-        *numbered("spectral_contrast", contrast_octaves(audio) + 1),
-        "spectral_centroid",
-        "spectral_bandwidth",
-        "spectral_rolloff",
-        "rms",
-        "zcr",
-    )
-
-
-def descriptor_names(audio: AudioConfig) -> tuple[str, ...]:
-    """Names of a clip's descriptors, in order, such as `mfcc_01_mean`."""
-    return tuple(f"{row}_{statistic}" for row in row_names(audio) for statistic in STATISTICS)
-
-
-def descriptor_count(audio: AudioConfig) -> int:
-    """Descriptors of a clip: 350, fewer below 12.8 kHz."""
-    return len(row_names(audio)) * len(STATISTICS)
 
 
 def _cosines() -> np.ndarray:

@@ -3,6 +3,7 @@
 It has no full-pass analyzer, because each would make Transform compute every clip twice: normalisation is per clip.
 """
 
+import json
 from typing import Any
 
 import tensorflow as tf
@@ -37,12 +38,12 @@ def preprocessing_fn(inputs: dict[str, tf.Tensor], custom_config: dict[str, Any]
 
     Args:
       inputs: raw features as in the schema; `audio` string [batch, 1], `genre` string [batch, 1].
-      custom_config: {"features": FeatureConfig as JSON}.
+      custom_config: `components.nodes.parameters.transform.TransformParameters`, as JSON's dicts and lists.
 
     Returns:
       `feature`: string [batch], the representation as bytes; `label`: int64 [batch].
     """
-    config = FeatureConfig.model_validate_json(custom_config["features"])
+    config = FeatureConfig.model_validate_json(json.dumps(custom_config["features"]))
     samples = decode_clips(tf.reshape(inputs[AUDIO], [-1]), config.audio)
     return {
         FEATURE: to_bytes(represent(samples, config)),

@@ -8,7 +8,8 @@ import numpy as np
 import tensorflow as tf
 
 from components.audio.config import FeatureConfig
-from components.audio.descriptors import descriptor_count, descriptors
+from components.audio.descriptor_names import descriptor_count
+from components.audio.descriptors import descriptors
 from components.audio.mel import frame_count, log_mel
 from components.audio.yamnet_mel import BANDS, CEILING, FLOOR, HOP, RATE, yamnet_mel
 from components.audio.yamnet_mel import frame_count as yamnet_frame_count

@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from components.audio.config import AudioConfig
-from components.audio.decoding import encode_wav
+from components.audio.wav import encode_wav
 
 HEADER_BYTES = 44
 

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from components.base.errors import UserError
 from components.beam.config import BeamConfig, DataflowConfig, FlinkConfig, PortableConfig, SparkConfig
+from components.beam.direct import direct_args
 
 BOOT = "/opt/apache/beam/boot"
 """The program in Beam's images, and in ours, that starts a worker."""
@@ -33,24 +34,13 @@ def beam_args(config: BeamConfig, *, tfx_workers: bool = False) -> list[str]:
     elif config.dataflow:
         args = _dataflow(config.dataflow)
     else:
-        args = _direct(config)
+        args = direct_args(config.mode, config.workers)
     if tfx_workers:
         args.append("--beam_plugins=tfx")
     # Workers have what we have: they are on this machine or of the same image. Without this option TFX would pack all
     # of itself up for them, in every node: seconds for a package that nobody opens.
     args.append(f"--sdk_container_image={config.image or 'none'}")
     return [*args, *config.options]
-
-
-def _direct(config: BeamConfig) -> list[str]:
-    workers = 1 if config.mode == "in_memory" else config.workers  # with more, Beam warns that there will be one
-    return [
-        "--runner=DirectRunner",
-        # We have no triggers. It keeps the runner from trying Prism first, for which it would download a program.
-        "--allow_unsafe_triggers",
-        f"--direct_running_mode={config.mode}",
-        f"--direct_num_workers={workers}",
-    ]
 
 
 def _flink(config: FlinkConfig, image: str | None) -> list[str]:

@@ -20,10 +20,8 @@ from etils import epath
 from numpy.typing import NDArray
 
 from components.base.errors import UserError
-from components.library.shards import FILE_FORMAT, HEALTH
+from components.library.health import FILE_FORMAT, HEALTH
 
-PROFILE = "reference.npz"
-"""File of a profile in an artifact."""
 SCALARS = (*HEALTH, *FILE_FORMAT)
 """Columns of `Profile.health`."""
 MAX_CLIPS = 500

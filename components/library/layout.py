@@ -66,19 +66,6 @@ class Manifest(Section):
     """SHA-256 of every file but the manifest and INPUTS_FILE, by the path from the span's directory."""
 
 
-class SpanImport(Section):
-    """The directories of examples that one slot of the window, or the held-out clips, are imported from."""
-
-    span: int | None
-    """The newest span that is imported; null where nothing is."""
-    splits: dict[str, tuple[str, ...]]
-    """By split of the imported examples, directories of shards; there may be none."""
-    digest: str
-    """Of the examples and of the code that imports them, so that a cache notices a change."""
-    manifest: str = ""
-    """Digest of the span, if exactly one whole span is imported; else empty."""
-
-
 def span_dir(root: epath.Path, span: int) -> epath.Path:
     """Returns the directory of span `span` of the library at `root`."""
     return root / f"span-{span}"

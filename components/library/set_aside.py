@@ -15,7 +15,7 @@ from components.base.files import write_atomically
 from components.base.json_records import read_record
 from components.base.section import Section
 from components.base.times import Time, timestamp
-from components.library.layout import SpanImport, complete_spans, read_manifest
+from components.library.span_import import SpanImport
 
 
 class SetAside(Section):
@@ -39,16 +39,6 @@ def read_set_aside(directory: epath.Path) -> list[SetAside]:
     remedy = "Remove it, and the span is used again."
     records = [read_record(path, SetAside, remedy) for path in directory.glob("*.json")]
     return sorted(records, key=lambda record: record.span)
-
-
-def set_aside_spans(directory: epath.Path, root: epath.Path) -> list[SetAside]:
-    """Reads the records of spans of the library at `root` that have not changed since they were set aside, by span."""
-    there = complete_spans(root)
-    return [
-        record
-        for record in read_set_aside(directory)
-        if record.span in there and read_manifest(root, record.span).digest == record.digest
-    ]
 
 
 def restore(directory: epath.Path, span: int) -> None:

@@ -17,9 +17,11 @@ import soxr
 from etils import epath
 
 from components.audio.config import AudioConfig
-from components.audio.decoding import AudioError, Clip, decode_clip, encode_wav
+from components.audio.decoding import AudioError, Clip, decode_clip
+from components.audio.wav import encode_wav
 from components.base.files import replacing
 from components.library.config import IngestConfig
+from components.library.health import FILE_FORMAT, HEALTH
 from components.library.inputs import Listed
 from components.library.layout import SPLITS
 from components.library.sources.track import UNREADABLE, Track
@@ -67,10 +69,6 @@ class Fact:
     """The kind of reason for which it is no example; empty for an example."""
     reason: str = ""
     """The reason in full; it begins with `reject`."""
-
-
-HEALTH = ("duration_seconds", "rms_dbfs", "peak_dbfs", "silence_ratio", "clipping_ratio")
-FILE_FORMAT = ("source_rate", "source_channels")
 
 
 def plan_shards(

@@ -10,25 +10,24 @@ from tfx.dsl.component.experimental.decorators import component
 from tfx.types import standard_artifacts
 from tfx.utils import io_utils, path_utils
 
+from components.nodes.artifacts import VERSION_PROPERTY
+from components.nodes.parameters.champion import ChampionParameters
 from components.store.model_store import version_dir
-
-VERSION_PROPERTY = "version"
 
 
 @component
 def Champion(  # noqa: N802 (the name of a node)
     champion: OutputArtifact[standard_artifacts.Model],
-    store: Parameter[str],
-    version: Parameter[str],
+    parameters: Parameter[str],
 ) -> None:
-    """Copies version `version` of the model store, so that a later clean-up of the store leaves the account intact.
+    """Copies a version of the model store, so that what a run was judged against outlives a clean-up of the store.
 
     Args:
       champion: the model; left empty before there is any champion.
-      store: root of the model store.
-      version: number of the version, explicitly, never "the latest"; 0 for none. Text, as nodes tell it each other.
+      parameters: `ChampionParameters`, JSON.
     """
-    champion.set_int_custom_property(VERSION_PROPERTY, int(version))
-    if int(version):
-        source = version_dir(epath.Path(store), int(version))
-        io_utils.copy_dir(str(source), path_utils.serving_model_dir(champion.uri))
+    known = ChampionParameters.model_validate_json(parameters)
+    champion.set_int_custom_property(VERSION_PROPERTY, known.version or 0)
+    if known.version is not None:
+        version = version_dir(epath.Path(known.store), known.version)
+        io_utils.copy_dir(str(version), path_utils.serving_model_dir(champion.uri))

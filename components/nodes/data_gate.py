@@ -1,4 +1,4 @@
-"""The node that stops a run when ExampleValidator found the data at odds with the schema."""
+"""The node that stops a run when the data does not agree with the schema, by ExampleValidator."""
 
 import json
 
@@ -10,12 +10,13 @@ from tfx.dsl.component.experimental.decorators import component
 from tfx.types import artifact_utils, standard_artifacts
 
 from components.base.errors import UserError
-from components.library.layout import SpanImport
 from components.library.set_aside import unusable
+from components.nodes.parameters.data_gate import DataGateParameters
+from components.nodes.parameters.example_gen import ImportParameters
 
 
 def anomalies_in_words(anomalies: standard_artifacts.ExampleAnomalies) -> list[str]:
-    """Every anomaly of every split as `split: feature: what is wrong`."""
+    """Lists every anomaly of every split as `split: feature: what is wrong`."""
     words = []
     for split in artifact_utils.decode_split_names(anomalies.split_names):
         uri = artifact_utils.get_split_uri([anomalies], split)
@@ -30,19 +31,17 @@ def anomalies_in_words(anomalies: standard_artifacts.ExampleAnomalies) -> list[s
 @component
 def DataGate(  # noqa: N802 (the name of a node)
     anomalies: InputArtifact[standard_artifacts.ExampleAnomalies],
-    on_anomaly: Parameter[str],
+    imported: Parameter[str],
     earlier: Parameter[str],
-    source: Parameter[str],
-    set_aside: Parameter[str],
-) -> OutputDict(words=str):
-    """Fails, with the anomalies in words, unless there are none or `on_anomaly` is "continue".
+    parameters: Parameter[str],
+) -> OutputDict(words=str):  # type: ignore[valid-type]  # TFX reads the outputs here
+    """Fails if the data has anomalies, unless `on_anomaly` is "continue".
 
     Args:
       anomalies: of the span.
-      on_anomaly: "stop" or "continue".
+      imported: `ImportParameters` of the span, JSON.
       earlier: `words` of the gate of the slot before this; empty for the first.
-      source: what the span was imported from, a `SpanImport` as JSON.
-      set_aside: directory for the record that the span cannot be used.
+      parameters: `DataGateParameters`, JSON.
 
     Returns:
       words: every anomaly that it and the gates before it let pass, JSON.
@@ -50,16 +49,16 @@ def DataGate(  # noqa: N802 (the name of a node)
     Raises:
       UserError: the data has anomalies.
     """
+    span = ImportParameters.model_validate_json(imported)
     words = anomalies_in_words(anomalies)
     for line in words:
         print(f"anomaly: {line}", flush=True)
-    if words and on_anomaly == "stop":
+    if words and DataGateParameters.model_validate_json(parameters).on_anomaly == "stop":
         listed = "\n".join(f"  {line}" for line in words)
         problem = UserError(
             f"the data does not agree with the schema:\n{listed}\n"
-            "Mend the library and ingest it again; or, if the data is right, amend the library's schema.pbtxt; or go "
-            "on all the same with --set validation.on_anomaly=continue."
+            "Correct the songs and ingest them again; or, if the data is right, amend the library's schema.pbtxt; or "
+            "accept the anomalies with --set validation.on_anomaly=continue."
         )
-        raise unusable(set_aside, SpanImport.model_validate_json(source), problem)
-    span = SpanImport.model_validate_json(source).span
-    return {"words": json.dumps([*json.loads(earlier or "[]"), *(f"span {span}: {line}" for line in words)])}
+        raise unusable(span.set_aside, span.clips, problem)
+    return {"words": json.dumps([*json.loads(earlier or "[]"), *(f"span {span.clips.span}: {line}" for line in words)])}

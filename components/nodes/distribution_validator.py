@@ -1,4 +1,4 @@
-"""TFX's DistributionValidator, with thresholds that another node has found, and its findings in words."""
+"""TFX's DistributionValidator, with thresholds that another node has found, and its findings as sentences."""
 
 from typing import Any
 
@@ -20,9 +20,9 @@ _DISTANCES = {
 
 
 class DistributionValidatorSpec(component_spec.ComponentSpec):
-    """As TFX's, but the thresholds are an artifact, which its executor takes and its own component does not."""
+    """TFX's inputs and outputs, with the thresholds as an artifact: its executor takes that, its component does not."""
 
-    PARAMETERS = {}  # noqa: RUF012 (TFX's way)
+    PARAMETERS: dict[str, component_spec.ExecutionParameter] = {}  # noqa: RUF012 (TFX's way)
     INPUTS = {  # noqa: RUF012
         specs.STATISTICS_KEY: component_spec.ChannelParameter(type=standard_artifacts.ExampleStatistics),
         specs.BASELINE_STATISTICS_KEY: component_spec.ChannelParameter(type=standard_artifacts.ExampleStatistics),
@@ -42,7 +42,7 @@ class Executor(executor.Executor):
         output_dict: dict[str, list[types.Artifact]],
         exec_properties: dict[str, Any],
     ) -> Any:
-        """As TFX's. A node always emits its artifact, so that "no baseline" cannot be an input without artifacts."""
+        """Does as TFX's. A node always emits its artifact, so an empty baseline stands for none."""
         baseline = artifact_utils.get_single_instance(input_dict[specs.BASELINE_STATISTICS_KEY])
         if not artifact_utils.decode_split_names(baseline.split_names):
             input_dict = {**input_dict, specs.BASELINE_STATISTICS_KEY: []}
@@ -78,8 +78,9 @@ class DistributionValidator(base_component.BaseComponent):
 
 
 def add_anomalies(report: DriftReport, anomalies: standard_artifacts.ExampleAnomalies) -> DriftReport:
-    """The report with what DistributionValidator found, in words; every distance above its threshold is drift."""
-    findings, notes = [], []
+    """Adds to the report what DistributionValidator found; every distance above its threshold is drift."""
+    findings: list[str] = []
+    notes: list[str] = []
     for split in artifact_utils.decode_split_names(anomalies.split_names):
         path = epath.Path(anomalies.uri) / f"SplitPair-{split}" / executor.DEFAULT_FILE_NAME
         found = anomalies_pb2.Anomalies.FromString(path.read_bytes())

@@ -1,8 +1,8 @@
-"""The node that tells whether the newest clips are still like those that the champion was measured on.
+"""The node that tests whether the newest clips are still like those that the champion was measured on.
 
-It looks at both through the champion: at the newest here, at the others when the champion was trained, in a profile
-that was pushed with it. What DistributionValidator needs of the very same clips is an output, too: their statistics,
-and thresholds that are calibrated on them.
+Both are seen through the champion: the newest here; the others when the champion was trained, in a profile that was
+pushed with it. Outputs for DistributionValidator are of the very same clips: their statistics, and thresholds that are
+calibrated on them.
 """
 
 import io
@@ -19,23 +19,22 @@ from tfx.dsl.component.experimental.decorators import component
 from tfx.proto import distribution_validator_pb2
 from tfx.types import artifact_utils, standard_artifacts
 from tfx.types.experimental import simple_artifacts
-from tfx.utils import path_utils
 
-from components.audio.descriptors import descriptor_names
-from components.drift.config import PERMUTATIONS, DriftConfig
+from components.audio.descriptor_names import descriptor_names
+from components.drift.config import PERMUTATIONS
 from components.drift.families import Family, log_probabilities, measure_drift
 from components.drift.permutations import Blocks, permute_blocks, too_few
 from components.drift.profile import SCALARS, Profile, profile_clips, read_profile
 from components.drift.report import DRIFT_REPORT, not_tested
 from components.drift.validator_distances import calibrate, jensen_shannon, l_infinity
-from components.library.shards import FILE_FORMAT
-from components.nodes.champion import VERSION_PROPERTY
-from components.nodes.example_files import split_files
+from components.library.health import FILE_FORMAT
+from components.nodes.artifacts import VERSION_PROPERTY, serving_path, split_files
+from components.nodes.parameters.drift_detector import DriftParameters
 from components.store.model_card import ModelCard, read_card
 from components.store.saved_model import SavedModel
 
 SPLIT = "held_out"
-"""Of the statistics."""
+"""Split of the statistics."""
 _NEWEST = ("test", "eval")
 _CONFIG = "config.pb"
 
@@ -48,8 +47,7 @@ def DriftDetector(  # noqa: N802 (the name of a node)
     statistics: OutputArtifact[standard_artifacts.ExampleStatistics],
     baseline_statistics: OutputArtifact[standard_artifacts.ExampleStatistics],
     thresholds: OutputArtifact[simple_artifacts.File],
-    settings: Parameter[str],
-    source: Parameter[str],
+    parameters: Parameter[str],
 ) -> None:
     """Compares the newest clips with those that the champion was measured on.
 
@@ -63,13 +61,11 @@ def DriftDetector(  # noqa: N802 (the name of a node)
       baseline_statistics: the same of the clips that they were compared with.
       thresholds: a DistributionValidatorConfig, calibrated on these clips. A file, because TFX does not compile its own
         Config artifact for Kubeflow Pipelines.
-      settings: DriftConfig, JSON.
-      source: digest of this code, for TFX's cache.
+      parameters: `DriftParameters`, JSON.
     """
-    del source
-    rate = DriftConfig.model_validate_json(settings).false_alarm_rate
+    rate = DriftParameters.model_validate_json(parameters).drift.false_alarm_rate
     files = split_files(held_out, _NEWEST)
-    saved_model = epath.Path(path_utils.serving_model_path(champion.uri))
+    saved_model = epath.Path(serving_path(champion))
     limits: dict[str, float] = {}
     if reason := _why_not(champion, saved_model, files):
         report = not_tested(reason, rate)
@@ -99,7 +95,7 @@ def _write(path: epath.Path, content: bytes) -> None:
 
 
 def _why_not(champion: standard_artifacts.Model, saved_model: epath.Path, files: list[str]) -> str:
-    """Why the champion cannot look at the newest clips, or has nothing to compare them with; empty if it can."""
+    """Returns why the champion cannot see the newest clips, or has nothing to compare them with; empty if it can."""
     version = champion.get_int_custom_property(VERSION_PROPERTY)
     if not version:
         return "there is no champion yet"
@@ -112,7 +108,7 @@ def _why_not(champion: standard_artifacts.Model, saved_model: epath.Path, files:
 
 
 def _sample_rate(files: list[str]) -> int | None:
-    """Of the first clip; None where there is none. All clips of a library are alike in this."""
+    """Reads the rate of the first clip, in Hz; None where there is none. All clips of a library have the same."""
     for record in tf.data.TFRecordDataset(files, "GZIP").take(1):
         audio = tf.io.parse_single_example(record, {"audio": tf.io.FixedLenFeature([], tf.string)})["audio"]
         with wave.open(io.BytesIO(audio.numpy())) as wav:
@@ -129,7 +125,7 @@ def _why_incomparable(newest: Profile, reference: Profile) -> str:
 
 
 def families(newest: Profile, reference: Profile, card: ModelCard) -> list[Family]:
-    """What is compared, with a name for every column."""
+    """Pairs the columns of both profiles, family by family, with a name for every column."""
 
     def words(name: str) -> str:
         return name.replace("_", " ")
@@ -146,7 +142,7 @@ def families(newest: Profile, reference: Profile, card: ModelCard) -> list[Famil
 
 
 def feature_thresholds(newest: Profile, reference: Profile, blocks: Blocks, rate: float) -> dict[str, float]:
-    """By feature of the schema, the distance that only a share `rate` of the permutations exceeds in any of them."""
+    """Finds, by feature, the distance that only a share `rate` of the permutations exceeds in any feature."""
     ours, theirs = _features(newest), _features(reference)
     distances = {
         name: (l_infinity if name == "genre" else jensen_shannon)(np.concatenate([ours[name], theirs[name]]), blocks)
@@ -156,7 +152,7 @@ def feature_thresholds(newest: Profile, reference: Profile, blocks: Blocks, rate
 
 
 def _features(profile: Profile) -> dict[str, NDArray]:
-    """The features of the schema that DistributionValidator compares, by name, with the types that they have there."""
+    """Returns the features of the schema that DistributionValidator compares, by name, with the schema's types."""
     scalars = {
         name: values.astype(np.int64) if name in FILE_FORMAT else values
         for name, values in zip(SCALARS, profile.health.T, strict=True)
@@ -165,7 +161,7 @@ def _features(profile: Profile) -> dict[str, NDArray]:
 
 
 def validator_config(limits: dict[str, float]) -> distribution_validator_pb2.DistributionValidatorConfig:
-    """What DistributionValidator takes, of thresholds by feature."""
+    """Writes thresholds by feature as DistributionValidator takes them."""
     config = distribution_validator_pb2.DistributionValidatorConfig()
     for name, limit in limits.items():
         feature = config.default_slice_config.feature.add()

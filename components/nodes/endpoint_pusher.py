@@ -1,4 +1,4 @@
-"""The node that puts what was pushed behind a Vertex AI endpoint."""
+"""The node that serves the pushed version at a Vertex AI endpoint."""
 
 from etils import epath
 from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
@@ -6,7 +6,7 @@ from tfx.dsl.component.experimental.decorators import component
 from tfx.types import standard_artifacts
 
 from components.base.errors import UserError
-from components.google.config import EndpointConfig
+from components.nodes.parameters.endpoint_pusher import EndpointParameters
 from components.store.model_card import read_card
 from components.store.model_store import current_version, read_lineage
 
@@ -15,29 +15,19 @@ from components.store.model_store import current_version, read_lineage
 def EndpointPusher(  # noqa: N802 (the name of a node)
     pushed_model: InputArtifact[standard_artifacts.PushedModel],
     served_model: OutputArtifact[standard_artifacts.PushedModel],
-    model: Parameter[str],
-    endpoint: Parameter[str],
-    project: Parameter[str],
-    region: Parameter[str],
-    api: Parameter[str],
-    source: Parameter[str],
+    parameters: Parameter[str],
 ) -> None:
-    """Has an endpoint serve the version that was pushed; where none was, it asks nobody anything.
+    """Has an endpoint serve the version that was pushed; where none was, it calls no service.
 
     Args:
-      pushed_model: what StorePusher says.
+      pushed_model: of StorePusher.
       served_model: says whether, as which version, and from which endpoint it is served.
-      model: id of the model in Vertex AI's registry.
-      endpoint: EndpointConfig, JSON.
-      project: on Google Cloud.
-      region: of the endpoint.
-      api: URL of Vertex AI there.
-      source: digest of this code, for TFX's cache.
+      parameters: `EndpointParameters`, JSON.
 
     Raises:
       UserError: another version has been pushed since; or see `components.google.endpoint.serve`.
     """
-    del source
+    known = EndpointParameters.model_validate_json(parameters)
     pushed = pushed_model.get_int_custom_property("pushed")
     served_model.set_int_custom_property("pushed", pushed)
     if not pushed:
@@ -49,16 +39,16 @@ def EndpointPusher(  # noqa: N802 (the name of a node)
     if (current := current_version(store)) != number:
         raise UserError(
             f"{store}: version {current} has been pushed since by another run, or version {number} was rolled back. "
-            f"Nothing was changed at the endpoint {EndpointConfig.model_validate_json(endpoint).name}."
+            f"Nothing was changed at the endpoint {known.endpoint.name}."
         )
     lineage = read_lineage(store, number)
     version = Version(
-        model=model,
+        model=known.model,
         number=number,
         candidate=lineage.candidate if lineage else str(saved_model),
         saved_model=str(saved_model),
         features=read_card(saved_model).features,
     )
-    name = serve(version, EndpointConfig.model_validate_json(endpoint), project, region, api)
+    name = serve(version, known.endpoint, known.project, known.region, known.api)
     served_model.set_string_custom_property("pushed_destination", name)
     served_model.set_string_custom_property("pushed_version", str(number))

@@ -1,11 +1,10 @@
 """The node that judges: candidate and champion answer the same raw clips through the signature that is served.
 
-One Beam pass collects both models' answers. From them TensorFlow Model Analysis writes its standard evaluation
-(`tfma.load_eval_result` reads it), and `components.evaluation` the paired test, the verdict and its reasons.
+One Beam pass collects both models' answers. From them TensorFlow Model Analysis writes its standard evaluation, which
+`tfma.load_eval_result` reads, and `components.evaluation` computes the paired test, the verdict and its reasons.
 """
 
 import io
-import json
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -24,23 +23,20 @@ from tfx.components.evaluator import constants
 from tfx.dsl.component.experimental.annotations import BeamComponentParameter, InputArtifact, OutputArtifact, Parameter
 from tfx.dsl.component.experimental.decorators import component
 from tfx.types import artifact_utils, standard_artifacts
-from tfx.utils import io_utils, path_utils
 from tfx_bsl.arrow import table_util
 
 from components.base.errors import UserError
-from components.beam.config import BeamConfig
-from components.beam.options import beam_args
-from components.evaluation.config import GateConfig
+from components.beam.direct import direct_args
 from components.evaluation.gate import judge
 from components.evaluation.predictions import ScoredClips, predictions, write_predictions
-from components.evaluation.results import VERDICT, Predecessor
-from components.nodes.champion import VERSION_PROPERTY
+from components.evaluation.results import VERDICT
+from components.nodes.artifacts import PREDICTIONS, VERSION_PROPERTY, files_of, serving_path
+from components.nodes.parameters.evaluator import EvaluatorParameters
 from components.store.model_card import read_card
 
 SPLIT = "test"
 GOLDEN = "golden"
 SIGNATURE = "serving_default"
-PREDICTIONS = "predictions.csv"
 _ANSWERS = "answers"
 _SCHEMA = pa.schema(
     [(name, pa.string()) for name in ("split", "track_id", "genre")]
@@ -52,7 +48,7 @@ _WARM_UP, _TIMED = 3, 21
 
 
 class Answer(beam.DoFn):
-    """Splits and serialized examples of clips -> rows of what each model says of them."""
+    """Splits and serialized examples of clips -> rows with each model's probabilities."""
 
     def __init__(self, models: dict[str, str]) -> None:
         super().__init__()
@@ -96,7 +92,7 @@ class _Loaded:
 
 
 def tfma_config(models: list[str]) -> tfma.EvalConfig:
-    """What TensorFlow Model Analysis measures: overall and by genre, for one model or for two.
+    """Lists what TensorFlow Model Analysis measures: overall and by genre, for one model or for two.
 
     A genre's recall is the accuracy of its slice. TFMA's own Recall with `class_id` and `top_k` is left out: it came
     out as 1 for every genre of a model that answers all clips alike.
@@ -118,16 +114,6 @@ def tfma_config(models: list[str]) -> tfma.EvalConfig:
             ),
         ],
     )
-
-
-def serving_path(model: standard_artifacts.Model) -> str:
-    """SavedModel directory of a Model artifact."""
-    return path_utils.serving_model_path(model.uri, path_utils.is_old_model_artifact(model))
-
-
-def files_of(examples: standard_artifacts.Examples, split: str) -> str:
-    """Pattern of the TFRecord files of a split."""
-    return io_utils.all_files_pattern(artifact_utils.get_split_uri([examples], split))
 
 
 def latency_ms(answer: Callable[..., dict[str, tf.Tensor]], example: bytes) -> float:
@@ -158,12 +144,7 @@ def GateEvaluator(  # noqa: N802 (the name of a node)
     champion: InputArtifact[standard_artifacts.Model],
     evaluation: OutputArtifact[standard_artifacts.ModelEvaluation],
     blessing: OutputArtifact[standard_artifacts.ModelBlessing],
-    genres: Parameter[str],
-    gate: Parameter[str],
-    span: Parameter[str],
-    golden_span: Parameter[str],
-    best: Parameter[str],
-    source: Parameter[str],
+    parameters: Parameter[str],
     beam_pipeline: BeamComponentParameter[beam.Pipeline] = None,
 ) -> None:
     """Measures candidate and champion on raw clips that neither was trained on, and blesses or refuses the candidate.
@@ -171,33 +152,28 @@ def GateEvaluator(  # noqa: N802 (the name of a node)
     Args:
       held_out: raw examples: split `test`, and split `golden` where that is another span's.
       model: the candidate.
-      champion: what `Champion` found; empty before the first push.
+      champion: the served model; left empty by `Champion` before the first push.
       evaluation: TFMA's results on the test clips, `verdict.json` and `predictions.csv`.
-      blessing: what Pusher obeys.
-      genres: the class list, JSON.
-      gate: GateConfig, JSON.
-      span: number of the span that the test clips are of; empty: not known.
-      golden_span: number of the span whose test clips are the golden set; if it is `span`, split `golden` is not read.
-        Empty: there is no golden set.
-      best: the best of the champion's line on the golden set, a `Predecessor` as JSON; empty: none.
-      source: digest of the code that judges; it is here so that TFX's cache notices a change of it.
+      blessing: decides whether StorePusher pushes.
+      parameters: `EvaluatorParameters`, JSON.
       beam_pipeline: given by TFX.
 
     Raises:
       UserError: a split has no clips, or what `judge` raises.
     """
-    del source
-    class_list = json.loads(genres)
+    known = EvaluatorParameters.model_validate_json(parameters)
     models = {"candidate": serving_path(model)}
     version = champion.get_int_custom_property(VERSION_PROPERTY)
     note = why_incomparable(serving_path(champion), serving_path(model)) if version else ""
     if version and not note:
         models["champion"] = serving_path(champion)
-    golden_is_test = golden_span != "" and golden_span == span
-    spans = {SPLIT: span} | ({GOLDEN: golden_span} if golden_span and not golden_is_test else {})
+    golden_is_test = known.golden_span == known.span
+    spans = {SPLIT: known.span}
+    if known.golden_span is not None and not golden_is_test:
+        spans[GOLDEN] = known.golden_span
     there = set(artifact_utils.decode_split_names(held_out.split_names))
     table = _answers(held_out, [split for split in spans if split in there], models, evaluation.uri, beam_pipeline)
-    table["label"] = [class_list.index(genre) for genre in table["genre"]]
+    table["label"] = [known.genres.index(genre) for genre in table["genre"]]
 
     def of(split: str) -> ScoredClips:
         rows = table[table["split"] == split]
@@ -206,14 +182,14 @@ def GateEvaluator(  # noqa: N802 (the name of a node)
                 f"{held_out.uri}: split {split} has no clips to judge the model on; they are those of split test of "
                 f"span {spans[split]}. Ingest that span again, or choose another."
             )
-        said = {name: np.stack(rows[name].to_list()) for name in models}
+        chances = {name: np.stack(rows[name].to_list()) for name in models}
         return ScoredClips(
             track_ids=rows["track_id"].to_list(),
             truth=rows["label"].to_numpy(),
-            candidate=said["candidate"],
-            champion=(str(version), said["champion"]) if "champion" in said else None,
+            candidate=chances["candidate"],
+            champion=(str(version), chances["champion"]) if "champion" in chances else None,
             split=split,
-            span=int(spans[split]) if spans[split] else None,
+            span=spans[split],
         )
 
     answers = {split: of(split) for split in spans}
@@ -221,19 +197,19 @@ def GateEvaluator(  # noqa: N802 (the name of a node)
     files = tf.io.gfile.glob(files_of(held_out, SPLIT))
     [example] = tf.data.TFRecordDataset(files, compression_type="GZIP").take(1).as_numpy_iterator()
     verdict = judge(
-        GateConfig.model_validate_json(gate),
-        class_list,
+        known.gate,
+        known.genres,
         answers[SPLIT],
         answers[SPLIT] if golden_is_test else answers.get(GOLDEN),
         latency_ms=latency_ms(candidate.signatures[SIGNATURE], example),
         megabytes=megabytes(models["candidate"]),
-        best=Predecessor.model_validate_json(best) if best else None,
+        best=known.best,
         note=note,
     )
     directory = epath.Path(evaluation.uri)
     (directory / VERDICT).write_text(verdict.model_dump_json(indent=2))
-    rows = [row for each in answers.values() for row in predictions(class_list, each)]
-    write_predictions(directory / PREDICTIONS, class_list, rows)
+    rows = [row for each in answers.values() for row in predictions(known.genres, each)]
+    write_predictions(directory / PREDICTIONS, known.genres, rows)
     _write_tfma(table[table["split"] == SPLIT], list(models), evaluation.uri)
 
     blessing.set_string_custom_property(constants.ARTIFACT_PROPERTY_CURRENT_MODEL_URI_KEY, model.uri)
@@ -252,7 +228,7 @@ def _answers(
     directory: str,
     pipeline: beam.Pipeline,
 ) -> pd.DataFrame:
-    """What each of `models` says of the clips of `splits`, in one Beam pass; a row per clip, see `Answer`."""
+    """Collects the answers of `models` to the clips of `splits`, in one Beam pass; a row per clip, see `Answer`."""
     with pipeline:
         read = [
             pipeline
@@ -276,7 +252,7 @@ def _answers(
 
 
 def why_incomparable(champion: str, candidate: str) -> str:
-    """Why a champion cannot answer the candidate's clips, in words; empty if it can."""
+    """Returns why a champion cannot answer the candidate's clips, as a sentence; empty if it can."""
     theirs, ours = (read_card(epath.Path(path)).features for path in (champion, candidate))
     if theirs.genres != ours.genres:
         return f"the champion knows other genres ({', '.join(theirs.genres)}), so the two cannot be compared"
@@ -290,7 +266,7 @@ def _write_tfma(table: pd.DataFrame, models: list[str], output: str) -> None:
     batch = table_util.CanonicalizeRecordBatch(
         pa.RecordBatch.from_pandas(table[["genre", "label", *models]], preserve_index=False)
     )
-    options = PipelineOptions(beam_args(BeamConfig(mode="in_memory")))  # a batch of numbers, not of audio
+    options = PipelineOptions(direct_args("in_memory", 1))  # a batch of numbers, not of audio
     with beam.Pipeline(options=options) as pipeline:
         _ = (
             pipeline

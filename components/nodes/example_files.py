@@ -1,8 +1,8 @@
 """The TFRecord files of an Examples artifact, each made of one other file by one worker, record by record.
 
 TFX's own nodes pass every record through a shuffle, which holds whole splits in memory, and deflate it, which takes
-several times as long as the mel. Here a worker holds a few records, and what would shrink little is not deflated: gzip,
-TFX's only format, has blocks for that, which every reader of gzip takes.
+several times as long as the mel. Here a worker holds a few records, and what would shrink little is stored as it is:
+gzip, TFX's only format, has blocks for that, which every reader of gzip takes.
 """
 
 import os
@@ -16,9 +16,6 @@ from dataclasses import dataclass
 import apache_beam as beam
 import tensorflow as tf
 from tfx.dsl.io import fileio
-from tfx.types import artifact_utils
-from tfx.types.artifact import Artifact
-from tfx.utils import io_utils
 
 from components.base.errors import UserError
 
@@ -26,31 +23,22 @@ Convert = Callable[[tf.data.Dataset], Iterable[bytes]]
 """Serialized examples, as a dataset of strings, to the serialized examples of the new file."""
 
 _OF_TENSORFLOW = re.compile(r"^\{\{.*?\}\} | \[Op:.*$", re.DOTALL)
-"""Parts of an error's words that are about TensorFlow's insides."""
+"""Parts of an error's text that are about TensorFlow's insides."""
 _STORED = tf.io.TFRecordOptions("GZIP", compression_level=0)
 _DEFLATED = tf.io.TFRecordOptions("GZIP", compression_level=1, compression_strategy=zlib.Z_RLE)
 """A search for repeats would take three times as long and find none: what shrinks a spectrum is its uneven values."""
 
 
-def split_files(examples: Artifact, splits: Sequence[str]) -> list[str]:
-    """The files of these splits of an Examples artifact."""
-    return [
-        file
-        for split in splits
-        for file in sorted(fileio.glob(io_utils.all_files_pattern(artifact_utils.get_split_uri([examples], split))))
-    ]
-
-
 @dataclass(frozen=True)
 class FileStep:
-    """A file to be made of another; gzipped where its name ends in `.gz`."""
+    """A file to make from another; gzipped where its name ends in `.gz`."""
 
     source: str
     target: str
 
 
 def plan_split(patterns: Sequence[str], directory: str, prefix: str) -> list[FileStep]:
-    """One new file in `directory` for every file that matches one of `patterns`, in order, named as Beam names shards.
+    """Plans one new file in `directory` for every file that matches a pattern, in order, named as Beam names shards.
 
     Raises:
       UserError: no file matches a pattern.
@@ -78,9 +66,10 @@ def _shard(directory: str, prefix: str, number: int, count: int) -> str:
 
 @contextmanager
 def scratch_in(artifact: str) -> Iterator[str]:
-    """A directory in an artifact's own, removed at the end: on the artifact's file system, so that renaming is enough.
+    """Makes a directory in an artifact's own, and removes it at the end.
 
-    TFX's directory for such things may lie on another one, as it does in Kubeflow Pipelines.
+    It is on the artifact's file system, so that renaming is enough. TFX's own scratch directory may lie on another one,
+    as it does in Kubeflow Pipelines.
     """
     directory = os.path.join(artifact, ".scratch")
     fileio.makedirs(directory)
@@ -95,7 +84,7 @@ class _MakeFile(beam.DoFn):
         self._convert, self._deflate, self._scratch = convert, deflate, scratch
 
     def process(self, step: FileStep) -> None:
-        """Make the file, whole or not at all: a worker that is killed, or repeated, leaves no second one."""
+        """Makes the file, whole or not at all: a worker that is killed, or repeated, leaves no second one."""
         partial = os.path.join(self._scratch, uuid.uuid4().hex)
         records = tf.data.TFRecordDataset(step.source, "GZIP" if step.source.endswith(".gz") else "")
         try:
@@ -103,7 +92,7 @@ class _MakeFile(beam.DoFn):
                 for example in self._convert(records):
                     writer.write(example)
         except tf.errors.DataLossError as error:
-            # Told, not raised: it would be as damaged at the second attempt, and Beam would bury the words.
+            # Written, not raised: a second attempt would find the same damage, and Beam would bury the message.
             with fileio.open(f"{partial}.damaged", "w") as out:
                 out.write(f"{step.source}: {_OF_TENSORFLOW.sub('', error.message)}")
             return
@@ -113,7 +102,7 @@ class _MakeFile(beam.DoFn):
 def make_files(
     pipeline: beam.Pipeline, steps: Sequence[FileStep], convert: Convert, *, deflate: bool, scratch: str
 ) -> None:
-    """Make the files of all `steps`, as many at a time as `pipeline` has workers.
+    """Makes the files of all `steps`, as many at a time as `pipeline` has workers.
 
     Args:
       convert: must be picklable.

@@ -1,8 +1,8 @@
 """ExampleGen that takes the shards of `genre ingest` over as they are, each as a file of its own.
 
 They are validated, divided into splits and in a fixed order already; TFX's own executor would parse, shuffle and
-deflate every clip once more. TFX's own driver would look for spans, which open-source Kubeflow Pipelines never starts;
-here what to import is a parameter, and its digest is part of it, so that a cache knows what was in it.
+deflate every clip once more. TFX's own driver, which open-source Kubeflow Pipelines never starts, would look for spans.
+Here the directories are a parameter, with a digest of what is in them, by which a cache notices other clips.
 """
 
 import os
@@ -19,24 +19,22 @@ from tfx.types import artifact_utils, component_spec, standard_artifacts
 from tfx.types.artifact import Artifact
 
 from components.base.errors import UserError
-from components.library.layout import SpanImport
 from components.library.set_aside import unusable
+from components.library.span_import import SpanImport
 from components.nodes.example_files import make_files, plan_split, scratch_in, write_empty
+from components.nodes.parameters.example_gen import ImportParameters
 
 
 class ImportExampleGenSpec(component_spec.ComponentSpec):
     """Output and parameters of `ImportExampleGen`."""
 
-    PARAMETERS = {  # noqa: RUF012 (TFX's way)
-        "source": component_spec.ExecutionParameter(type=str),
-        "set_aside": component_spec.ExecutionParameter(type=str),
-    }
-    INPUTS = {}  # noqa: RUF012
+    PARAMETERS = {"parameters": component_spec.ExecutionParameter(type=str)}  # noqa: RUF012 (TFX's way)
+    INPUTS: dict[str, component_spec.ChannelParameter] = {}  # noqa: RUF012
     OUTPUTS = {"examples": component_spec.ChannelParameter(type=standard_artifacts.Examples)}  # noqa: RUF012
 
 
 class Executor(BaseBeamExecutor):
-    """As `import_example_gen.executor.Executor`, for inputs that are in the splits of the output."""
+    """Imports as `import_example_gen.executor.Executor` does, from inputs that are in splits already."""
 
     def Do(  # noqa: N802 (TFX's name)
         self,
@@ -44,25 +42,25 @@ class Executor(BaseBeamExecutor):
         output_dict: dict[str, list[Artifact]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """Writes the examples of every split of the `source` to the artifact, as gzipped TFRecords.
+        """Writes the examples of every split of `ImportParameters` to the artifact, as gzipped TFRecords.
 
         Raises:
           UserError: a directory without files, or damaged files.
         """
-        source = SpanImport.model_validate_json(exec_properties["source"])
+        known = ImportParameters.model_validate_json(exec_properties["parameters"])
         artifact = artifact_utils.get_single_instance(output_dict["examples"])
-        artifact.split_names = artifact_utils.encode_split_names(list(source.splits))
-        if source.span is not None:
-            artifact.span = source.span
+        artifact.split_names = artifact_utils.encode_split_names(list(known.clips.splits))
+        if known.clips.span is not None:
+            artifact.span = known.clips.span
         examples_utils.set_payload_format(artifact, example_gen_pb2.FORMAT_TF_EXAMPLE)
         try:
-            self._import(source, artifact)
+            self._import(known.clips, artifact)
         except UserError as error:
-            raise unusable(exec_properties["set_aside"], source, error) from error
+            raise unusable(known.set_aside, known.clips, error) from error
 
-    def _import(self, source: SpanImport, artifact: Artifact) -> None:
+    def _import(self, clips: SpanImport, artifact: Artifact) -> None:
         steps = []
-        for split, directories in source.splits.items():
+        for split, directories in clips.splits.items():
             target = artifact_utils.get_split_uri([artifact], split)
             if directories:
                 steps += plan_split([os.path.join(each, "*") for each in directories], target, "data_tfrecord")
@@ -74,17 +72,12 @@ class Executor(BaseBeamExecutor):
 
 
 class ImportExampleGen(BaseBeamComponent):
-    """The examples of a span, or of parts of several."""
+    """Imports the examples of a span, or of parts of several."""
 
     SPEC_CLASS = ImportExampleGenSpec
     EXECUTOR_SPEC = BeamExecutorSpec(Executor)
 
-    def __init__(self, source: str, set_aside: str) -> None:
-        """Wires the node.
-
-        Args:
-          source: a `SpanImport` as JSON.
-          set_aside: directory for the record of a span that cannot be imported.
-        """
+    def __init__(self, parameters: str) -> None:
+        """Wires the node; `parameters` is `ImportParameters`, JSON."""
         examples = types.Channel(type=standard_artifacts.Examples)
-        super().__init__(ImportExampleGenSpec(source=source, set_aside=set_aside, examples=examples))
+        super().__init__(ImportExampleGenSpec(parameters=parameters, examples=examples))

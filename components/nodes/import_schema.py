@@ -6,21 +6,21 @@ from tfx.dsl.component.experimental.annotations import OutputArtifact, Parameter
 from tfx.dsl.component.experimental.decorators import component
 from tfx.types import standard_artifacts
 
+from components.nodes.parameters.import_schema import ImportSchemaParameters
+
 
 @component
 def ImportSchemaGen(  # noqa: N802 (the name of a node)
     schema: OutputArtifact[standard_artifacts.Schema],
-    schema_file: Parameter[str],
-    digest: Parameter[str],
+    parameters: Parameter[str],
 ) -> None:
-    """As `tfx.components.ImportSchemaGen`, but a cache notices when the file is amended.
+    """Copies the schema, as `tfx.components.ImportSchemaGen` does; but a cache notices when the file is amended.
 
     Args:
       schema: the copy.
-      schema_file: the schema as text.
-      digest: of the file's content, for TFX's cache.
+      parameters: `ImportSchemaParameters`, JSON.
     """
-    del digest
+    known = ImportSchemaParameters.model_validate_json(parameters)
     directory = epath.Path(schema.uri)
     directory.mkdir(parents=True, exist_ok=True)
-    (directory / DEFAULT_FILE_NAME).write_bytes(epath.Path(schema_file).read_bytes())
+    (directory / DEFAULT_FILE_NAME).write_bytes(epath.Path(known.file).read_bytes())

@@ -1,4 +1,4 @@
-"""The node that deploys: TFX's Pusher, writing to our model store, in which nothing half-written is ever served."""
+"""The node that deploys: TFX's Pusher, with our model store, in which nothing half-written is ever served."""
 
 from typing import Any
 
@@ -10,11 +10,11 @@ from tfx.types import artifact_utils, component_spec, standard_artifacts
 from tfx.types.experimental import simple_artifacts
 
 from components.base.errors import UserError
-from components.drift.profile import PROFILE
 from components.evaluation.results import read_evaluation
+from components.nodes.artifacts import PROFILE
+from components.nodes.parameters.pusher import PusherParameters
 from components.store.model_store import (
     WITHDRAWN_PROPERTY,
-    Lineage,
     champion_of,
     prune,
     publish,
@@ -27,11 +27,7 @@ from components.store.smoke import smoke_test
 class StorePusherSpec(component_spec.ComponentSpec):
     """Inputs, outputs and parameters of `StorePusher`."""
 
-    PARAMETERS = {  # noqa: RUF012 (TFX's way)
-        "store": component_spec.ExecutionParameter(type=str),
-        "lineage": component_spec.ExecutionParameter(type=str),
-        "keep": component_spec.ExecutionParameter(type=str),
-    }
+    PARAMETERS = {"parameters": component_spec.ExecutionParameter(type=str)}  # noqa: RUF012 (TFX's way)
     INPUTS = {  # noqa: RUF012
         "model": component_spec.ChannelParameter(type=standard_artifacts.Model),
         "model_blessing": component_spec.ChannelParameter(type=standard_artifacts.ModelBlessing),
@@ -44,7 +40,7 @@ class StorePusherSpec(component_spec.ComponentSpec):
 
 
 class Executor(pusher_executor.Executor):
-    """TFX's Pusher, whose own copy could be read half-way, with the copy replaced."""
+    """TFX's Pusher with another copy: its own could be read half-way."""
 
     def Do(  # noqa: N802 (TFX's name)
         self,
@@ -54,25 +50,25 @@ class Executor(pusher_executor.Executor):
     ) -> None:
         """Publishes a blessed model, and removes old ones; marks `pushed_model` with the version, or as not pushed.
 
-        A model that was rolled back is not pushed again: what sent it back is not known to the gate.
+        A model that was rolled back is not pushed again: the gate does not know why it was.
 
         Raises:
-          UserError: another run has pushed since this one began: the model was judged against a former champion. Or
-            the copy in the store does not load and answer.
+          UserError: another run has pushed since this one began, so the model was judged against a former champion;
+            or the copy in the store does not load and answer.
         """
         self._log_startup(input_dict, output_dict, exec_properties)
         pushed = artifact_utils.get_single_instance(output_dict["pushed_model"])
         if not self.CheckBlessing(input_dict):
             self._MarkNotPushed(pushed)
             return
-        store = epath.Path(exec_properties["store"])
-        lineage = Lineage.model_validate_json(exec_properties["lineage"])
+        known = PusherParameters.model_validate_json(exec_properties["parameters"])
+        store, lineage = epath.Path(known.store), known.lineage
         champion = champion_of(store, lineage.candidate)
         if champion != lineage.parent:
             raise UserError(
                 f"{store}: version {champion} is served by now, but the candidate was judged against "
-                f"{f'version {lineage.parent}' if lineage.parent else 'none'}. Run again: it is judged against the new "
-                "champion, and nothing else needs to be done twice."
+                f"{f'version {lineage.parent}' if lineage.parent else 'none'}. Run again: the candidate is then judged "
+                "against the new champion, and nothing else is computed again."
             )
         if withdrawn := withdrawn_version(store, lineage.candidate):
             print(f"{store}: this model is version {withdrawn}, which was rolled back; it is not pushed again.")
@@ -90,7 +86,7 @@ class Executor(pusher_executor.Executor):
             check=smoke_test,
             reference=epath.Path(artifact_utils.get_single_uri(profiles)) / PROFILE if profiles else None,
         )
-        prune(store, int(exec_properties["keep"]))
+        prune(store, known.keep_versions)
         self._MarkPushed(pushed, str(version_dir(store, version)), str(version))
 
 
@@ -105,9 +101,7 @@ class StorePusher(base_component.BaseComponent):
         model: types.BaseChannel,
         model_blessing: types.BaseChannel,
         evaluation: types.BaseChannel,
-        store: str,
-        lineage: str,
-        keep: str,
+        parameters: str,
         reference: types.BaseChannel | None = None,
     ) -> None:
         """Wires the node.
@@ -116,10 +110,8 @@ class StorePusher(base_component.BaseComponent):
           model: the candidate.
           model_blessing: whether it may be pushed.
           evaluation: holds the gate's verdict, which goes with the model.
-          store: root of the model store.
-          lineage: where the candidate comes from, a `Lineage` as JSON.
-          keep: number of versions that the store keeps. Text, as nodes tell it each other.
-          reference: what `ReferenceProfile` found, which goes with the model.
+          parameters: `PusherParameters`, JSON.
+          reference: the profile, which goes with the model.
         """
         super().__init__(
             StorePusherSpec(
@@ -127,9 +119,7 @@ class StorePusher(base_component.BaseComponent):
                 model_blessing=model_blessing,
                 evaluation=evaluation,
                 reference=reference,
-                store=store,
-                lineage=lineage,
-                keep=keep,
+                parameters=parameters,
                 pushed_model=types.Channel(type=standard_artifacts.PushedModel),
             )
         )

@@ -1,4 +1,4 @@
-"""The node that closes the account of a candidate in the history."""
+"""The node that records the outcome of a candidate in the history."""
 
 import json
 from datetime import UTC, datetime
@@ -9,9 +9,10 @@ from tfx.dsl.component.experimental.decorators import component
 from tfx.types import standard_artifacts
 
 from components.evaluation.results import read_evaluation
+from components.nodes.parameters.recorder import RecorderParameters
 from components.retraining.history import note_outcome, outcome_of
 from components.store.model_card import HISTORY
-from components.store.model_store import WITHDRAWN_PROPERTY, Lineage
+from components.store.model_store import WITHDRAWN_PROPERTY
 
 
 @component
@@ -19,22 +20,17 @@ def Recorder(  # noqa: N802 (the name of a node)
     model_run: InputArtifact[standard_artifacts.ModelRun],
     evaluation: InputArtifact[standard_artifacts.ModelEvaluation],
     pushed_model: InputArtifact[standard_artifacts.PushedModel],
-    lineage: Parameter[str],
-    history: Parameter[str],
-    now: Parameter[str],
+    parameters: Parameter[str],
 ) -> None:
-    """Records what the gate said and what became of the candidate, unless that is recorded already.
+    """Records the gate's verdict and what became of the candidate, unless that is recorded already.
 
     Args:
       model_run: holds `history.json`.
       evaluation: holds the verdict.
-      pushed_model: says whether, and as which version, the candidate was pushed.
-      lineage: of the candidate, JSON.
-      history: directory of the records.
-      now: when the run was planned, ISO 8601. No two runs have the same: no cache answers in the place of this node,
-        and a record that was lost, or never written, is written by the next run.
+      pushed_model: has the version that the candidate was pushed as, if it was.
+      parameters: `RecorderParameters`, JSON.
     """
-    del now
+    known = RecorderParameters.model_validate_json(parameters)
     version = withdrawn = None
     if pushed_model.get_int_custom_property("pushed"):
         version = int(pushed_model.get_string_custom_property("pushed_version"))
@@ -43,4 +39,4 @@ def Recorder(  # noqa: N802 (the name of a node)
     training = json.loads((epath.Path(model_run.uri) / HISTORY).read_text())
     verdict = read_evaluation(epath.Path(evaluation.uri))
     outcome = outcome_of(verdict, version, withdrawn, training.get("started_from", ""), datetime.now(UTC))
-    note_outcome(epath.Path(history), Lineage.model_validate_json(lineage).candidate, outcome)
+    note_outcome(epath.Path(known.history), known.candidate, outcome)

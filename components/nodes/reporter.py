@@ -1,4 +1,4 @@
-"""The node that writes the report: gathers what the run left, and lets `components.reporting.report` render it."""
+"""The node that writes the report: it gathers the run's results, and `components.reporting.report` renders them."""
 
 import csv
 import io
@@ -11,9 +11,8 @@ import tensorflow as tf
 from etils import epath
 from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
 from tfx.dsl.component.experimental.decorators import component
-from tfx.types import artifact_utils, standard_artifacts
+from tfx.types import standard_artifacts
 from tfx.types.experimental import simple_artifacts
-from tfx.utils import io_utils
 
 from components.audio.config import FeatureConfig
 from components.audio.mel import log_mel
@@ -21,12 +20,13 @@ from components.audio.waveform import decode_clips
 from components.evaluation.predictions import read_predictions
 from components.evaluation.results import read_evaluation
 from components.library.layout import read_manifest, span_dir
-from components.nodes.evaluator import PREDICTIONS, SPLIT, serving_path
+from components.nodes.artifacts import PREDICTIONS, serving_path, split_files
+from components.nodes.parameters.reporter import ReporterParameters
 from components.reporting.report import ReportInputs, render_report
 from components.retraining.history import outcome_of, read_history
 from components.retraining.timeline import read_store, timeline, with_run
 from components.store.model_card import HISTORY, read_card
-from components.store.model_store import WITHDRAWN_PROPERTY, Lineage
+from components.store.model_store import WITHDRAWN_PROPERTY
 
 REPORT = "report.html"
 
@@ -36,7 +36,7 @@ def _rows(path: epath.Path) -> list[dict[str, str]]:
 
 
 def sample_spectrograms(files: list[str], features: FeatureConfig) -> Iterator[tuple[str, str, np.ndarray, float]]:
-    """The first clip of each genre in gzipped TFRecord files.
+    """Finds the first clip of each genre in gzipped TFRecord files.
 
     Yields:
       Track id, genre, float32 [frames, mels] in dB from -top_db to 0, seconds.
@@ -64,11 +64,7 @@ def Reporter(  # noqa: N802 (the name of a node)
     pushed_model: InputArtifact[standard_artifacts.PushedModel],
     report: OutputArtifact[simple_artifacts.File],
     anomalies: Parameter[str],
-    lineage: Parameter[str],
-    history: Parameter[str],
-    store: Parameter[str],
-    config: Parameter[str],
-    source: Parameter[str],
+    parameters: Parameter[str],
 ) -> None:
     """Writes `report.html`.
 
@@ -77,21 +73,16 @@ def Reporter(  # noqa: N802 (the name of a node)
       model: the candidate.
       model_run: holds `history.json`.
       evaluation: holds the verdict and the predictions.
-      pushed_model: says whether, and as which version, the candidate was pushed.
+      pushed_model: has the version that the candidate was pushed as, if it was.
       report: the page.
-      anomalies: of the data, see `DataGate`.
-      lineage: where the candidate comes from, a `Lineage` as JSON; names the library and its span.
-      history: directory of what was decided and done; empty: the report tells of this run alone.
-      store: root of the model store.
-      config: the whole configuration, JSON.
-      source: digest of this code, for TFX's cache.
+      anomalies: of the data, JSON; see `DataGate`.
+      parameters: `ReporterParameters`, JSON.
     """
-    del source
+    known = ReporterParameters.model_validate_json(parameters)
     card = read_card(epath.Path(serving_path(model)))
-    origin = Lineage.model_validate_json(lineage)
+    origin = known.lineage
     root = epath.Path(origin.data)
     span = span_dir(root, origin.span)
-    settings = json.loads(config)
     training = json.loads((epath.Path(model_run.uri) / HISTORY).read_text())
     verdict = read_evaluation(epath.Path(evaluation.uri))
     version = pushed_model.get_string_custom_property("pushed_version")
@@ -105,22 +96,17 @@ def Reporter(  # noqa: N802 (the name of a node)
     )
     inputs = ReportInputs(
         title=f"Music genres, span {origin.span}",
-        pipeline_name=settings["name"],
+        pipeline_name=known.config["name"],
         genres=card.features.genres,
         manifest=read_manifest(root, origin.span),
         tracks=_rows(span / "tracks.csv"),
         rejects=_rows(span / "rejects.csv"),
-        samples=list(
-            sample_spectrograms(
-                tf.io.gfile.glob(io_utils.all_files_pattern(artifact_utils.get_split_uri([examples], SPLIT))),
-                card.features,
-            )
-        ),
+        samples=list(sample_spectrograms(split_files(examples, ["test"]), card.features)),
         history=training,
         verdict=verdict,
         anomalies=json.loads(anomalies),
         model=card.model_dump(exclude={"features"}),
-        config=settings,
+        config=known.config,
         pushed=(
             {
                 "version": version,
@@ -134,10 +120,8 @@ def Reporter(  # noqa: N802 (the name of a node)
         fmin=card.features.mel.fmin,
         fmax=card.features.mel.fmax,
         predictions=read_predictions(epath.Path(evaluation.uri) / PREDICTIONS),
-        timeline=(
-            timeline(with_run(read_history(epath.Path(history)), origin, outcome), read_store(epath.Path(store)))
-            if history
-            else None
+        timeline=timeline(
+            with_run(read_history(epath.Path(known.history)), origin, outcome), read_store(epath.Path(known.store))
         ),
     )
     directory = epath.Path(report.uri)

@@ -1,7 +1,7 @@
 """Transform whose clips are computed file by file, without TFX's shuffles, statistics and deflating.
 
-The graph is made by TFX's own executor. Without an analyzer in `preprocessing_fn` it needs not look at a single clip
-for that; with one, it analyzes as ever.
+TFX's own executor makes the graph. Without an analyzer in `preprocessing_fn`, it need not look at a single clip for
+that; with one, it analyzes as usual.
 """
 
 from collections.abc import Iterator
@@ -12,22 +12,24 @@ import tensorflow_transform as tft
 from apache_beam.utils.shared import Shared
 from tfx.components.transform import executor as tfx_executor
 from tfx.components.transform import executor_utils
-from tfx.components.transform.component import Transform as TfxTransform
+from tfx.dsl.components.base.base_beam_component import BaseBeamComponent
 from tfx.dsl.components.base.executor_spec import BeamExecutorSpec
-from tfx.types import artifact_utils, standard_component_specs
+from tfx.proto import transform_pb2
+from tfx.types import Channel, artifact_utils, standard_artifacts, standard_component_specs
 from tfx.types.artifact import Artifact
-from tfx.utils import io_utils, json_utils
+from tfx.types.channel import BaseChannel
 
-from components.audio.config import FeatureConfig
 from components.audio.representations import deflates
+from components.nodes.artifacts import files_of
 from components.nodes.example_files import make_files, plan_split, scratch_in
+from components.nodes.parameters.transform import TransformParameters
 
 BATCH_CLIPS = 8
-"""Clips that are transformed at a time: fewer cost calls, more cost memory, and with it time."""
+"""Clips that are transformed at a time. Fewer cost calls; more cost memory, and with it time."""
 
 
 class _Graph:
-    """A Transform graph, and what comes out of it."""
+    """A Transform graph, and its output."""
 
     def __init__(self, uri: str):
         output = tft.TFTransformOutput(uri)
@@ -40,7 +42,7 @@ class _Graph:
         return self._layer(tf.io.parse_example(examples, self._spec))
 
     def transform(self, batches: tf.data.Dataset) -> Iterator[bytes]:
-        """Serialized examples, batch by batch, transformed."""
+        """Transforms serialized examples, batch by batch."""
         # A coder fills the same example over and over. Two threads would mix their clips in it, and protobuf frees
         # nothing of what was in it before the example itself goes. So it serves for one file.
         coder = tft.coders.ExampleProtoCoder(self._schema, serialized=False)
@@ -54,7 +56,7 @@ class _Graph:
 
 
 class _ApplyGraph:
-    """A `components.nodes.example_files.Convert` that computes what a Transform graph says."""
+    """A `components.nodes.example_files.Convert` that applies a Transform graph."""
 
     def __init__(self, uri: str):
         self._uri, self._shared = uri, Shared()
@@ -65,7 +67,7 @@ class _ApplyGraph:
 
 
 class Executor(tfx_executor.Executor):
-    """TFX's executor, but for the transformed examples."""
+    """TFX's executor, with transformed examples of our own."""
 
     def Do(  # noqa: N802 (TFX's name)
         self,
@@ -95,16 +97,43 @@ class Executor(tfx_executor.Executor):
         steps = []
         for source, target in zip(sources, targets, strict=True):
             for split in splits:
-                pattern = io_utils.all_files_pattern(artifact_utils.get_split_uri([source], split))
-                steps += plan_split([pattern], artifact_utils.get_split_uri([target], split), "transformed_examples")
+                directory = artifact_utils.get_split_uri([target], split)
+                steps += plan_split([files_of(source, split)], directory, "transformed_examples")
         graph = artifact_utils.get_single_uri(output_dict[standard_component_specs.TRANSFORM_GRAPH_KEY])
-        settings = json_utils.loads(exec_properties[standard_component_specs.CUSTOM_CONFIG_KEY])
-        deflate = deflates(FeatureConfig.model_validate_json(settings["features"]))
+        known = TransformParameters.model_validate_json(exec_properties[standard_component_specs.CUSTOM_CONFIG_KEY])
+        deflate = deflates(known.features)
         with scratch_in(targets[0].uri) as scratch:
             make_files(self._make_beam_pipeline(), steps, _ApplyGraph(graph), deflate=deflate, scratch=scratch)
 
 
-class Transform(TfxTransform):
-    """As TFX's, to be given `disable_statistics=True`: with statistics, TFX passes over all clips for them."""
+class Transform(BaseBeamComponent):
+    """Computes what the model sees of every clip: `components.audio.preprocessing.preprocessing_fn`."""
 
+    SPEC_CLASS = standard_component_specs.TransformSpec
     EXECUTOR_SPEC = BeamExecutorSpec(Executor)
+
+    def __init__(self, examples: BaseChannel, schema: BaseChannel, parameters: str) -> None:
+        """Wires the node. TFX's own constructor refuses parameters that become known in the run.
+
+        Args:
+          examples: raw ones.
+          schema: of them.
+          parameters: `TransformParameters`, JSON.
+        """
+        transformed = Channel(type=standard_artifacts.Examples)
+        transformed.matching_channel_name = "examples"
+        super().__init__(
+            standard_component_specs.TransformSpec(
+                examples=examples,
+                schema=schema,
+                preprocessing_fn="components.audio.preprocessing.preprocessing_fn",
+                # The test split is judged raw, through the served signature: nothing needs it transformed.
+                splits_config=transform_pb2.SplitsConfig(analyze=["train"], transform=["train", "eval"]),
+                # The raw examples have theirs from StatisticsGen; for others, TFX would pass over all clips.
+                disable_statistics=1,
+                force_tf_compat_v1=0,
+                custom_config=parameters,
+                transform_graph=Channel(type=standard_artifacts.TransformGraph),
+                transformed_examples=transformed,
+            )
+        )

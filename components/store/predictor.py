@@ -11,7 +11,8 @@ import numpy as np
 import tensorflow as tf
 from etils import epath
 
-from components.audio.decoding import AudioError, decode_clips, encode_wav
+from components.audio.decoding import AudioError, decode_clips
+from components.audio.wav import encode_wav
 from components.store.model_card import read_card
 
 _BATCH = 8

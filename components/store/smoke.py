@@ -10,7 +10,7 @@ import tensorflow as tf
 from etils import epath
 
 from components.audio.config import AudioConfig
-from components.audio.decoding import encode_wav
+from components.audio.wav import encode_wav
 from components.base.errors import UserError
 from components.library.tfrecords import encode_example
 from components.store.model_card import read_card

@@ -15,7 +15,7 @@ import tensorflow_transform as tft
 from components.audio.config import FeatureConfig
 from components.store.model_card import HISTORY, ModelCard
 from models import registry
-from models.config import ModelConfig, TrainConfig, with_hyperparameters
+from models.config import ModelConfig, TrainConfig, TrainerParameters, with_hyperparameters
 from models.fitting.calibration import fit_temperature, softmax, with_temperature
 from models.fitting.data import Clips, read_clips, training_batches, validation_batches
 from models.fitting.devices import synchronise_batch_norm, training_devices
@@ -237,12 +237,10 @@ def _fit_classical(work: _Work) -> _Fitted:
 def run_fn(fn_args: "FnArgs") -> None:
     """TFX's entry point: fits on the transformed `train` split, stops early on `eval`, exports the serving model.
 
-    `fn_args.custom_config` holds `features`, `model` and `train`, configuration sections as JSON, and `checkpoints`, a
-    directory that outlives a killed run.
+    `fn_args.custom_config` is `TrainerParameters`, as JSON's dicts and lists.
     """
-    features = FeatureConfig.model_validate_json(fn_args.custom_config["features"])
-    model = ModelConfig.model_validate_json(fn_args.custom_config["model"])
-    config = TrainConfig.model_validate_json(fn_args.custom_config["train"])
+    known = TrainerParameters.model_validate_json(json.dumps(fn_args.custom_config))
+    features, model, config = known.features, known.model, known.train
     if fn_args.hyperparameters:  # what the Tuner node found
         config = with_hyperparameters(config, fn_args.hyperparameters["values"])
     train, validation = (
@@ -259,7 +257,7 @@ def run_fn(fn_args: "FnArgs") -> None:
         sort_keys=True,
     )
     name = hashlib.sha256(same_work.encode()).hexdigest()[:16]
-    checkpoints = posixpath.join(fn_args.custom_config["checkpoints"], name)
+    checkpoints = posixpath.join(known.checkpoints, name)
     start = warm_start(fn_args.base_model, model, features) if config.warm_start else FRESH
     logs = posixpath.join(fn_args.model_run_dir, "logs")
     network, history = fit(train, validation, model, features, config, logs, checkpoints, start)

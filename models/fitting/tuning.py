@@ -3,6 +3,7 @@
 A classical kind chooses its own hyper-parameters on the validation clips whenever it is fitted; it needs no search.
 """
 
+import json
 import posixpath
 from typing import TYPE_CHECKING, Any
 
@@ -10,10 +11,10 @@ import keras_tuner
 import tensorflow as tf
 from tfx.components.tuner.component import TunerFnResult
 
-from components.audio.config import FeatureConfig
-from models.config import ModelConfig, TrainConfig, TuneConfig, with_hyperparameters
+from models.config import TrainConfig, with_hyperparameters
 from models.fitting.data import read_clips
 from models.fitting.training import fit
+from models.fitting.tuning_config import TunerParameters
 
 if TYPE_CHECKING:
     from tfx.components.trainer.fn_args_utils import FnArgs
@@ -43,14 +44,12 @@ class FitTuner(keras_tuner.RandomSearch):
 
 
 def tuner_fn(fn_args: "FnArgs") -> TunerFnResult:
-    """TFX's entry point.
+    """Sets up the search; TFX's entry point.
 
-    `fn_args.custom_config` holds `features`, `model`, `train` and `tune`, configuration sections as JSON.
+    `fn_args.custom_config` is `TunerParameters`, as JSON's dicts and lists.
     """
-    custom = fn_args.custom_config
-    features = FeatureConfig.model_validate_json(custom["features"])
-    config = TrainConfig.model_validate_json(custom["train"])
-    tune = TuneConfig.model_validate_json(custom["tune"])
+    known = TunerParameters.model_validate_json(json.dumps(fn_args.custom_config))
+    features, config, tune = known.features, known.train, known.tune
     train, validation = (
         read_clips(tf.io.gfile.glob(patterns), features) for patterns in (fn_args.train_files, fn_args.eval_files)
     )
@@ -69,7 +68,7 @@ def tuner_fn(fn_args: "FnArgs") -> TunerFnResult:
         fit_kwargs={
             "train": train,
             "validation": validation,
-            "model": ModelConfig.model_validate_json(custom["model"]),
+            "model": known.model,
             "features": features,
             "config": config.model_copy(update={"epochs": tune.epochs}),
         },

@@ -70,7 +70,7 @@ def _accounts(config: "PipelineConfig", workspace: "Workspace") -> tuple[list[di
     """Returns all that is known about each complete span, in order; and why a run now would fail, or ""."""
     from components.base.errors import UserError
     from components.library.layout import SPLITS, complete_spans, read_library, read_manifest
-    from components.library.set_aside import set_aside_spans
+    from components.library.left_out import set_aside_spans
     from components.store.model_store import read_lineage, versions
     from pipeline.planning.preflight import golden_span, window_of
     from pipeline.workspace import root_path

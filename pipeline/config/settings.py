@@ -19,7 +19,8 @@ from components.evaluation.config import GateConfig
 from components.library.config import IngestConfig, ValidationConfig
 from components.retraining.config import RetrainConfig
 from components.store.config import DeployConfig
-from models.config import ModelConfig, TrainConfig, TuneConfig
+from models.config import ModelConfig, TrainConfig
+from models.fitting.tuning_config import TuneConfig
 from pipeline.config.targets import KubeflowConfig, VertexConfig
 
 SpanNumber = Annotated[int, Field(ge=0)]

@@ -29,20 +29,20 @@ Artifacts = dict[str, dict[str, metadata_store_pb2.Artifact]]
 
 
 def create_local(prospect: Prospect, *, keep_account: bool = True) -> Pipeline:
-    """Creates the DAG for a run on this machine, with ML Metadata in a sqlite file of the workspace.
+    """Makes the DAG for a run on this machine, with ML Metadata in a sqlite file of the workspace.
 
     Args:
-      prospect: what the run is to do.
-      keep_account: whether the decision to retrain is written to the history.
+      prospect: the run.
+      keep_account: whether the decision to retrain goes into the history.
     """
-    workspace = prospect.inputs.workspace
+    workspace, plan = prospect.inputs.workspace, prospect.plan
+    if not keep_account:
+        plan = plan.model_copy(update={"policy": plan.policy.model_copy(update={"history": None})})
     return create_pipeline(
         prospect.config,
-        prospect.plan,
-        workspace,
+        plan.texts(),
         artifacts=str(workspace.artifacts),
         metadata=sqlite_metadata_connection_config(str(workspace.metadata)),
-        keep_account=keep_account,
     )
 
 

@@ -1,22 +1,36 @@
-"""What a run is to do, worked out from the configuration, the library and what is served.
+"""The plan of a run: the parameters of every node, from the configuration, the library and the model store.
 
-A run on this machine knows it before its first node. Elsewhere the pipeline is compiled once and started many times,
-so its first node, `pipeline.planning.planner.Planner`, works it out, and its answers are parameters of the other nodes.
-Either way a node's parameters say all that its output depends on, which is what every cache goes by.
+A run on this machine is planned before its first node. Elsewhere the pipeline is compiled once and started many times,
+so its first node, `pipeline.planning.planner.Planner`, makes the plan, and gives each other node its parameters. Either
+way a node's parameters hold all that its output depends on besides its inputs, which is what every cache goes by.
 """
 
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from etils import epath
 
 from components.audio.config import FeatureConfig
 from components.base.errors import UserError
-from components.library.layout import SCHEMA_FILE, SPLITS, Manifest, SpanImport, span_dir
+from components.base.section import Section
+from components.library.layout import SCHEMA_FILE, SPLITS, Manifest, span_dir
+from components.library.span_import import SpanImport
+from components.nodes.parameters.champion import ChampionParameters
+from components.nodes.parameters.data_gate import DataGateParameters
+from components.nodes.parameters.drift_detector import DriftParameters
+from components.nodes.parameters.endpoint_pusher import EndpointParameters
+from components.nodes.parameters.evaluator import EvaluatorParameters
+from components.nodes.parameters.example_gen import ImportParameters
+from components.nodes.parameters.import_schema import ImportSchemaParameters
+from components.nodes.parameters.pusher import PusherParameters
+from components.nodes.parameters.recorder import RecorderParameters
+from components.nodes.parameters.reference_profile import ReferenceParameters
+from components.nodes.parameters.reporter import ReporterParameters
+from components.nodes.parameters.retrain_policy import PolicyParameters
+from components.nodes.parameters.transform import TransformParameters
 from components.retraining.history import gather_facts, read_history
 from components.retraining.policy import Facts
 from components.store.model_card import find_card
@@ -29,41 +43,41 @@ from components.store.model_store import (
     version_dir,
     withdrawn_version,
 )
+from models.config import TrainerParameters
+from models.fitting.tuning_config import TunerParameters
 from models.registry import kind_of, weights_digest
 from pipeline.config.settings import PipelineConfig, Span, changed_config, config_digest
-from pipeline.planning.source_digest import source_digest
+from pipeline.config.targets import vertex_api
+from pipeline.planning.source_digest import node_digest
 
 if TYPE_CHECKING:
     from pipeline.planning.preflight import Preflight
-
-Value = Any
-"""Text, or a TFX placeholder for where a node will find it."""
-
 
 _COMPILED = ("name", "data", "span", "window", "workspace", "beam", "kubeflow", "vertex")
 """Settings that `settings` cannot change: the pipeline was compiled with them, or they are run parameters."""
 
 
 def parse_settings(text: str) -> list[str]:
-    """The single settings, as `section.key=value`, of a text that has them divided by line ends or semicolons."""
+    """Divides a text at line ends and semicolons into settings, each as `section.key=value`."""
     return [part.strip() for part in text.replace("\n", ";").split(";") if part.strip()]
 
 
 def parse_span(text: str) -> Span:
-    """The span that a run parameter names: a number, first or last.
+    """Reads the span that a run parameter names: a number, first or last.
 
     Raises:
       UserError: it is none of these.
     """
-    if text in ("first", "last"):
-        return text
+    ends: dict[str, Span] = {"first": "first", "last": "last"}
+    if text in ends:
+        return ends[text]
     if not text.isdecimal():
         raise UserError(f"run parameter `span`: {text!r} is no span. Give its number, or first, or last.")
     return int(text)
 
 
 def run_config(compiled: PipelineConfig, data: str, span: Span, settings: str) -> PipelineConfig:
-    """The configuration of a run: that of the compiled pipeline with what the run parameters say.
+    """Returns the configuration of a run: that of the compiled pipeline, changed by the run parameters.
 
     Raises:
       UserError: settings that are not known, not valid, or fixed in the compiled pipeline.
@@ -76,88 +90,78 @@ def run_config(compiled: PipelineConfig, data: str, span: Span, settings: str) -
     if fixed:
         raise UserError(
             f"run parameter `settings`: {', '.join(fixed)} cannot be changed by it. The parameters `data` and `span` "
-            "say what to run on; for the rest, compile the pipeline again."
+            "name the data of the run; to change the rest, compile the pipeline again."
         )
     return changed.model_copy(update={"data": data, "span": span})
 
 
-@dataclass(frozen=True)
-class Plan:
-    """Parameters of the nodes. All are text, because that is what nodes can tell each other on every target."""
+class Plan(Section):
+    """The parameters of every node of a run."""
 
-    slots: tuple[Value, ...]
-    """Per slot of the window, what is imported into it: a `SpanImport`, JSON."""
-    held_out: Value
-    """Clips that nobody trains on, a `SpanImport`, JSON; see `held_out_source`."""
-    schema_file: Value
-    schema_digest: Value
-    """Of the schema's content."""
-    on_anomaly: Value
-    """See `DataGate`."""
-    facts: Value
-    """What the decision to retrain rests on, JSON."""
-    retrain: Value
-    """RetrainConfig, JSON."""
-    drift: Value
-    """DriftConfig, JSON."""
-    drift_source: Value
-    """Digest of the code, as all that end so."""
-    policy_source: Value
-    now: Value
-    """When the plan was made, ISO 8601."""
-    transform: Value
-    """Custom configuration of Transform, JSON."""
-    tuner: Value
-    trainer: Value
-    champion: Value
-    """Version to compare with; 0 for none."""
-    genres: Value
-    """Class list, JSON."""
-    newest: Value
-    """The newest span."""
-    golden: Value
-    """The golden span; empty for none."""
-    gate: Value
-    """GateConfig, JSON."""
-    best: Value
-    """What an ancestor of the champion got right of the golden set, JSON; empty if none did better."""
-    evaluator_source: Value
-    reference_source: Value
-    lineage: Value
-    """Of the candidate, JSON."""
-    keep_versions: Value
-    """Number of versions in the model store."""
-    config: Value
-    """The whole configuration, JSON."""
-    reporter_source: Value
-    endpoint_source: Value
+    schema_gen: ImportSchemaParameters
+    slots: tuple[ImportParameters, ...]
+    """By slot of the window, the span in it."""
+    held_out: ImportParameters
+    """Clips that nobody trains on; see `held_out_clips`."""
+    data_gate: DataGateParameters
+    champion: ChampionParameters
+    drift: DriftParameters
+    policy: PolicyParameters
+    transform: TransformParameters
+    tuner: TunerParameters | None
+    """Null: there is no Tuner."""
+    trainer: TrainerParameters
+    evaluator: EvaluatorParameters
+    reference: ReferenceParameters
+    pusher: PusherParameters
+    endpoint: EndpointParameters | None
+    """Null: no endpoint serves what is pushed."""
+    recorder: RecorderParameters
+    reporter: ReporterParameters
+
+    @property
+    def lineage(self) -> Lineage:
+        """The origin of the candidate."""
+        return self.pusher.lineage
+
+    def texts(self) -> dict[str, str]:
+        """Returns the parameters of every node by the name of its field, and by `slot_name`, as JSON; null as empty."""
+        single = {name: getattr(self, name) for name in NAMES}
+        slots = {slot_name(number): each for number, each in enumerate(self.slots)}
+        return {name: each.model_dump_json() if each else "" for name, each in (single | slots).items()}
+
+
+NAMES = tuple(name for name in Plan.model_fields if name != "slots")
+"""Names of the texts of a plan, except those of the slots."""
+
+
+def slot_name(number: int) -> str:
+    """Names the text of a slot."""
+    return f"slot_{number}"
 
 
 def _digest(*parts: object) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def slot_sources(
-    root: epath.Path, window: Sequence[Manifest], slots: Sequence[int | None], code: str
-) -> list[SpanImport]:
-    """What is imported into each slot; nothing into the empty ones."""
-    by_span = {manifest.span: manifest for manifest in window}
-    sources = []
-    for span in slots:
-        if span is None:
-            source = SpanImport(span=None, splits={split: () for split in SPLITS}, digest=code)
-        else:
-            splits = {split: (str(span_dir(root, span) / split),) for split in SPLITS}
-            manifest = by_span[span].digest
-            source = SpanImport(span=span, splits=splits, digest=_digest(manifest, code), manifest=manifest)
-        sources.append(source)
-    return sources
+def slot_clips(root: epath.Path, window: Sequence[Manifest], slots: Sequence[int | None]) -> list[SpanImport]:
+    """Returns the clips to import into each slot; none into the empty ones."""
+    by_span = {manifest.span: manifest.digest for manifest in window}
+    return [
+        SpanImport(
+            span=span,
+            splits={split: () if span is None else (str(span_dir(root, span) / split),) for split in SPLITS},
+            digest="" if span is None else by_span[span],
+            manifest="" if span is None else by_span[span],
+        )
+        for span in slots
+    ]
 
 
-def held_out_source(root: epath.Path, window: Sequence[Manifest], golden: Manifest | None, code: str) -> SpanImport:
-    """What is imported to judge with.
+def held_out_clips(root: epath.Path, window: Sequence[Manifest], golden: Manifest | None) -> SpanImport:
+    """Returns the clips to import for judging.
 
-    Its splits are `test` and `eval` of the newest span, `window`, which is both of the others, and `golden`, the test
+    Their splits are `test` and `eval` of the newest span, `window`, which is both of the others, and `golden`, the test
     split of the golden span: without clips if that is the newest, or if there is none.
     """
     newest, others = window[-1], window[:-1]
@@ -168,12 +172,12 @@ def held_out_source(root: epath.Path, window: Sequence[Manifest], golden: Manife
         "window": tuple(str(span_dir(root, each.span) / split) for each in others for split in ("eval", "test")),
         "golden": tuple(str(span_dir(root, each.span) / "test") for each in frozen),
     }
-    digest = _digest([(each.span, each.digest) for each in (*window, *frozen)], code)
+    digest = _digest([(each.span, each.digest) for each in (*window, *frozen)])
     return SpanImport(span=newest.span, splits=splits, digest=digest)
 
 
 def _candidate(store: epath.Path, candidate_of: Callable[[int | None], str]) -> tuple[str, int | None]:
-    """The candidate, and the version that it is judged against.
+    """Finds the candidate, and the version that it is judged against.
 
     Args:
       candidate_of: the candidate's digest where training starts from this version. If the served version is the very
@@ -190,7 +194,7 @@ def _candidate(store: epath.Path, candidate_of: Callable[[int | None], str]) -> 
 
 
 def _facts(inputs: "Preflight", candidate: str, parent: int | None, now: datetime, asked: bool) -> Facts:
-    """What is known of the candidate before a clip is looked at."""
+    """Gathers what is known of the candidate before a clip is looked at."""
     store = inputs.workspace.models
     lineage = read_lineage(store, parent) if parent is not None else None
     card = find_card(version_dir(store, parent)) if parent is not None else None
@@ -208,7 +212,7 @@ def _facts(inputs: "Preflight", candidate: str, parent: int | None, now: datetim
 
 
 def make_plan(config: PipelineConfig, inputs: "Preflight", now: datetime, *, asked: bool) -> Plan:
-    """What a run on `inputs` is to do now, if it is `asked` for, or if its policy lets it.
+    """Plans a run on `inputs`, which begins if it is `asked` for, or if its policy lets it.
 
     Raises:
       UserError: the model store or the history cannot be read.
@@ -216,76 +220,97 @@ def make_plan(config: PipelineConfig, inputs: "Preflight", now: datetime, *, ask
     kind = kind_of(config.model)
     features = FeatureConfig(
         representation=kind.representation, genres=inputs.library.genres, audio=config.audio, mel=config.mel
-    ).model_dump_json()
-    transform = {
-        "features": features,
-        "source": source_digest("components.audio.preprocessing", "components.nodes.transform"),
-    }
-    learning = {
-        "features": features,
-        "model": config.model.model_dump_json(),
-        "train": config.train.model_dump_json(),
-    }
-    training = {
-        **learning,
-        "weights": weights_digest(config.model),
-        "source": source_digest("models.fitting.training", kind.module),
-    }
-    trainer = {**training, "checkpoints": str(inputs.workspace.checkpoints)}
-    tuner: dict[str, Any] | None = None
-    if config.tune.enabled:
-        source = source_digest("models.fitting.tuning", kind.module)
-        tuner = {**learning, "tune": config.tune.model_dump_json(), "source": source}
-
-    data = [manifest.digest for manifest in inputs.window]
-    start = {"warm_start": True} if config.train.warm_start else {}
-    candidate, parent = _candidate(
-        inputs.workspace.models,
-        lambda served: _digest(data, transform, training, tuner, *([served] if start else [])),
     )
-    span = inputs.manifest.span
+    workspace, root = inputs.workspace, inputs.data
+    store, history, set_aside = str(workspace.models), str(workspace.history), str(workspace.set_aside)
+    transform = TransformParameters(features=features, code=node_digest("Transform"))
+    trainer = TrainerParameters(
+        features=features,
+        model=config.model,
+        train=config.train,
+        weights=weights_digest(config.model),
+        checkpoints=str(workspace.checkpoints),
+        code=node_digest("Trainer", kind.module),
+    )
+    tuner = None
+    if config.tune.enabled:
+        code = node_digest("Tuner", kind.module)
+        tuner = TunerParameters(features=features, model=config.model, train=config.train, tune=config.tune, code=code)
+
+    determining = (
+        [manifest.digest for manifest in inputs.window],
+        transform.model_dump_json(),
+        trainer.model_dump_json(exclude={"checkpoints"}),
+        tuner and tuner.model_dump_json(),
+    )
+    candidate, parent = _candidate(
+        workspace.models,
+        lambda served: _digest(*determining, *([served] if config.train.warm_start else [])),
+    )
     golden = inputs.golden.span if inputs.golden else None
     lineage = Lineage(
         candidate=candidate,
         parent=parent,
-        data=str(inputs.data),
-        span=span,
+        data=str(root),
+        span=inputs.manifest.span,
         window=tuple(manifest.span for manifest in inputs.window),
         golden=golden,
-        code=_digest(transform["source"], trainer["source"]),
+        code=_digest(transform.code, trainer.code),
         config=config_digest(config),
     )
-    best = best_on_golden(inputs.workspace.models, parent)
-    schema = inputs.data / SCHEMA_FILE
-    importing = source_digest("components.nodes.example_gen")
+    importing = node_digest("ImportExampleGen")
+
+    def imported(clips: SpanImport) -> ImportParameters:
+        return ImportParameters(clips=clips, set_aside=set_aside, code=importing)
+
+    endpoint = None
+    if config.vertex is not None and config.vertex.endpoint is not None:
+        endpoint = EndpointParameters(
+            model=config.name,
+            endpoint=config.vertex.endpoint,
+            project=config.vertex.project,
+            region=config.vertex.region,
+            api=vertex_api(config.vertex),
+            code=node_digest("EndpointPusher"),
+        )
+    schema = root / SCHEMA_FILE
+    moment = now.isoformat(timespec="seconds")
     return Plan(
-        slots=tuple(
-            source.model_dump_json() for source in slot_sources(inputs.data, inputs.window, inputs.slots, importing)
+        schema_gen=ImportSchemaParameters(
+            file=str(schema), digest=hashlib.sha256(schema.read_bytes()).hexdigest()[:16]
         ),
-        held_out=held_out_source(inputs.data, inputs.window, inputs.golden, importing).model_dump_json(),
-        schema_file=str(schema),
-        schema_digest=hashlib.sha256(schema.read_bytes()).hexdigest()[:16],
-        on_anomaly=config.validation.on_anomaly,
-        facts=_facts(inputs, candidate, parent, now, asked).model_dump_json(),
-        retrain=config.retrain.model_dump_json(),
-        drift=config.drift.model_dump_json(),
-        drift_source=source_digest("components.nodes.drift_detector"),
-        policy_source=source_digest("components.nodes.retrain_policy"),
-        now=now.isoformat(timespec="seconds"),
-        transform=json.dumps(transform),
-        tuner=json.dumps(tuner),
-        trainer=json.dumps(trainer),
-        champion=str(parent or 0),
-        genres=json.dumps(inputs.library.genres),
-        newest=str(span),
-        golden="" if golden is None else str(golden),
-        gate=config.gate.model_dump_json(),
-        best=best.model_dump_json() if best else "",
-        evaluator_source=source_digest("components.nodes.evaluator"),
-        reference_source=source_digest("components.nodes.reference_profile"),
-        lineage=lineage.model_dump_json(),
-        keep_versions=str(config.deploy.keep_versions),
-        config=config.model_dump_json(),
-        reporter_source=source_digest("components.nodes.reporter"),
-        endpoint_source=source_digest("components.nodes.endpoint_pusher"),
+        slots=tuple(imported(clips) for clips in slot_clips(root, inputs.window, inputs.slots)),
+        held_out=imported(held_out_clips(root, inputs.window, inputs.golden)),
+        data_gate=DataGateParameters(on_anomaly=config.validation.on_anomaly),
+        champion=ChampionParameters(store=store, version=parent),
+        drift=DriftParameters(drift=config.drift, code=node_digest("DriftDetector")),
+        policy=PolicyParameters(
+            retrain=config.retrain,
+            facts=_facts(inputs, candidate, parent, now, asked),
+            data=str(root),
+            history=history,
+            now=moment,
+        ),
+        transform=transform,
+        tuner=tuner,
+        trainer=trainer,
+        evaluator=EvaluatorParameters(
+            genres=inputs.library.genres,
+            gate=config.gate,
+            span=inputs.manifest.span,
+            golden_span=golden,
+            best=best_on_golden(workspace.models, parent),
+            code=node_digest("GateEvaluator"),
+        ),
+        reference=ReferenceParameters(code=node_digest("ReferenceProfile")),
+        pusher=PusherParameters(store=store, lineage=lineage, keep_versions=config.deploy.keep_versions),
+        endpoint=endpoint,
+        recorder=RecorderParameters(candidate=candidate, history=history, now=moment),
+        reporter=ReporterParameters(
+            lineage=lineage,
+            history=history,
+            store=store,
+            config=config.model_dump(mode="json"),
+            code=node_digest("Reporter"),
+        ),
     )

@@ -1,25 +1,17 @@
 """The first node of a compiled pipeline: it makes the plan of the run."""
 
-import dataclasses
 from datetime import UTC, datetime
 
 from tfx.dsl.component.experimental.annotations import OutputDict, Parameter
 from tfx.dsl.component.experimental.decorators import component
 
 from pipeline.config.settings import PipelineConfig
-from pipeline.planning.plan import Plan, Value, make_plan, parse_span, run_config
+from pipeline.planning.plan import NAMES, make_plan, parse_span, run_config, slot_name
 from pipeline.planning.preflight import check
 
 MAX_WINDOW = 26
 """Spans of a compiled pipeline's window at most: the outputs of a node must be known when it is declared."""
-_SLOT = "slot_{}"
-_SINGLE = tuple(field.name for field in dataclasses.fields(Plan) if field.name != "slots")
-
-
-def plan_of(outputs: dict[str, Value], window: int) -> Plan:
-    """The plan, of what the node's outputs are or will be."""
-    slots = tuple(outputs[_SLOT.format(number)] for number in range(window))
-    return Plan(slots=slots, **{name: outputs[name] for name in _SINGLE})
+_NOTHING = dict.fromkeys((*NAMES, *map(slot_name, range(MAX_WINDOW))), "")
 
 
 @component
@@ -29,8 +21,8 @@ def Planner(  # noqa: N802 (the name of a node)
     span: Parameter[str],
     settings: Parameter[str],
     run: Parameter[str],
-) -> OutputDict(**dict.fromkeys((*_SINGLE, *(_SLOT.format(number) for number in range(MAX_WINDOW))), str)):
-    """Makes the plan, whose parts are this node's outputs. It must not be cached: it looks at what is there now.
+) -> OutputDict(**dict.fromkeys(_NOTHING, str)):  # type: ignore[valid-type]  # TFX reads the outputs here
+    """Makes the plan, whose texts are this node's outputs. It must not be cached: it looks at what is there now.
 
     Args:
       compiled: PipelineConfig of the compiled pipeline, JSON.
@@ -46,7 +38,5 @@ def Planner(  # noqa: N802 (the name of a node)
     del run
     config = run_config(PipelineConfig.model_validate_json(compiled), data, parse_span(span), settings)
     plan = make_plan(config, check(config, leave_out=True), datetime.now(UTC), asked=False)
-    print(f"span {span}: {plan.lineage}", flush=True)
-    slots = {_SLOT.format(number): "" for number in range(MAX_WINDOW)}
-    slots |= {_SLOT.format(number): source for number, source in enumerate(plan.slots)}
-    return {**{name: getattr(plan, name) for name in _SINGLE}, **slots}
+    print(f"span {span}: {plan.lineage.model_dump_json()}", flush=True)
+    return _NOTHING | plan.texts()

@@ -1,4 +1,4 @@
-"""What can be found wrong with a run before TensorFlow is loaded."""
+"""The checks of a run that need no TensorFlow."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from components.library.layout import (
     slots,
     window_spans,
 )
-from components.library.set_aside import set_aside_spans
+from components.library.left_out import set_aside_spans
 from components.retraining.policy import spans_in_words
 from components.store.model_store import current_version, read_lineage
 from models import registry
@@ -32,25 +32,25 @@ class Preflight:
 
     library: Library
     window: tuple[Manifest, ...]
-    """Of the spans to train on, ascending."""
+    """Manifests of the spans to train on, ascending."""
     slots: tuple[int | None, ...]
-    """Which of them is in which slot; see `components.library.layout.slots`."""
+    """The span in each slot; see `components.library.layout.slots`."""
     golden: Manifest | None
-    """Of the span with the golden test set."""
+    """Manifest of the span with the golden test set."""
     data: epath.Path
     workspace: Workspace
 
     @property
     def manifest(self) -> Manifest:
-        """Of the newest span."""
+        """The manifest of the newest span."""
         return self.window[-1]
 
 
 def check_model(config: PipelineConfig) -> None:
-    """Checks what can be said of the model without the data.
+    """Checks the settings of the model, without the data.
 
     Raises:
-      UserError: an unknown model, settings that it does not take, or a search that makes no sense for it.
+      UserError: an unknown model, settings that it does not take, or a search, which it does not need.
     """
     registry.load(config.model)
     if config.tune.enabled and registry.kind_of(config.model).family != "network":
@@ -65,7 +65,7 @@ def check(config: PipelineConfig, *, leave_out: bool) -> Preflight:
 
     Args:
       config: of the run.
-      leave_out: whether spans that were set aside are not trained on; see `components.library.set_aside`.
+      leave_out: whether to leave out spans that were set aside; see `components.library.set_aside`.
 
     Raises:
       UserError: missing or empty data, a span that has gone, one genre only, an empty split, other audio settings than
@@ -107,38 +107,38 @@ def check(config: PipelineConfig, *, leave_out: bool) -> Preflight:
 
 
 def _number(span: Span, spans: Sequence[int]) -> int:
-    return {"first": spans[0], "last": spans[-1]}.get(span, span)
+    return span if isinstance(span, int) else spans[0 if span == "first" else -1]
 
 
 def _require_kept(
     config: PipelineConfig, workspace: Workspace, data: epath.Path, spans: Sequence[int], exclude: set[int]
 ) -> None:
-    """Checks that no span has gone that what is served rests on, and that the run would rest on, too."""
+    """Checks that the spans are still there that the served version was made from and the run needs too."""
     served = current_version(workspace.models)
     lineage = read_lineage(workspace.models, served) if served is not None else None
     if lineage is None or lineage.data != str(data):
         return
     if config.golden == "first" and lineage.golden is not None and lineage.golden not in spans:
         raise UserError(
-            f"{data}: span {lineage.golden} is gone, whose test split is the golden set that version {served} was "
-            "judged on. Put it back, or name the span that takes its place: golden."
+            f"{data}: span {lineage.golden} is gone. Its test split is the golden set that version {served} was judged "
+            "on. Put it back, or set golden to the span that takes its place."
         )
     before = sorted({*spans, *lineage.window} - exclude)
     gone = set(window_spans(before, _number(config.span, before), config.window)) - set(spans)
     if gone:
         raise UserError(
             f"{data}: {spans_in_words(tuple(sorted(gone)))} of the window is gone, which version {served} was trained "
-            f"on. Put it back, or say that it is to be done without: exclude: {sorted(gone)}."
+            f"on. Put it back, or train without it: set exclude to {sorted(gone)}."
         )
 
 
 def golden_span(config: PipelineConfig, spans: Sequence[int]) -> int | None:
-    """The span with the golden test set, of the complete `spans`; it may be one that is not trained on."""
+    """Returns the span with the golden test set, of the complete `spans`; it may be one that is not trained on."""
     return None if config.golden is None else _number(config.golden, spans)
 
 
 def window_of(config: PipelineConfig, data: epath.Path, spans: Sequence[int], exclude: set[int]) -> tuple[int, ...]:
-    """The spans to train on, ascending.
+    """Returns the spans to train on, ascending.
 
     Args:
       config: of the run.
@@ -147,7 +147,7 @@ def window_of(config: PipelineConfig, data: epath.Path, spans: Sequence[int], ex
       exclude: spans that are not trained on.
 
     Raises:
-      UserError: there are none, or the window cannot end where the configuration says.
+      UserError: there are none, or the window cannot end at the configured span.
     """
     if not spans:
         raise UserError(f"{data}: no complete span. Ingest a library into it: `genre ingest folder DIR --data {data}`.")
@@ -156,7 +156,7 @@ def window_of(config: PipelineConfig, data: epath.Path, spans: Sequence[int], ex
         raise UserError(f"{data}: every complete span is excluded or set aside: {', '.join(map(str, spans))}.")
     end = _number(config.span, usable)
     if end in exclude - set(config.exclude):
-        raise UserError(f"{data}: span {end} is set aside. `genre spans` says why; or choose another.")
+        raise UserError(f"{data}: span {end} is set aside. `genre spans` shows the reason; or choose another span.")
     if end not in exclude:
         read_manifest(data, end)
     return window_spans(spans, end, config.window, exclude)

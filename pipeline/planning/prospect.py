@@ -1,9 +1,9 @@
-"""What is to be done now, found out before TensorFlow is loaded: for `genre run`, `genre retrain`, `genre watch`."""
+"""The outlook of a run now, without TensorFlow: for `genre run`, `genre retrain` and `genre watch`."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from components.library.set_aside import set_aside_spans
+from components.library.left_out import set_aside_spans
 from components.retraining.history import note_decision, read_record
 from components.retraining.policy import Decision, Facts, decide
 from pipeline.config.settings import PipelineConfig
@@ -14,25 +14,25 @@ from pipeline.workspace import Workspace, root_path
 
 @dataclass(frozen=True)
 class Prospect:
-    """What a run now would be, and whether there is reason for one."""
+    """The run that could start now, and whether there is reason for it."""
 
     config: PipelineConfig
     inputs: Preflight
     plan: Plan
     facts: Facts
     decision: Decision
-    """As far as it can be told without looking at clips; that of the run itself counts."""
+    """Preliminary, as no clip was looked at: the decision of the run itself counts."""
     notes: tuple[str, ...]
-    """Spans that are left out, and why."""
+    """A sentence for each span that is left out."""
 
     def note(self) -> None:
-        """Keeps a decision to wait in the history, where no run does it; the same decision again leaves no trace."""
+        """Records a decision to wait in the history, as no run will; the same decision again leaves no trace."""
         history, data = self.inputs.workspace.history, str(self.inputs.data)
         note_decision(history, data, self.facts, None, self.decision, datetime.now(UTC))
 
 
 def prospect(config: PipelineConfig, now: datetime | None = None, *, asked: bool = False) -> Prospect:
-    """Looks at the library, the model store and the history, at no clip.
+    """Looks at the library, the model store and the history, but at no clip.
 
     Args:
       config: of the run.
@@ -46,7 +46,7 @@ def prospect(config: PipelineConfig, now: datetime | None = None, *, asked: bool
     _ = Workspace(root_path(config.workspace)).local  # before anything is looked for in a bucket
     inputs = check(config, leave_out=not asked)
     plan = make_plan(config, inputs, now or datetime.now(UTC), asked=asked)
-    facts = Facts.model_validate_json(plan.facts)
+    facts = plan.policy.facts
     record = read_record(inputs.workspace.history, facts.candidate)
     drift = record.drift if record and record.champion == facts.champion else None
     left_out = [] if asked else set_aside_spans(inputs.workspace.set_aside, inputs.data)

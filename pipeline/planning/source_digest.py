@@ -1,7 +1,11 @@
 """Digests of source code, so that TFX's cache notices an edit.
 
-TFX keys its cache on a node's parameters and inputs, not on the code that it imports. Each node therefore carries, as a
-parameter, the digest of its entry module and of everything of ours that this imports, directly or not.
+TFX keys its cache on a node's parameters and inputs, not on the code that it imports. A node that computes something
+therefore has, as a parameter, the digest of its entry modules and of everything of ours that these import, directly or
+not. Nodes that copy, or that run in every run anyway, have none.
+
+What only people read does not count: comments, layout, docstrings, descriptions of settings and the texts of errors. An
+error ends its node, so that no output, and nothing in a cache, has its text.
 """
 
 import ast
@@ -16,10 +20,24 @@ from pathlib import Path
 FIRST_PARTY = ("components", "models")
 THIRD_PARTY = ("keras", "librosa", "numpy", "scipy", "tensorflow", "tensorflow-transform")
 """Libraries whose version may change what a node computes."""
+ENTRY_MODULES = {
+    "ImportExampleGen": ("components.nodes.example_gen",),
+    "Transform": ("components.nodes.transform", "components.audio.preprocessing"),
+    "Tuner": ("components.nodes.trainer", "models.fitting.tuning"),
+    "Trainer": ("components.nodes.trainer", "models.fitting.training"),
+    "DriftDetector": ("components.nodes.drift_detector",),
+    "GateEvaluator": ("components.nodes.evaluator",),
+    "ReferenceProfile": ("components.nodes.reference_profile",),
+    "EndpointPusher": ("components.nodes.endpoint_pusher",),
+    "Reporter": ("components.nodes.reporter",),
+}
+"""By node: the modules that its execution starts with. Tuner and Trainer also load the file of the model's kind."""
+_ONLY_WORDS = frozenset({"components.base.errors"})
+"""Modules that can change nothing but the text of an error."""
 
 
 def _file(module: str) -> Path | None:
-    """Source of a module; None where `module` is a name inside one."""
+    """Returns the source file of a module; None where `module` is a name inside one."""
     package, *names = module.split(".")
     spec = importlib.util.find_spec(package)  # of the whole name, it would import every module on the way
     if spec is None or spec.origin is None:
@@ -30,12 +48,12 @@ def _file(module: str) -> Path | None:
 
 @dataclass(frozen=True)
 class _Parsed:
-    """What there is to know of a source file."""
+    """A source file, parsed."""
 
     imports: frozenset[str]
     """Modules that it imports, and what may be modules: names that it takes from one."""
     code: str
-    """What it does: its syntax tree without docstrings, so that words and layout may change freely."""
+    """Its syntax tree without what only people read."""
 
 
 def _imports(node: ast.AST) -> Iterable[str]:
@@ -50,20 +68,45 @@ def _is_docstring(item: ast.stmt) -> bool:
     return isinstance(item, ast.Expr) and isinstance(item.value, ast.Constant) and isinstance(item.value.value, str)
 
 
+class _WithoutTexts(ast.NodeTransformer):
+    """Empties every text in a piece of code."""
+
+    def visit_Constant(self, node: ast.Constant) -> ast.Constant:
+        return ast.Constant("") if isinstance(node.value, str) else node
+
+    def visit_JoinedStr(self, node: ast.JoinedStr) -> ast.Constant:
+        del node
+        return ast.Constant("")
+
+
+class _WithoutWords(ast.NodeTransformer):
+    """Leaves out docstrings, descriptions of settings, and the texts of errors that are raised or made."""
+
+    def generic_visit(self, node: ast.AST) -> ast.AST:
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            node.body = [item for item in node.body if not _is_docstring(item)]
+        return super().generic_visit(node)
+
+    def visit_Raise(self, node: ast.Raise) -> ast.AST:
+        return _WithoutTexts().generic_visit(node)
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        if isinstance(node.func, ast.Name) and node.func.id.endswith("Error"):
+            return _WithoutTexts().generic_visit(node)
+        if isinstance(node.func, ast.Name) and node.func.id == "Field":
+            node = ast.Call(node.func, node.args, [each for each in node.keywords if each.arg != "description"])
+        return self.generic_visit(node)
+
+
 @functools.cache  # many nodes import the same modules, and parsing is slow
 def _parsed(source: bytes) -> _Parsed:
     tree = ast.parse(source)
-    imports: set[str] = set()
-    for node in ast.walk(tree):
-        imports.update(_imports(node))
-        body = getattr(node, "body", None)
-        if isinstance(body, list):
-            node.body = [item for item in body if not _is_docstring(item)]
-    return _Parsed(frozenset(imports), ast.dump(tree))
+    imports = frozenset(module for node in ast.walk(tree) for module in _imports(node))
+    return _Parsed(imports, ast.dump(_WithoutWords().visit(tree)))
 
 
 def first_party_closure(modules: Iterable[str]) -> dict[str, Path]:
-    """Our modules that `modules` import, directly or not, themselves included."""
+    """Finds our modules that `modules` import, directly or not, themselves included."""
     found: dict[str, Path] = {}
     waiting = list(modules)
     while waiting:
@@ -79,16 +122,21 @@ def first_party_closure(modules: Iterable[str]) -> dict[str, Path]:
 
 
 def source_digest(*modules: str) -> str:
-    """Digest of the code of `modules` and of all of ours that they import, and of the libraries that compute.
-
-    Comments, docstrings and layout do not count.
+    """Computes the digest of `modules` and of all of ours that they import, and of the libraries that compute.
 
     Returns:
       16 hexadecimal digits.
     """
     digest = hashlib.sha256()
     for module, path in sorted(first_party_closure(modules).items()):
+        if module in _ONLY_WORDS:
+            continue
         digest.update(f"{module}\n{_parsed(path.read_bytes()).code}\n".encode())
     for package in THIRD_PARTY:
         digest.update(f"{package}=={importlib.metadata.version(package)}\n".encode())
     return digest.hexdigest()[:16]
+
+
+def node_digest(node: str, *more: str) -> str:
+    """Computes the digest of a node of `ENTRY_MODULES`, and of `more` modules that it loads by name."""
+    return source_digest(*ENTRY_MODULES[node], *more)

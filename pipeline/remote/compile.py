@@ -27,7 +27,7 @@ from pipeline.config.targets import (
     vertex_api,
 )
 from pipeline.dag import POLICY, create_pipeline, waiting_nodes
-from pipeline.planning.planner import MAX_WINDOW, Planner, plan_of
+from pipeline.planning.planner import MAX_WINDOW, Planner
 from pipeline.remote.checks import check_nodes, check_target
 from pipeline.workspace import Workspace, root_path
 
@@ -94,18 +94,16 @@ def _create(config: PipelineConfig, settings: KubeflowConfig | VertexConfig) -> 
         run=_RUN,
         **{name: RuntimeParameter(name=name, ptype=str) for name in run_parameters(config)},
     )
-    outputs = {name: channel.future()[0].value for name, channel in planner.outputs.items()}
-    plan = plan_of(outputs, config.window)
-    workspace = Workspace(root_path(config.workspace))
+    texts = {name: channel.future()[0].value for name, channel in planner.outputs.items()}
     artifacts = settings.pipeline_root
     if artifacts is None and isinstance(settings, VertexConfig):
-        artifacts = str(workspace.artifacts)
+        artifacts = str(Workspace(root_path(config.workspace)).artifacts)
     # Beam's workers, wherever they are, find everything in the image.
     places = (settings.project, settings.region) if isinstance(settings, VertexConfig) else ()
     beam = with_defaults(config.beam, settings.image, *places)
     config = config.model_copy(update={"beam": beam})
-    vertex = settings if isinstance(settings, VertexConfig) else None
-    return create_pipeline(config, plan, workspace, first=(planner,), artifacts=artifacts or "", vertex=vertex)
+    endpoint = isinstance(settings, VertexConfig) and settings.endpoint is not None
+    return create_pipeline(config, texts, first=(planner,), artifacts=artifacts or "", endpoint=endpoint)
 
 
 def _custom_job(pipeline: str, settings: VertexConfig, training: CustomJobConfig) -> list[str]:

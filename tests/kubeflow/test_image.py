@@ -209,7 +209,7 @@ def test_a_step_runs_in_it_without_pip_network_or_checkout(
     image.run(*words)
     told = json.loads((tmp_path / "output_metadata.json").read_text())["parameterValues"]
     assert set(told) == set(outputs["parameters"])
-    assert json.loads(told["slot_0"])["splits"]["train"] == [str(volume / "data" / "span-1" / "train")]
+    assert json.loads(told["slot_0"])["clips"]["splits"]["train"] == [str(volume / "data" / "span-1" / "train")]
     assert image.files() == before, "its user may not write there"
 
 

@@ -12,8 +12,9 @@ from etils import epath
 
 from components.audio.config import AudioConfig
 from components.base.errors import UserError
-from components.library.layout import Library, Manifest, SpanImport, SplitCount, read_manifest, span_dir
+from components.library.layout import Library, Manifest, SplitCount, read_manifest, span_dir
 from components.library.set_aside import unusable
+from components.library.span_import import SpanImport
 from components.library.spans import write_library
 from pipeline.config.settings import PipelineConfig
 

@@ -56,18 +56,8 @@ def test_an_endpoint_is_served_after_the_push(compiled: dict[str, dict[str, Any]
     assert set(task["dependentTasks"]) == {"Planner", "RetrainPolicy", "StorePusher"}
     produced = task["inputs"]["artifacts"]["pushed_model"]["taskOutputArtifact"]
     assert produced == {"producerTask": "StorePusher", "outputArtifactKey": "pushed_model"}
-    given = {
-        name: value["runtimeValue"]["constant"]
-        for name, value in task["inputs"]["parameters"].items()
-        if "runtimeValue" in value
-    }
-    assert json.loads(given.pop("endpoint"))["traffic"] == 10
-    assert given == {
-        "model": "genre",
-        "project": "my-project",
-        "region": "europe-west4",
-        "api": "https://europe-west4-aiplatform.googleapis.com",
-    }
+    given = task["inputs"]["parameters"]["parameters"]["taskOutputParameter"]
+    assert given == {"producerTask": "Planner", "outputParameterKey": "endpoint"}
     container = spec["deploymentSpec"]["executors"]["EndpointPusher_executor"]["container"]
     assert (container["image"], container["command"]) == ("r/genre:1", ["python", "-m", "pipeline.remote.step"])
     assert "EndpointPusher" not in tasks["Reporter"]["dependentTasks"]  # the report is there even if that fails
@@ -156,7 +146,7 @@ def test_a_window_has_a_slot_of_nodes_for_each_of_its_spans(compiled: dict[str, 
     spec = compiled["three spans"]
     executors = spec["deploymentSpec"]["executors"]
     for number in range(3):
-        source = spec["root"]["dag"]["tasks"][f"ImportExampleGen_{number}"]["inputs"]["parameters"]["source"]
+        source = spec["root"]["dag"]["tasks"][f"ImportExampleGen_{number}"]["inputs"]["parameters"]["parameters"]
         assert source["taskOutputParameter"] == {"producerTask": "Planner", "outputParameterKey": f"slot_{number}"}
         # Resources are by kind of node.
         assert executors[f"Transform_{number}_executor"]["container"]["resources"]["cpuLimit"] == 8.0

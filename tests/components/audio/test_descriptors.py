@@ -32,20 +32,17 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from components.audio.config import AudioConfig, FeatureConfig, MelConfig
-from components.audio.decoding import encode_wav
-from components.audio.descriptors import (
+from components.audio.descriptor_names import (
     STATISTICS,
     contrast_octaves,
     descriptor_count,
     descriptor_names,
-    descriptors,
-    frame_rows,
     row_names,
-    row_sizes,
-    statistics,
 )
+from components.audio.descriptors import descriptors, frame_rows, row_sizes, statistics
 from components.audio.preprocessing import AUDIO, FEATURE, LABEL
 from components.audio.representations import from_bytes, represent, to_bytes
+from components.audio.wav import encode_wav
 
 ALLOWED = {
     "mfcc": 3e-3,

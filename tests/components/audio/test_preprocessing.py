@@ -12,9 +12,9 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 from tensorflow_transform.tf_metadata import schema_utils
 
 from components.audio.config import AudioConfig, FeatureConfig, MelConfig, Representation
-from components.audio.decoding import encode_wav
 from components.audio.preprocessing import AUDIO, FEATURE, GENRE, LABEL, label_of
 from components.audio.representations import feature_shape, represent, stored_dtype
+from components.audio.wav import encode_wav
 
 GENRES = ("Hip-Hop", "Folk", "Rock", "Électro")
 AUDIO_CONFIG = AudioConfig(sample_rate=8000, clip_seconds=0.5)

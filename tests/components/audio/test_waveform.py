@@ -10,7 +10,8 @@ import soundfile
 import tensorflow as tf
 
 from components.audio.config import AudioConfig
-from components.audio.decoding import decode_clip, encode_wav, fit_to_length
+from components.audio.decoding import decode_clip, fit_to_length
+from components.audio.wav import encode_wav
 from components.audio.waveform import decode_clips, wav_header
 
 AUDIO = AudioConfig(sample_rate=8000, clip_seconds=0.5)

@@ -663,26 +663,29 @@ def account(monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def run_node(vertex: Vertex, pushed: Path | None) -> Json:
-    """What EndpointPusher says after StorePusher has pushed to `pushed`, or nothing."""
+    """Runs EndpointPusher after StorePusher has pushed to `pushed`, or nothing."""
     from tfx.types import standard_artifacts
 
     from components.nodes.endpoint_pusher import EndpointPusher
+    from components.nodes.parameters.endpoint_pusher import EndpointParameters
 
     pushed_model, served_model = standard_artifacts.PushedModel(), standard_artifacts.PushedModel()
     pushed_model.set_int_custom_property("pushed", int(pushed is not None))
     if pushed is not None:
         pushed_model.set_string_custom_property("pushed_destination", str(pushed))
         pushed_model.set_string_custom_property("pushed_version", pushed.name)
-    properties = {
-        "model": "genre",
-        "endpoint": EndpointConfig(name="genre", image="r/serving:1").model_dump_json(),
-        "project": "my-project",
-        "region": "europe-west4",
-        "api": vertex.url,
-        "source": "0",
-    }
+    parameters = EndpointParameters(
+        model="genre",
+        endpoint=EndpointConfig(name="genre", image="r/serving:1"),
+        project="my-project",
+        region="europe-west4",
+        api=vertex.url,
+        code="",
+    )
     executor = EndpointPusher.EXECUTOR_SPEC.executor_class()
-    executor.Do({"pushed_model": [pushed_model]}, {"served_model": [served_model]}, properties)
+    executor.Do(
+        {"pushed_model": [pushed_model]}, {"served_model": [served_model]}, {"parameters": parameters.model_dump_json()}
+    )
     return {
         "pushed": served_model.get_int_custom_property("pushed"),
         "pushed_destination": served_model.get_string_custom_property("pushed_destination"),

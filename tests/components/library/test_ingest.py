@@ -22,7 +22,8 @@ from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 
 from components.audio.config import AudioConfig
-from components.audio.decoding import decode_clip, encode_wav
+from components.audio.decoding import decode_clip
+from components.audio.wav import encode_wav
 from components.base.errors import UserError
 from components.beam.config import BeamConfig
 from components.beam.options import beam_args

@@ -6,8 +6,10 @@ import pytest
 from etils import epath
 
 from components.base.errors import UserError
-from components.library.layout import Manifest, SpanImport, span_dir
-from components.library.set_aside import read_set_aside, restore, set_aside_spans, unusable
+from components.library.layout import Manifest, span_dir
+from components.library.left_out import set_aside_spans
+from components.library.set_aside import read_set_aside, restore, unusable
+from components.library.span_import import SpanImport
 
 DAMAGED = UserError("damaged TFRecord files: part-00000")
 

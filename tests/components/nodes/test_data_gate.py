@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from etils import epath
@@ -9,9 +10,11 @@ from tensorflow_metadata.proto.v0 import anomalies_pb2
 from tfx.types import artifact_utils, standard_artifacts
 
 from components.base.errors import UserError
-from components.library.layout import SpanImport
 from components.library.set_aside import read_set_aside
+from components.library.span_import import SpanImport
 from components.nodes.data_gate import DataGate, anomalies_in_words
+from components.nodes.parameters.data_gate import DataGateParameters
+from components.nodes.parameters.example_gen import ImportParameters
 
 LOUD = {"train": {"rms_dbfs": "above the maximum"}, "eval": {"genre": "unknown value ska", "artist": "missing"}}
 gate = DataGate.EXECUTOR_SPEC.executor_class._FUNCTION
@@ -32,19 +35,19 @@ def anomalies(directory: Path, found: dict[str, dict[str, str]]) -> standard_art
     return artifact
 
 
-def source(span: int | None) -> str:
-    return SpanImport(span=span, splits={}, digest="", manifest="of the span" if span else "").model_dump_json()
+def imported(span: int | None, set_aside: Path) -> str:
+    clips = SpanImport(span=span, splits={}, digest="", manifest="of the span" if span else "")
+    return ImportParameters(clips=clips, set_aside=str(set_aside), code="").model_dump_json()
 
 
 def passed(
-    directory: Path, found: dict[str, dict[str, str]], span: int | None, earlier: str = "", on_anomaly: str = "continue"
+    directory: Path, found: dict[str, dict[str, str]], span: int | None, earlier: str = "", on_anomaly: Any = "continue"
 ) -> str:
     answer = gate(
         anomalies=anomalies(directory / f"anomalies-{span}", found),
-        on_anomaly=on_anomaly,
+        imported=imported(span, directory / "aside"),
         earlier=earlier,
-        source=source(span),
-        set_aside=str(directory / "aside"),
+        parameters=DataGateParameters(on_anomaly=on_anomaly).model_dump_json(),
     )
     return answer["words"]
 

@@ -15,14 +15,13 @@ from tfx.types import artifact_utils, standard_artifacts
 from tfx.types.experimental import simple_artifacts
 
 from components.audio.config import AudioConfig, FeatureConfig, MelConfig
-from components.audio.decoding import encode_wav
 from components.audio.descriptors import descriptors
+from components.audio.wav import encode_wav
 from components.audio.waveform import decode_clips
 from components.base.errors import UserError
 from components.drift.config import DriftConfig
 from components.drift.permutations import permute_blocks
 from components.drift.profile import (
-    PROFILE,
     SCALARS,
     Profile,
     choose_groups,
@@ -33,9 +32,11 @@ from components.drift.profile import (
 from components.drift.report import DRIFT_REPORT, DriftReport
 from components.drift.validator_distances import jensen_shannon, l_infinity
 from components.library.tfrecords import encode_example
-from components.nodes.champion import VERSION_PROPERTY
+from components.nodes.artifacts import PROFILE, VERSION_PROPERTY
 from components.nodes.distribution_validator import DistributionValidator, add_anomalies
 from components.nodes.drift_detector import SPLIT, DriftDetector
+from components.nodes.parameters.drift_detector import DriftParameters
+from components.nodes.parameters.reference_profile import ReferenceParameters
 from components.nodes.reference_profile import ReferenceProfile
 from components.store.saved_model import SavedModel
 
@@ -208,7 +209,7 @@ def refer(model: standard_artifacts.Model, examples: standard_artifacts.Examples
     reference = simple_artifacts.File()
     reference.uri = str(root / "reference")
     executor = ReferenceProfile.EXECUTOR_SPEC.executor_class()
-    properties = {"source": ""}
+    properties = {"parameters": ReferenceParameters(code="").model_dump_json()}
     executor.Do({"model": [model], "held_out": [examples]}, {"reference": [reference]}, properties)
     return root / "reference" / PROFILE
 
@@ -259,7 +260,7 @@ def detect(
     for name, artifact in outputs.items():
         artifact.uri = str(root / name)  # which does not exist yet, as on some backends
     lists = {name: [artifact] for name, artifact in outputs.items()}
-    properties = {"settings": CONFIG.model_dump_json(), "source": ""}
+    properties = {"parameters": DriftParameters(drift=CONFIG, code="").model_dump_json()}
     executor = DriftDetector.EXECUTOR_SPEC.executor_class()
     executor.Do({"held_out": [examples], "champion": [champion]}, lists, properties)
     report = DriftReport.model_validate_json((root / "drift" / DRIFT_REPORT).read_text())

@@ -1,7 +1,6 @@
 """The node that judges, run as TFX runs it, with models that give every clip the same answer."""
 
 import csv
-import json
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,8 +17,9 @@ from components.beam.options import beam_args
 from components.evaluation.config import GateConfig
 from components.evaluation.results import VERDICT, Predecessor, Verdict
 from components.library.tfrecords import encode_example
-from components.nodes.champion import VERSION_PROPERTY
-from components.nodes.evaluator import PREDICTIONS, GateEvaluator
+from components.nodes.artifacts import PREDICTIONS, VERSION_PROPERTY
+from components.nodes.evaluator import GateEvaluator
+from components.nodes.parameters.evaluator import EvaluatorParameters
 
 GENRES = ("folk", "rock")
 SaveModel = Callable[..., Path]
@@ -67,9 +67,9 @@ def judged(models: dict[str, standard_artifacts.Model], tmp_path: Path) -> Calla
     def run(
         held_out: standard_artifacts.Examples,
         gate: GateConfig = GateConfig(min_accuracy=0.0),  # noqa: B008 (frozen)
-        span: str = "5",
-        golden_span: str = "1",
-        best: str = "",
+        span: int = 5,
+        golden_span: int | None = 1,
+        best: Predecessor | None = None,
     ) -> SimpleNamespace:
         evaluation, blessing = standard_artifacts.ModelEvaluation(), standard_artifacts.ModelBlessing()
         evaluation.uri, blessing.uri = str(tmp_path / "evaluation"), str(tmp_path / "blessing")
@@ -78,17 +78,13 @@ def judged(models: dict[str, standard_artifacts.Model], tmp_path: Path) -> Calla
         context = BaseBeamExecutor.Context(
             beam_pipeline_args=beam_args(BeamConfig(mode="in_memory")), tmp_dir=str(tmp_path / "scratch"), unique_id="1"
         )
+        parameters = EvaluatorParameters(
+            genres=tuple(GENRES), gate=gate, span=span, golden_span=golden_span, best=best, code=""
+        )
         GateEvaluator.EXECUTOR_SPEC.executor_class(context).Do(
             {"held_out": [held_out], **{name: [model] for name, model in models.items()}},
             {"evaluation": [evaluation], "blessing": [blessing]},
-            {
-                "genres": json.dumps(GENRES),
-                "gate": gate.model_dump_json(),
-                "span": span,
-                "golden_span": golden_span,
-                "best": best,
-                "source": "",
-            },
+            {"parameters": parameters.model_dump_json()},
         )
         with (tmp_path / "evaluation" / PREDICTIONS).open(newline="") as file:
             predictions = list(csv.DictReader(file))
@@ -107,7 +103,7 @@ def test_better_on_test_but_worse_on_golden_is_refused(
 ) -> None:
     examples = held_out(test=(2, 10), eval=(1, 1), window=(0, 0), golden=(12, 3))
     best = Predecessor(version=2, clips="other", right="1" * 15)
-    found = judged(examples, best=best.model_dump_json())
+    found = judged(examples, best=best)
     verdict = found.verdict
     [worse, incomparable] = verdict.reasons
     assert worse.startswith("significantly worse than version 4 on the golden clips of span 1: wrong on 12 clips")
@@ -133,7 +129,7 @@ def test_better_on_test_but_worse_on_golden_is_refused(
 
 
 def test_a_limit_of_the_latency_that_no_model_keeps(held_out: Callable, judged: Callable) -> None:
-    found = judged(held_out(test=(2, 10), golden=(0, 0)), GateConfig(max_latency_ms=0.001), span="1", golden_span="1")
+    found = judged(held_out(test=(2, 10), golden=(0, 0)), GateConfig(max_latency_ms=0.001), span=1, golden_span=1)
     verdict = found.verdict
     assert verdict.latency_ms > 0.001
     assert len(verdict.reasons) == 1 and "exceeds the limit gate.max_latency_ms 0.001" in verdict.reasons[0]
@@ -141,10 +137,10 @@ def test_a_limit_of_the_latency_that_no_model_keeps(held_out: Callable, judged: 
 
 
 def test_there_may_be_no_golden_set(held_out: Callable, judged: Callable) -> None:
-    found = judged(held_out(test=(2, 10)), span="", golden_span="")
+    found = judged(held_out(test=(2, 10)), golden_span=None)
     assert found.outcome.name == "BLESSED"
-    assert found.verdict.on_golden is None and found.verdict.span is None
-    assert found.verdict.reasons[-1].startswith("significantly better than version 4 on the test clips: ")
+    assert found.verdict.on_golden is None and found.verdict.span == 5
+    assert found.verdict.reasons[-1].startswith("significantly better than version 4 on the test clips of span 5: ")
 
 
 @pytest.mark.parametrize("splits", [{"test": (1, 1), "golden": (0, 0)}, {"test": (1, 1)}])

@@ -10,11 +10,12 @@ from tfx.types import standard_artifacts
 from tfx.types.experimental import simple_artifacts
 
 from components.base.errors import UserError
-from components.drift.profile import PROFILE
 from components.evaluation.config import GateConfig
 from components.evaluation.gate import judge
 from components.evaluation.predictions import ScoredClips
 from components.evaluation.results import VERDICT, Verdict
+from components.nodes.artifacts import PROFILE
+from components.nodes.parameters.pusher import PusherParameters
 from components.nodes.pusher import Executor
 from components.store.model_store import (
     Lineage,
@@ -65,7 +66,7 @@ def push(
     evaluation.uri = str(root / "evaluation")
     Path(evaluation.uri).mkdir(exist_ok=True)
     (Path(evaluation.uri) / VERDICT).write_text(verdict().model_dump_json())
-    properties = {"store": str(store), "lineage": origin.model_dump_json(), "keep": "3"}
+    parameters = PusherParameters(store=str(store), lineage=origin, keep_versions=3)
     inputs = {"model": [model], "model_blessing": [blessing], "evaluation": [evaluation]}
     if reference:
         profile = simple_artifacts.File()
@@ -73,7 +74,7 @@ def push(
         Path(profile.uri).mkdir(exist_ok=True)
         (Path(profile.uri) / PROFILE).write_text(reference)
         inputs["reference"] = [profile]
-    Executor().Do(inputs, {"pushed_model": [pushed]}, properties)
+    Executor().Do(inputs, {"pushed_model": [pushed]}, {"parameters": parameters.model_dump_json()})
     return pushed
 
 

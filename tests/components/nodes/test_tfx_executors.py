@@ -1,6 +1,5 @@
 """Our executors of ExampleGen and Transform against TFX's own, on the same clips."""
 
-import json
 import re
 import shutil
 import sys
@@ -24,15 +23,17 @@ from tfx.types import artifact_utils, standard_artifacts
 from tfx.utils import io_utils, proto_utils
 
 from components.audio.config import AudioConfig, FeatureConfig, MelConfig, Representation
-from components.audio.decoding import encode_wav
 from components.audio.preprocessing import FEATURE, LABEL
+from components.audio.wav import encode_wav
 from components.base.errors import UserError
 from components.beam.config import BeamConfig
 from components.beam.options import beam_args
-from components.library.layout import SpanImport
 from components.library.set_aside import read_set_aside
+from components.library.span_import import SpanImport
 from components.library.tfrecords import encode_example, write_record
 from components.nodes import example_gen, transform
+from components.nodes.parameters.example_gen import ImportParameters
+from components.nodes.parameters.transform import TransformParameters
 
 AUDIO = AudioConfig(sample_rate=8000, clip_seconds=0.5)
 GENRES = ("Folk", "Rock")
@@ -89,8 +90,8 @@ def source_of(span: Path, number: int | None = 7, **splits: tuple[str, ...]) -> 
 def import_source(
     context: BaseBeamExecutor.Context, source: SpanImport, target: Path, set_aside: Path = Path("/none")
 ) -> standard_artifacts.Examples:
-    properties = {"source": source.model_dump_json(), "set_aside": str(set_aside)}
-    return import_with(example_gen.Executor(context), properties, target)
+    parameters = ImportParameters(clips=source, set_aside=str(set_aside), code="")
+    return import_with(example_gen.Executor(context), {"parameters": parameters.model_dump_json()}, target)
 
 
 def import_stock(context: BaseBeamExecutor.Context, span: Path, target: Path) -> standard_artifacts.Examples:
@@ -216,7 +217,7 @@ def run_transform(
         "splits_config": proto_utils.proto_to_json(
             transform_pb2.SplitsConfig(analyze=["train"], transform=["train", "eval"])
         ),
-        "custom_config": json.dumps({"features": features_of(representation).model_dump_json()}),
+        "custom_config": TransformParameters(features=features_of(representation), code="").model_dump_json(),
         "disable_statistics": 1,
         "force_tf_compat_v1": 0,
     }

@@ -15,11 +15,11 @@ from tfx.types import artifact_utils, channel_utils, standard_artifacts
 from tfx.utils import proto_utils
 
 from components.audio.config import AudioConfig, FeatureConfig, MelConfig
-from components.audio.decoding import encode_wav
 from components.audio.preprocessing import FEATURE, LABEL
+from components.audio.wav import encode_wav
 from components.library.tfrecords import encode_example
-from components.nodes.trainer import Trainer, TrainerExecutor, Tuner, united, with_window
-from models.config import ModelConfig, TrainConfig
+from components.nodes.trainer import Trainer, TrainerExecutor, Tuner, united
+from models.config import ModelConfig, TrainConfig, TrainerParameters
 
 GENRES = ("low", "high")
 FEATURES = FeatureConfig(
@@ -59,22 +59,17 @@ def Made(examples: OutputArtifact[standard_artifacts.Examples]) -> None:  # noqa
 
 @pytest.mark.parametrize("kind", [Trainer, Tuner])
 def test_the_other_spans_are_inputs_of_this_node_alone(kind: type) -> None:
-    def node(name: str) -> Any:
-        graph = channel_utils.as_channel([standard_artifacts.TransformGraph()])
-        function = "run_fn" if kind is Trainer else "tuner_fn"
-        made = kind(
-            examples=Made().with_id(f"{name}-0").outputs["examples"],
-            transform_graph=graph,
-            train_args=trainer_pb2.TrainArgs(splits=["train"]),
-            eval_args=trainer_pb2.EvalArgs(splits=["eval"]),
-            **{function: "models.fitting.training.run_fn"},
+    def node(name: str, spans: int) -> tuple[Any, list[Any]]:
+        examples = [Made().with_id(f"{name}-{number}").outputs["examples"] for number in range(spans)]
+        graph, schema = (
+            channel_utils.as_channel([artifact()])
+            for artifact in (standard_artifacts.TransformGraph, standard_artifacts.Schema)
         )
-        return made.with_id(name)
+        return kind(spans=examples, transform_graph=graph, schema=schema, parameters="{}").with_id(name), examples
 
-    window, alone = node("window"), node("alone")
-    more = [Made().with_id(f"window-{number}").outputs["examples"] for number in (1, 2)]
-    assert with_window(window, more) is window
-    assert [window.inputs[name] for name in ("examples_1", "examples_2")] == more
+    window, spans = node("window", 3)
+    alone, _ = node("alone", 1)
+    assert [window.inputs[name] for name in ("examples", "examples_1", "examples_2")] == spans
     assert "examples_1" not in alone.inputs
     assert "examples_1" not in kind.SPEC_CLASS.INPUTS
 
@@ -115,17 +110,14 @@ def trained(
     for name, [made] in outputs.items():
         made.uri = str(directory / name)
         (directory / name).mkdir(parents=True)
-    custom = {
-        "features": FEATURES.model_dump_json(),
-        "model": MODEL.model_dump_json(),
-        "train": TRAIN.model_dump_json(),
-        "checkpoints": str(directory / "checkpoints"),
-    }
+    parameters = TrainerParameters(
+        features=FEATURES, model=MODEL, train=TRAIN, weights="", checkpoints=str(directory / "checkpoints"), code=""
+    )
     properties = {
         "run_fn": "models.fitting.training.run_fn",
         "train_args": proto_utils.proto_to_json(trainer_pb2.TrainArgs(splits=["train"])),
         "eval_args": proto_utils.proto_to_json(trainer_pb2.EvalArgs(splits=["eval"])),
-        "custom_config": json.dumps(custom),
+        "custom_config": parameters.model_dump_json(),
     }
     TrainerExecutor().Do(inputs, outputs, properties)
     history = json.loads((directory / "model_run" / "history.json").read_text())

@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 
 from components.audio.config import AudioConfig, FeatureConfig, MelConfig
-from components.audio.decoding import encode_wav
+from components.audio.wav import encode_wav
 from components.base.errors import UserError
 from models.config import ModelConfig
 from models.fitting.devices import device_strategy, has_bfloat16, precision_policy

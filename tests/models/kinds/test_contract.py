@@ -17,10 +17,11 @@ import tensorflow_transform as tft
 from etils import epath
 
 from components.audio.config import AudioConfig, FeatureConfig, MelConfig, Representation
-from components.audio.decoding import encode_wav
-from components.audio.descriptors import descriptor_count, descriptors
+from components.audio.descriptor_names import descriptor_count
+from components.audio.descriptors import descriptors
 from components.audio.preprocessing import FEATURE, LABEL
 from components.audio.representations import feature_shape, represent
+from components.audio.wav import encode_wav
 from components.audio.waveform import decode_clips
 from components.library.tfrecords import encode_example
 from components.store.model_card import ModelCard, read_card

@@ -7,11 +7,12 @@ import pytest
 from etils import epath
 
 from components.base.errors import UserError
-from components.library.layout import SpanImport, read_manifest
+from components.library.layout import read_manifest
+from components.library.span_import import SpanImport
 from components.retraining.policy import Facts
 from components.store.model_store import Lineage, publish, roll_back
 from pipeline.config.settings import PipelineConfig
-from pipeline.planning.plan import held_out_source, make_plan, parse_settings, run_config, slot_sources
+from pipeline.planning.plan import held_out_clips, make_plan, parse_settings, run_config, slot_clips
 from pipeline.planning.preflight import check
 
 NOON = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
@@ -63,41 +64,39 @@ def of(sources: list[SpanImport]) -> list[int | None]:
 def test_every_span_of_the_window_is_imported_into_its_slot(place: Any) -> None:
     root = epath.Path(place.data)
     window = [read_manifest(root, span) for span in (3, 4, 5)]
-    sources = slot_sources(root, window, (3, 4, 5), "code")
+    sources = slot_clips(root, window, (3, 4, 5))
     assert of(sources) == [3, 4, 5]
     assert sources[1].splits == {split: (f"{root}/span-4/{split}",) for split in ("train", "eval", "test")}
     assert sources[1].manifest == "digest of 4"
     # What is in a slot is the same in the next window: its import, and all behind it, is taken from the cache.
     place.add(6)
-    later = slot_sources(root, [*window[1:], read_manifest(root, 6)], (6, 4, 5), "code")
+    later = slot_clips(root, [*window[1:], read_manifest(root, 6)], (6, 4, 5))
     assert (of(later), later[1:]) == ([6, 4, 5], sources[1:])
 
 
 def test_a_slot_without_a_span_imports_nothing(place: Any) -> None:
     root = epath.Path(place.data)
-    sources = slot_sources(root, [read_manifest(root, 1)], (None, 1, None), "code")
+    sources = slot_clips(root, [read_manifest(root, 1)], (None, 1, None))
     assert of(sources) == [None, 1, None]
-    assert (
-        sources[0] == sources[2] == SpanImport(span=None, splits={"train": (), "eval": (), "test": ()}, digest="code")
-    )
+    assert sources[0] == sources[2] == SpanImport(span=None, splits={"train": (), "eval": (), "test": ()}, digest="")
 
 
-def test_a_changed_span_or_code_is_another_import(place: Any) -> None:
+def test_a_changed_span_is_another_import(place: Any) -> None:
     root = epath.Path(place.data)
 
-    def digest(code: str) -> str:
-        return slot_sources(root, [read_manifest(root, 1)], (1,), code)[0].digest
+    def digest() -> str:
+        return slot_clips(root, [read_manifest(root, 1)], (1,))[0].digest
 
-    before = digest("code")
-    assert digest("code") == before != digest("other code")
+    before = digest()
+    assert digest() == before
     place.add(1, digest="other content")
-    assert digest("code") != before
+    assert digest() != before
 
 
 def test_what_nobody_trains_on_is_held_out(place: Any) -> None:
     root = epath.Path(place.data)
     first, *window = (read_manifest(root, span) for span in (1, 3, 4, 5))
-    source = held_out_source(root, window, first, "code")
+    source = held_out_clips(root, window, first)
     assert {split: [path.removeprefix(f"{root}/") for path in paths] for split, paths in source.splits.items()} == {
         "test": ["span-5/test"],
         "eval": ["span-5/eval"],
@@ -106,10 +105,9 @@ def test_what_nobody_trains_on_is_held_out(place: Any) -> None:
     }
     assert (source.span, source.manifest) == (5, ""), "it is no whole span, so it is never set aside"
     for golden in (window[-1], None):  # then `test` is the golden set, or there is none
-        assert held_out_source(root, window, golden, "code").splits["golden"] == ()
-    assert held_out_source(root, window[-1:], first, "code").splits["window"] == ()
-    for other in (held_out_source(root, window, None, "code"), held_out_source(root, window, first, "other code")):
-        assert other.digest != source.digest
+        assert held_out_clips(root, window, golden).splits["golden"] == ()
+    assert held_out_clips(root, window[-1:], first).splits["window"] == ()
+    assert held_out_clips(root, window, None).digest != source.digest
 
 
 # --- The candidate, and what it is judged against ----------------------------------------------------------------
@@ -121,9 +119,9 @@ def planned(place: Any, **settings: Any) -> Facts:
     """What a run now would be of, and against."""
     config = place.config(**settings)
     plan = make_plan(config, check(config, leave_out=True), NOON, asked=False)
-    lineage, facts = Lineage.model_validate_json(plan.lineage), Facts.model_validate_json(plan.facts)
-    assert (lineage.candidate, lineage.parent) == (facts.candidate, facts.champion)
-    assert plan.champion == str(facts.champion or 0)
+    facts = plan.policy.facts
+    assert (plan.lineage.candidate, plan.lineage.parent) == (facts.candidate, facts.champion)
+    assert plan.champion.version == facts.champion
     return facts
 
 

@@ -52,7 +52,7 @@ def test_a_span_that_is_another_now_is_not_left_out(place: Any) -> None:
 def test_the_newest_span_set_aside_ends_the_window_before_it(place: Any) -> None:
     place.set_aside(5)
     assert window(prospect(place.config(), NOON)) == (2, 3, 4)
-    with pytest.raises(UserError, match=r"span 5 is set aside\. `genre spans` says why"):
+    with pytest.raises(UserError, match=r"span 5 is set aside\. `genre spans` shows the reason"):
         prospect(place.config(span=5), NOON)
 
 

@@ -1,0 +1,18 @@
+"""The options of Beam's direct runner."""
+
+
+def direct_args(mode: str, workers: int) -> list[str]:
+    """Returns the command-line options of a pipeline on this machine.
+
+    Args:
+      mode: in_memory, multi_threading or multi_processing.
+      workers: threads or processes; 0: one per processor. With in_memory, there is one.
+    """
+    workers = 1 if mode == "in_memory" else workers  # with more, Beam warns that there will be one
+    return [
+        "--runner=DirectRunner",
+        # We have no triggers. It keeps the runner from trying Prism first, for which it would download a program.
+        "--allow_unsafe_triggers",
+        f"--direct_running_mode={mode}",
+        f"--direct_num_workers={workers}",
+    ]

@@ -1,0 +1,16 @@
+"""The clips of a library that a run imports."""
+
+from components.base.section import Section
+
+
+class SpanImport(Section):
+    """The directories of examples that one slot of the window, or the held-out clips, are imported from."""
+
+    span: int | None
+    """The newest span that is imported; null where nothing is."""
+    splits: dict[str, tuple[str, ...]]
+    """By split of the imported examples, directories of shards; there may be none."""
+    digest: str
+    """Digest of what is in them, so that a cache notices a change."""
+    manifest: str = ""
+    """Digest of the span, if exactly one whole span is imported; else empty."""

@@ -1,0 +1,17 @@
+"""The parameters of EndpointPusher."""
+
+from components.base.section import Section
+from components.google.config import EndpointConfig
+
+
+class EndpointParameters(Section):
+    """The endpoint of Vertex AI."""
+
+    model: str
+    """Id of the model in Vertex AI's registry."""
+    endpoint: EndpointConfig
+    project: str
+    region: str
+    api: str
+    """URL of Vertex AI in the region."""
+    code: str

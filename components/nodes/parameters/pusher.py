@@ -1,0 +1,14 @@
+"""The parameters of StorePusher."""
+
+from components.base.section import Section
+from components.store.model_store import Lineage
+
+
+class PusherParameters(Section):
+    """The place of the candidate in the model store."""
+
+    store: str
+    """Root of the model store."""
+    lineage: Lineage
+    keep_versions: int
+    """Number of versions that the store keeps."""
