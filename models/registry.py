@@ -25,7 +25,6 @@ from typing import Literal
 from etils import epath
 from pydantic import ValidationError
 
-from components.audio.config import Representation
 from components.base.errors import UserError
 from components.base.section import Section, problems
 from models.config import ModelConfig
@@ -36,7 +35,8 @@ class Kind:
     """What the rest of the pipeline needs to know of a model before it is built."""
 
     module: str
-    representation: Representation
+    representation: str
+    """A name in `components.audio.representations.REPRESENTATIONS`."""
     family: Literal["network", "transfer", "classical"]
 
 

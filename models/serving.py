@@ -8,7 +8,7 @@ from components.audio.config import FeatureConfig
 from components.audio.descriptors import descriptors
 from components.audio.preprocessing import AUDIO, FEATURE
 from components.audio.representations import from_bytes
-from components.audio.waveform import decode_clips
+from components.audio.waveform import decode_wavs, to_float
 from components.store.model_card import ModelCard, write_card
 from models.config import EMBEDDING
 from models.windows import all_windows, window_starts
@@ -70,7 +70,7 @@ class GenreModel(tf.Module):
         stored = self._stored(audio)
         window = self._network.input_shape[1]
         logits, embedding = self._with_embedding(all_windows(stored, self._features, window), training=False)
-        samples = tf.cast(decode_clips(audio, self._features.audio), tf.float32) / 32768.0
+        samples = to_float(decode_wavs(audio, self._features.audio))
         return {
             "embedding": _clip_mean(tf.cast(embedding, tf.float32), stored, window),
             "probabilities": _clip_mean(tf.nn.softmax(tf.cast(logits, tf.float32)), stored, window),

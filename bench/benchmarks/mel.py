@@ -10,7 +10,7 @@ from bench.harness.setting import Setting
 from bench.harness.timing import in_this_process, interleave, ratio, walls
 from bench.peers.template_mel import template_log_mel
 from components.audio.config import AudioConfig, MelConfig
-from components.audio.mel import log_mel
+from components.audio.mel import TOP_DB, log_mel
 
 _BATCH = 8
 _CLOSE = 0.01
@@ -29,7 +29,7 @@ def measure(setting: Setting) -> Measured:
         power = librosa.feature.melspectrogram(
             y=waveform, sr=audio.sample_rate, n_fft=mel.n_fft, hop_length=mel.hop_length, n_mels=mel.n_mels
         )
-        return librosa.power_to_db(power, ref=np.max, top_db=mel.top_db)
+        return librosa.power_to_db(power, ref=np.max, top_db=TOP_DB)
 
     error = np.abs(ours(batches[0])[0].numpy() - by_librosa(waveforms[0]).T).max()
     if error > _CLOSE:

@@ -22,7 +22,8 @@ from components.audio.representations import feature_shape, network_input
 from components.library.layout import read_library
 from models import registry
 from models.config import ModelConfig, TrainConfig
-from models.fitting.data import mixup, random_windows, read_clips, spec_augment, training_batches
+from models.fitting.augmentation import augmentation_of, mixup, random_windows, spec_augment
+from models.fitting.batches import read_clips, training_batches
 from models.fitting.devices import precision_policy
 from models.windows import window_shape
 from pipeline.config.settings import load_config
@@ -99,13 +100,13 @@ def stock_batches(
     """
     shape = feature_shape(features)
     spec = {FEATURE: tf.io.FixedLenFeature(shape, tf.float32), LABEL: tf.io.FixedLenFeature([], tf.int64)}
-    classes = len(features.genres)
+    classes, augmentation = len(features.genres), augmentation_of(config)
 
     def prepare(examples: dict[str, tf.Tensor], draw: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         draw = tf.bitcast(draw, tf.int32)
-        windows = spec_augment(random_windows(examples[FEATURE], window, draw), config.augment, draw)
+        windows = spec_augment(random_windows(examples[FEATURE], window, draw), augmentation, draw)
         targets = tf.one_hot(examples[LABEL], classes)
-        return mixup(windows, targets, config.augment.mixup, draw) if config.augment.mixup else (windows, targets)
+        return mixup(windows, targets, augmentation.mixup, draw) if augmentation.mixup else (windows, targets)
 
     records = tf.data.TFRecordDataset(files, "GZIP").shuffle(min(clips, 2048)).batch(config.batch_size)
     parsed = records.map(lambda batch: tf.io.parse_example(batch, spec), num_parallel_calls=tf.data.AUTOTUNE)

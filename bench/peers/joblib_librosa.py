@@ -22,7 +22,7 @@ def write_log_mel(song: Path, out: Path, audio: AudioConfig, mel: MelConfig) -> 
     power = librosa.feature.melspectrogram(
         y=samples, sr=rate, n_fft=mel.n_fft, hop_length=mel.hop_length, n_mels=mel.n_mels
     )
-    np.save(out, librosa.power_to_db(power, ref=np.max, top_db=mel.top_db))
+    np.save(out, librosa.power_to_db(power, ref=np.max))
 
 
 if __name__ == "__main__":

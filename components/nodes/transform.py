@@ -19,7 +19,7 @@ from tfx.types.artifact import Artifact
 from tfx.utils import io_utils, json_utils
 
 from components.audio.config import FeatureConfig
-from components.audio.representations import deflates
+from components.audio.representations import representation_of
 from components.nodes.example_files import make_files, plan_split, scratch_in
 
 BATCH_CLIPS = 8
@@ -99,7 +99,7 @@ class Executor(tfx_executor.Executor):
                 steps += plan_split([pattern], artifact_utils.get_split_uri([target], split), "transformed_examples")
         graph = artifact_utils.get_single_uri(output_dict[standard_component_specs.TRANSFORM_GRAPH_KEY])
         settings = json_utils.loads(exec_properties[standard_component_specs.CUSTOM_CONFIG_KEY])
-        deflate = deflates(FeatureConfig.model_validate_json(settings["features"]))
+        deflate = representation_of(FeatureConfig.model_validate_json(settings["features"])).deflates
         with scratch_in(targets[0].uri) as scratch:
             make_files(self._make_beam_pipeline(), steps, _ApplyGraph(graph), deflate=deflate, scratch=scratch)
 

@@ -16,8 +16,8 @@ from components.audio.config import FeatureConfig
 from components.store.model_card import HISTORY, ModelCard
 from models import registry
 from models.config import ModelConfig, TrainConfig, with_hyperparameters
+from models.fitting.batches import Clips, read_clips, training_batches, validation_batches
 from models.fitting.calibration import fit_temperature, softmax, with_temperature
-from models.fitting.data import Clips, read_clips, training_batches, validation_batches
 from models.fitting.devices import synchronise_batch_norm, training_devices
 from models.fitting.progress import Progress
 from models.fitting.transfer import assemble, embed, embedding_batches

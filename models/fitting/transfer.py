@@ -7,7 +7,7 @@ import tensorflow as tf
 from components.audio.config import FeatureConfig
 from components.audio.representations import feature_shape
 from models.config import EMBEDDING, TrainConfig
-from models.fitting.data import class_weights
+from models.fitting.batches import class_weights
 from models.windows import all_windows, window_starts
 
 

@@ -12,7 +12,7 @@ from tfx.components.tuner.component import TunerFnResult
 
 from components.audio.config import FeatureConfig
 from models.config import ModelConfig, TrainConfig, TuneConfig, with_hyperparameters
-from models.fitting.data import read_clips
+from models.fitting.batches import read_clips
 from models.fitting.training import fit
 
 if TYPE_CHECKING:

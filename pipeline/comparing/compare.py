@@ -20,8 +20,8 @@ from etils import epath
 
 from components.audio.config import FeatureConfig
 from components.audio.preprocessing import AUDIO, FEATURE
-from components.audio.representations import feature_shape, represent, stored_dtype, to_bytes
-from components.audio.waveform import decode_clips
+from components.audio.representations import feature_shape, represent, representation_of, to_bytes
+from components.audio.waveform import decode_wavs
 from components.base.errors import UserError
 from components.base.files import write_atomically
 from components.base.json_records import read_record
@@ -30,7 +30,7 @@ from components.library.layout import SPLITS, Manifest, span_dir
 from components.reporting.comparison import SIGNIFICANCE, Comparison, FoldOutcome, Row
 from components.store.model_card import ModelCard
 from models.config import ModelConfig
-from models.fitting.data import Clips
+from models.fitting.batches import Clips
 from models.fitting.training import fit
 from models.registry import kind_of, weights_digest
 from models.serving import GenreModel, clip_probabilities, export
@@ -106,9 +106,9 @@ def stored_features(
         place = {track_id: index for index, track_id in enumerate(track_ids)}
         partial = path.with_suffix(".partial")
         shape = (len(track_ids), *feature_shape(features))
-        table = np.lib.format.open_memmap(partial, "w+", stored_dtype(features).as_numpy_dtype, shape)
+        table = np.lib.format.open_memmap(partial, "w+", representation_of(features).dtype.as_numpy_dtype, shape)
         compute = tf.function(
-            lambda wavs: represent(decode_clips(wavs, features.audio), features),
+            lambda wavs: represent(decode_wavs(wavs, features.audio), features),
             input_signature=[tf.TensorSpec([None], tf.string)],
         )
         waiting: list[tuple[str, bytes]] = []
@@ -147,7 +147,7 @@ class _Direct(tf.Module):
         self._features = features
 
     def __call__(self, inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        samples = decode_clips(tf.reshape(inputs[AUDIO], [-1]), self._features.audio)
+        samples = decode_wavs(tf.reshape(inputs[AUDIO], [-1]), self._features.audio)
         return {FEATURE: to_bytes(represent(samples, self._features))}
 
 

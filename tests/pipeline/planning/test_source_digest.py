@@ -30,7 +30,7 @@ CODE = {
     "the label": (("components/audio/preprocessing.py", "tf.argmax(", "tf.argmin("), EVERYTHING),
     "the mel's network": (("models/kinds/mel_cnn.py", "AveragePooling2D", "MaxPooling2D"), {"mel"}),
     "the waveform's network": (("models/kinds/raw_cnn.py", "(100, 20)", "(100, 30)"), {"raw"}),
-    "augmentation": (("models/fitting/data.py", "SHUFFLE_CLIPS = 2048", "SHUFFLE_CLIPS = 4096"), {"mel", "raw"}),
+    "augmentation": (("models/fitting/batches.py", "SHUFFLE_CLIPS = 2048", "SHUFFLE_CLIPS = 4096"), {"mel", "raw"}),
     "what is served": (("models/serving.py", "training=False", "training=None"), {"mel", "raw"}),
     "a module that nobody imports": (("components/unused.py", None, "VALUE = 1\n"), set()),
     "the pipeline": (("pipeline/config/settings.py", '"genre", pattern', '"genres", pattern'), set()),
@@ -125,6 +125,6 @@ print(json.dumps(found))
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
     by_transform, by_training = map(set, json.loads(done.stdout.splitlines()[-1]))
     assert {"components.audio.config", "components.audio.mel"} <= by_transform
-    assert {"models.fitting.data", "models.kinds.mel_cnn"} <= by_training - by_transform
+    assert {"models.fitting.batches", "models.kinds.mel_cnn"} <= by_training - by_transform
     assert by_transform - set(digests["closures"]["transform"]) == set()
     assert by_training - set(digests["closures"]["mel"]) == set()
