@@ -27,6 +27,23 @@ class ModelConfig(Section):
     )
 
 
+class TransferOptions(Section):
+    """Settings of every kind with a pretrained base, a part of `model.options`."""
+
+    weights: str | None = Field(description="pretrained weights of the base; null: random ones, for trying things out")
+    dropout: float = Field(0.5, ge=0.0, lt=1.0, description="share of the embedding's entries that a step drops")
+    l2: float = Field(1e-3, ge=0.0, description="penalty on the squared weights of the last layer")
+    fine_tune_blocks: int = Field(
+        0, ge=0, description="blocks of the base, counted from its end, that are trained after the head; 0: none"
+    )
+    fine_tune_learning_rate: float = Field(
+        1e-5,
+        gt=0.0,
+        description="first learning rate of the fine-tuning; a high one destroys what the base has learned",
+    )
+    fine_tune_epochs: int = Field(10, ge=1, description="largest number of epochs of the fine-tuning")
+
+
 class TuneConfig(Section):
     """Search for learning rate, batch size, label smoothing and mixup, in a Tuner node before the Trainer."""
 

@@ -19,8 +19,10 @@ def measure(setting: Setting) -> Measured:
 
         def job(workspace: str, seed: int, nodes: tuple[str, ...] | None, fresh: tuple[str, ...]) -> Sample:
             settings = (*setting.settings, "train.epochs=1", f"train.seed={seed}")
-            places = {"data": str(work / "data"), "workspace": str(work / workspace)}
-            return run_nodes(NodesJob(**places, settings=settings, nodes=nodes, fresh=fresh), work / "nodes.log")
+            asked = NodesJob(
+                data=str(work / "data"), workspace=str(work / workspace), settings=settings, nodes=nodes, fresh=fresh
+            )
+            return run_nodes(asked, work / "nodes.log")
 
         job("judging", 1, None, ())  # pushes a champion
         job("judging", 2, _EVALUATION, ())

@@ -9,7 +9,7 @@ import soundfile
 from bench.harness.music import songs
 from bench.harness.result import Measured
 from bench.harness.setting import Setting
-from bench.harness.timing import Sample, in_this_process, interleave, ratio, walls
+from bench.harness.timing import Sample, Side, in_this_process, interleave, ratio, walls
 from components.audio.config import AudioConfig
 from components.beam.config import BeamConfig
 from components.beam.options import beam_args
@@ -38,7 +38,7 @@ def measure(setting: Setting) -> Measured:
             return in_this_process(lambda: librosa_loop(songs(table), audio, fresh))
 
     librosa_loop(songs(table)[:1], audio, setting.scratch)
-    sides = {
+    sides: dict[str, Side] = {
         "ours, 1 worker": partial(by_workers, BeamConfig(mode="in_memory")),
         "librosa.load": by_librosa,
         "ours, 2 workers": partial(by_workers, BeamConfig(workers=2)),

@@ -26,7 +26,9 @@ def measure(setting: Setting) -> Measured:
         )
     largest = steps[setting.clips]["Transform"].figures
     figures["pure"] = spread([largest["seconds"] / largest["pure"]])
-    sides = {f"{step}, {size} clips": (steps[size][step],) for step in STEPS for size in sizes}
+    sides: dict[str, tuple[Sample, ...]] = {
+        f"{step}, {size} clips": (steps[size][step],) for step in STEPS for size in sizes
+    }
     return Measured(sides, figures, tuple(notes))
 
 

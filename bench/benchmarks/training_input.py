@@ -24,7 +24,7 @@ from models import registry
 from models.config import ModelConfig, TrainConfig
 from models.fitting.augmentation import augmentation_of, mixup, random_windows, spec_augment
 from models.fitting.batches import read_clips, training_batches
-from models.fitting.devices import precision_policy
+from models.fitting.devices import training_devices
 from models.windows import window_shape
 from pipeline.config.settings import load_config
 
@@ -136,11 +136,12 @@ def _exhaust(batches: tf.data.Dataset) -> None:
 def _step(model: ModelConfig, config: TrainConfig, shape: tuple[int, ...], classes: int) -> Sample:
     """Times training steps of the network on data that is there already."""
     module, options = registry.load(model)
-    keras.config.set_dtype_policy(precision_policy(config.precision))
-    network = module.build(options, shape, classes)
-    network.compile(keras.optimizers.Adam(), keras.losses.CategoricalCrossentropy(from_logits=True), jit_compile=False)
     windows = np.random.default_rng(0).random((config.batch_size, *shape), np.float32)
     targets = np.eye(classes, dtype=np.float32)[np.arange(config.batch_size) % classes]
     data = tf.data.Dataset.from_tensors((windows, targets)).cache().repeat(_STEPS).prefetch(2)
-    network.fit(data, verbose=0)
-    return in_this_process(lambda: network.fit(data, verbose=0))
+    loss = keras.losses.CategoricalCrossentropy(from_logits=True)
+    with training_devices(config.precision):
+        network = module.build(options, shape, classes)
+        network.compile(keras.optimizers.Adam(), loss, jit_compile=False)
+        network.fit(data, verbose=0)
+        return in_this_process(lambda: network.fit(data, verbose=0))

@@ -97,7 +97,7 @@ def interleave(
     """
     samples: dict[str, list[Sample]] = {name: [] for name in sides}
     for repeat in range(repeats):
-        order = list(sides) if repeat % 2 == 0 else list(reversed(sides))
+        order = list(sides)[:: 1 if repeat % 2 == 0 else -1]
         for name in order:
             sample = sides[name]()
             samples[name].append(sample)

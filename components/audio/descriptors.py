@@ -23,10 +23,10 @@ import itertools
 import math
 
 import librosa
-import librosa.filters
 import numpy as np
 import scipy.fft
 import tensorflow as tf
+from librosa.filters import chroma as chroma_bank
 
 from components.audio.config import AudioConfig, MelConfig
 from components.audio.mel import AMIN, TOP_DB, decibels, frame_power, map_frames, mel_filter_bank, sum_bands
@@ -146,7 +146,7 @@ def chroma(power: tf.Tensor, audio: AudioConfig, mel: MelConfig) -> tf.Tensor:
     Returns:
       float32 [frames, 12] in [0, 1].
     """
-    bank = librosa.filters.chroma(sr=audio.sample_rate, n_fft=mel.n_fft, tuning=0.0, n_chroma=CHROMAS)
+    bank = chroma_bank(sr=audio.sample_rate, n_fft=mel.n_fft, tuning=0.0, n_chroma=CHROMAS)
     energy = tf.matmul(tf.cast(power, tf.float64), bank.T.astype(np.float64))  # [frames, 12]
     return tf.cast(tf.math.divide_no_nan(energy, tf.reduce_max(energy, axis=-1, keepdims=True)), tf.float32)
 

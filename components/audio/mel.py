@@ -7,10 +7,10 @@ So the filter bank is librosa's own (Slaney scale, area-normalised), computed on
 import math
 from collections.abc import Callable
 
-import librosa.filters
 import numpy as np
 import scipy.signal
 import tensorflow as tf
+from librosa.filters import mel as slaney_bank
 
 from components.audio.config import AudioConfig, FeatureConfig, MelConfig
 from components.audio.representation import Representation
@@ -33,7 +33,7 @@ def mel_filter_bank(audio: AudioConfig, mel: MelConfig) -> np.ndarray:
     Returns:
       float32 [n_fft // 2 + 1, n_mels], to be multiplied from the right.
     """
-    bank = librosa.filters.mel(
+    bank = slaney_bank(
         sr=audio.sample_rate, n_fft=mel.n_fft, n_mels=mel.n_mels, fmin=mel.fmin, fmax=mel.fmax, dtype=np.float32
     )
     return np.ascontiguousarray(bank.T)

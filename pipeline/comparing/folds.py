@@ -23,8 +23,8 @@ def make_folds(tracks: Sequence[dict[str, str]], column: str | None) -> list[Fol
 
     Args:
       tracks: rows of tracks.csv.
-      column: each of its values becomes the test of one fold, the value before it the validation, in sorted order. None:
-        one fold, the library's own split.
+      column: each of its values becomes the test of one fold, the value before it the validation, in sorted order.
+        None: one fold, the library's own split.
 
     Raises:
       UserError: there is no such column, or it has fewer than three values.
