@@ -12,7 +12,7 @@ _EVALUATION = (*PREPARATION, "HeldOutExampleGen", "Trainer", "Champion", "GateEv
 
 
 def measure(setting: Setting) -> Measured:
-    """Each node alone in a process, the rest of the DAG done before; a champion is there to compare with."""
+    """Times each node alone in a process, after the rest of the DAG; there is a champion to compare with."""
     table = setting.library(music.HALF_TEST)
     with setting.workplace() as work:
         setting.ingest(table, work / "data")
@@ -29,12 +29,12 @@ def measure(setting: Setting) -> Measured:
         job("transforming", 2, PREPARATION, ())
         sides = {
             "GateEvaluator": partial(job, "judging", 2, _EVALUATION, ("GateEvaluator",)),
-            # In a workspace of its own: new features would have the Trainer train again.
+            # In another workspace: new features would make the Trainer train again.
             "Transform": partial(job, "transforming", 2, PREPARATION, ("Transform",)),
         }
-        samples = interleave(sides, setting.repeats, setting.tell)
+        samples = interleave(sides, setting.repeats, setting.report)
     return Measured(
         samples,
         {"evaluation": ratio(*(figures(samples[node], node) for node in sides))},
-        ("GateEvaluator asks two models, the candidate and the champion, and starts from the wav bytes.",),
+        ("GateEvaluator runs two models, the candidate and the champion, and starts from the wav bytes.",),
     )

@@ -1,4 +1,4 @@
-"""What Transform's work would take if it were nothing but that: read, decode, log-mel; in plain `tf.data`."""
+"""The work of Transform without its overhead: read, decode and log-mel in plain `tf.data`."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,10 +15,10 @@ _BATCH = 8
 
 
 def read_decode_and_transform(examples: Path, settings: Sequence[str]) -> int:
-    """One pass over the splits that Transform transforms, on all cores; the log-mels are dropped.
+    """Passes once over the splits that Transform transforms, on all cores, and drops the log-mels.
 
     Args:
-      examples: ExampleGen's artifact.
+      examples: directory of ExampleGen's artifact.
 
     Returns:
       Number of clips.

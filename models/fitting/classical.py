@@ -119,7 +119,7 @@ def _check(train: Examples, validation: Examples, classes: int) -> None:
             "model cannot learn it; add clips of it or take it out of the list of genres"
         )
     if (train[0] == train[0][0]).all():
-        raise UserError("all training clips have the same descriptors: there is nothing to tell genres apart by")
+        raise UserError("all training clips have the same descriptors: no genre can be learned from them")
 
 
 def _front_steps(front: Front, x: NDArray) -> list:

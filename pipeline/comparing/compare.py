@@ -108,7 +108,7 @@ def compare_models(
     models: dict[str, tuple[ModelConfig, FeatureConfig]],
     folds_column: str | None,
     cache: Path,
-    tell: Callable[[str], None],
+    report: Callable[[str], None],
 ) -> Comparison:
     """Fits and judges every model on every fold.
 
@@ -119,7 +119,7 @@ def compare_models(
       models: settings and features by kind.
       folds_column: column of tracks.csv to cross-validate over; None: the library's split.
       cache: where outcomes are kept.
-      tell: called with a line per step.
+      report: called with a line per step.
     """
     tracks = sorted(read_examples(data, manifest.span), key=lambda row: row["track_id"])
     track_ids = [row["track_id"] for row in tracks]
@@ -144,14 +144,14 @@ def compare_models(
                     outcome = _outcome(table, labels, track_ids, fold, model, features, config, wav, scratch)
                 except UserError as error:
                     left_out[kind] = str(error)
-                    tell(f"{kind}: left out: {error}")
+                    report(f"{kind}: left out: {error}")
                     break
                 write_atomically(epath.Path(kept), outcome.model_dump_json())
                 shutil.rmtree(scratch, ignore_errors=True)
                 how = f"{outcome.seconds:.0f} s"
             outcomes.setdefault(kind, []).append(outcome)
             right = np.array(outcome.probabilities).argmax(1) == labels[fold.parts["test"]]
-            tell(f"{kind:<20} fold {fold.name:<8} {right.mean():6.1%}  ({how})")
+            report(f"{kind:<20} fold {fold.name:<8} {right.mean():6.1%}  ({how})")
         if kind in left_out:
             outcomes.pop(kind, None)
     truth = np.concatenate([labels[fold.parts["test"]] for fold in folds])
@@ -177,8 +177,8 @@ def holm(p_values: dict[tuple[str, str], float]) -> dict[tuple[str, str], float]
 def _rows(
     genres: tuple[str, ...], truth: np.ndarray, sizes: list[int], outcomes: dict[str, list[FoldOutcome]]
 ) -> tuple[Row, ...]:
-    said = {kind: np.concatenate([fold.probabilities for fold in folds]) for kind, folds in outcomes.items()}
-    right = {kind: probabilities.argmax(1) == truth for kind, probabilities in said.items()}
+    probabilities = {kind: np.concatenate([fold.probabilities for fold in folds]) for kind, folds in outcomes.items()}
+    right = {kind: values.argmax(1) == truth for kind, values in probabilities.items()}
     kinds = sorted(outcomes, key=lambda kind: (-right[kind].mean(), kind))
     pairs = {
         (a, b): paired_outcomes(right[a], right[b]).p_different for i, a in enumerate(kinds) for b in kinds[i + 1 :]
@@ -191,7 +191,7 @@ def _rows(
     return tuple(
         Row(
             kind=kind,
-            metrics=measure(genres, truth, said[kind]),
+            metrics=measure(genres, truth, probabilities[kind]),
             fold_accuracies=tuple(float(part.mean()) for part in np.split(right[kind], np.cumsum(sizes)[:-1])),
             better_than=tuple(other for other in kinds if (kind, other) in significant),
             **{
