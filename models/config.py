@@ -58,11 +58,11 @@ def _off(value: Any) -> Any:
 
 
 Augment = Annotated[Literal["off", "light", "strong"], BeforeValidator(_off)]
-"""How much the training input changes a window; `models.fitting.augmentation.LEVELS` has what each does."""
+"""Strength of the changes of training windows; see `models.fitting.augmentation.LEVELS`."""
 
 
 class TrainConfig(Section):
-    """How a network is fitted."""
+    """Settings of the training of a network."""
 
     epochs: int = Field(
         40, ge=1, description="largest number of epochs; the learning rate falls along half a cosine over them"

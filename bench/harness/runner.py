@@ -25,7 +25,7 @@ _BLAS_THREADS = "OMP_NUM_THREADS"
 
 @dataclass(frozen=True)
 class Request:
-    """What to measure, and how. None stands for the value in the registry."""
+    """Names a benchmark and its sizes. None stands for the value in the registry."""
 
     name: str
     clips: int | None

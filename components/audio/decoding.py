@@ -53,7 +53,7 @@ class Clip:
     pcm: NDArray[np.int16]
     """Mono, [clip_samples]."""
     start_seconds: float
-    """Where in the source the clip begins, in seconds."""
+    """Start of the clip in the source, in seconds."""
     duration_seconds: float
     """Length of the whole source; from `consecutive_clips`, of this part of it."""
     rms_dbfs: float

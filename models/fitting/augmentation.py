@@ -9,7 +9,7 @@ from models.config import TrainConfig
 
 @dataclasses.dataclass(frozen=True)
 class Augmentation:
-    """How much a window is changed. The defaults change nothing."""
+    """Changes of a training window. The defaults change nothing."""
 
     time_shift: bool = False
     """True: windows start anywhere in the clip, and go on from its start after its end. False: at the clip's start."""

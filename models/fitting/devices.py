@@ -1,4 +1,4 @@
-"""Where and how a network is trained: TPU, several GPUs or one device; the precision; the seed.
+"""Devices, precision and seed of a training.
 
 Everything that training sets for the whole process is set here: the distribution strategy, Keras's dtype policy and the
 seeds. It is undone at the end of a `with` block, except for what libraries cannot undo: a TPU stays initialised, and
