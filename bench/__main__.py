@@ -1,4 +1,4 @@
-"""`python -m bench`: measures this pipeline against what a user would pick instead."""
+"""`python -m bench`: measures this pipeline against what a user would choose instead."""
 
 import time
 from pathlib import Path
@@ -12,28 +12,36 @@ _DIRECTORY = click.Path(file_okay=False, path_type=Path)
 
 @click.command()
 @click.argument("names", metavar="[NAME]...", nargs=-1)
-@click.option("--list", "listing", is_flag=True, help="Say what there is to measure, and measure nothing.")
-@click.option("--clips", type=click.IntRange(min=12), help="Songs to measure with; else, as many as --list says.")
-@click.option("--repeats", type=click.IntRange(min=1), help="How often each side is measured; else, as --list says.")
-@click.option("--seconds", type=click.FloatRange(min=2.0), default=30.0, show_default=True, help="Length of a song.")
+@click.option("--list", "listing", is_flag=True, help="List the benchmarks, and measure nothing.")
+@click.option(
+    "--clips", type=click.IntRange(min=12), help="Number of songs to measure with. Without it, the number in --list."
+)
+@click.option(
+    "--repeats",
+    type=click.IntRange(min=1),
+    help="Number of times that each side is measured. Without it, the number in --list.",
+)
+@click.option(
+    "--seconds", type=click.FloatRange(min=2.0), default=30.0, show_default=True, help="Length of a song, in seconds."
+)
 @click.option(
     "--scratch",
     type=_DIRECTORY,
     default=Path("workspace/bench/scratch"),
     show_default=True,
-    help="Where the songs are kept, and all else while it is needed: up to 20 GB.",
+    help="Directory of the songs, which are kept, and of temporary files: up to 20 GB.",
 )
 @click.option(
     "--results",
     type=_DIRECTORY,
     default=Path("workspace/bench/results"),
     show_default=True,
-    help="A JSON file per benchmark, written when it ends.",
+    help="Directory of the results: a JSON file per benchmark, written when it ends.",
 )
 @click.option(
     "--table",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Measure nothing, but put all results as a table into this Markdown file, between its two markers.",
+    help="Markdown file into which all results are written, between its two markers. Nothing is measured.",
 )
 def bench(
     names: tuple[str, ...],
@@ -45,10 +53,10 @@ def bench(
     results: Path,
     table: Path | None,
 ) -> None:
-    """Measure this pipeline against what a user would pick instead, on this machine.
+    """Measure this pipeline against what a user would choose instead, on this machine.
 
-    Without names, everything but what --list marks with *. The sides of a benchmark are measured in turn; medians,
-    spread and what was asked are printed and kept.
+    Without names, all benchmarks run, except those that --list marks with *. The sides of a benchmark are measured in
+    turn. Medians, spread and targets are printed and kept.
     """
     from rich.console import Console
 
@@ -73,9 +81,7 @@ def bench(
 
     minutes = sum(benchmark.minutes for benchmark in chosen.values())
     if clips is None and repeats is None:
-        click.echo(
-            f"{len(chosen)} benchmarks, about {minutes:.0f} minutes on two quiet cores. Each is kept when it ends."
-        )
+        click.echo(f"{len(chosen)} benchmarks, about {minutes:.0f} minutes on two idle cores. Each result is kept.")
     for name in chosen:
         click.echo(f"\n{name}: {chosen[name].about}")
         start = time.monotonic()

@@ -1,54 +1,88 @@
-"""Frozen, typed configuration of what `models` does; no TensorFlow."""
+"""Settings of the model and of its training. Imports no TensorFlow."""
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from components.audio.config import FeatureConfig
-from components.base.section import Section, Share
+from components.base.section import Section
 
 Positive = Annotated[float, Field(gt=0.0)]
 
 EMBEDDING = "embedding"
-"""Name of the layer of every network that has the window's embedding; see `models.registry`."""
+"""Name of the layer whose output is the window's embedding, in every network; see `models.registry`."""
 
 
 class ModelConfig(Section):
-    """Which model, and its own settings."""
+    """The kind of model, and its own settings."""
 
-    kind: str = Field("mel_cnn", description="a name in models.registry")
+    kind: str = Field("mel_cnn", description="kind of model: a name in the table of models/registry.py")
     window_seconds: float = Field(
-        5.0, gt=0.0, description="length that the network sees; a clip's windows are averaged; at most the clip"
+        5.0,
+        gt=0.0,
+        description="length of audio that the network sees at a time, in seconds, at most the clip; the probabilities "
+        "of a clip are the mean over its windows",
     )
-    options: dict[str, Any] = Field(default_factory=dict, description="settings of this kind; see its own file")
+    options: dict[str, Any] = Field(
+        default_factory=dict, description="settings of this kind of model: Options in its file in models/kinds"
+    )
 
 
-class AugmentConfig(Section):
-    """What the training input does to a window, drawn anew at every epoch."""
+class TransferOptions(Section):
+    """Settings of every kind with a pretrained base, a part of `model.options`."""
 
-    time_shift: bool = Field(True, description="windows start anywhere in the clip, rolling round its end")
-    frequency_masks: int = Field(1, ge=0, description="SpecAugment: bands of mel bins set to the floor")
-    frequency_mask_share: Share = Field(0.15, description="widest band, as a share of the mel bins")
-    time_masks: int = Field(1, ge=0, description="SpecAugment: stretches of frames set to the floor")
-    time_mask_share: Share = Field(0.15, description="longest stretch, as a share of the window")
-    mixup: float = Field(0.2, ge=0.0, description="alpha of the Beta distribution; 0: no mixup")
+    weights: str | None = Field(description="pretrained weights of the base; null: random ones, for trying things out")
+    dropout: float = Field(0.5, ge=0.0, lt=1.0, description="share of the embedding's entries that a step drops")
+    l2: float = Field(1e-3, ge=0.0, description="penalty on the squared weights of the last layer")
+    fine_tune_blocks: int = Field(
+        0, ge=0, description="blocks of the base, counted from its end, that are trained after the head; 0: none"
+    )
+    fine_tune_learning_rate: float = Field(
+        1e-5,
+        gt=0.0,
+        description="first learning rate of the fine-tuning; a high one destroys what the base has learned",
+    )
+    fine_tune_epochs: int = Field(10, ge=1, description="largest number of epochs of the fine-tuning")
+
+
+def _off(value: Any) -> Any:
+    """Reads YAML's `off`, which is false there, as the word."""
+    return "off" if value is False else value
+
+
+Augment = Annotated[Literal["off", "light", "strong"], BeforeValidator(_off)]
+"""Strength of the changes of training windows; see `models.fitting.augmentation.LEVELS`."""
 
 
 class TrainConfig(Section):
-    """How a network is fitted."""
+    """Settings of the training of a network."""
 
-    epochs: int = Field(40, ge=1, description="the learning rate falls along half a cosine over them")
-    batch_size: int = Field(16, ge=1, description="over all devices together")
-    learning_rate: Positive = 1e-3
-    patience: int = Field(12, ge=1, description="epochs without a better validation loss before stopping")
-    label_smoothing: float = Field(0.0, ge=0.0, lt=1.0, description="share of each label spread over all genres")
-    class_weights: bool = Field(True, description="a clip of a rare genre counts more, so that genres count alike")
+    epochs: int = Field(
+        40, ge=1, description="largest number of epochs; the learning rate falls along half a cosine over them"
+    )
+    batch_size: int = Field(16, ge=1, description="clips in a batch, over all devices together")
+    learning_rate: Positive = Field(1e-3, description="learning rate of Adam in the first step")
+    patience: int = Field(12, ge=1, description="epochs without a lower validation loss before training stops")
+    label_smoothing: float = Field(
+        0.0, ge=0.0, lt=1.0, description="share of each label that is spread over all genres"
+    )
+    class_weights: bool = Field(True, description="give clips of rare genres more weight, so that genres count alike")
     warm_start: bool = Field(
-        False, description="start from the champion's weights where they fit; with other genres or layers always fresh"
+        False,
+        description="start from the champion's weights where genres and layers are the same, else from random ones",
     )
     seed: int = Field(1, ge=0, description="the same data, settings and seed give the same model on a CPU")
-    precision: Literal["auto", "float32"] = Field("auto", description="auto: bfloat16 where the device has it")
-    augment: AugmentConfig = AugmentConfig()
+    precision: Literal["auto", "float32"] = Field(
+        "auto", description="auto: mixed bfloat16 on a TPU and on GPUs that have it, else float32"
+    )
+    augment: Augment = Field(
+        "light",
+        description="change of the training windows, drawn anew at every epoch: off; light: any start in the clip, one "
+        "masked band and stretch of time, mixup of 0.2; strong: more and wider masks, mixup of 0.4",
+    )
+    mixup: float | None = Field(
+        None, ge=0.0, description="alpha of mixup's Beta distribution; 0: no mixup; null: as train.augment has it"
+    )
 
 
 class TrainerParameters(Section):
@@ -66,7 +100,6 @@ class TrainerParameters(Section):
 
 
 def with_hyperparameters(config: TrainConfig, values: dict[str, Any]) -> TrainConfig:
-    """`config` with the values that the search found."""
-    plain = {name: values[name] for name in ("learning_rate", "label_smoothing", "batch_size")}
-    augment = config.augment.model_copy(update={"mixup": values["mixup"]})
-    return config.model_copy(update=plain | {"augment": augment})
+    """Returns `config` with the values that the search found."""
+    names = ("learning_rate", "label_smoothing", "batch_size", "mixup")
+    return config.model_copy(update={name: values[name] for name in names})

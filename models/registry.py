@@ -1,17 +1,18 @@
-"""Every kind of model there is. A new one is a file beside this and a line here.
+"""Every kind of model. A new one is a file in `models.kinds` and a line here.
 
-A kind's file holds `Options`, the frozen settings that `model.options` may set, and what its family is fitted by:
+A kind's file holds `Options`, the frozen settings that `model.options` may set, and the functions of its family:
 
 - `network`, trained from nothing: `build(options, input_shape, classes) -> keras.Model`.
-- `transfer`, a head on a pretrained base, which `Options.weights` names: `build_base(options, input_shape) ->
-  keras.Model`, from a window to an embedding, and `build_head(options, embedding_size, classes) -> keras.Model`.
+- `transfer`, a head on a pretrained base, with `Options` of `models.config.TransferOptions`: `build_base(options,
+  input_shape) -> keras.Model`, from a window to an embedding; `build_head(options, embedding_size, classes) ->
+  keras.Model`; and `fine_tune(base, options)`, which unfreezes the last blocks of the base.
 - `classical`, fitted by scikit-learn: `fit(options, train, validation, classes, seed) -> (keras.Model, chosen)`, where
-  `chosen` tells the hyper-parameters that the validation clips preferred.
+  `chosen` has the hyper-parameters that were best on the validation clips.
 
-Whatever the family, what comes out is a `keras.Model` from a float32 window [batch, *input_shape] to logits [batch,
-classes], in plain Keras 3. Its layer called `models.config.EMBEDDING` gives [batch, E], what the network makes of a
-window before it names genres: what the last layer sees or, of the classical kinds, what comes out of the front. Keras
-is imported inside these functions, so that a configuration is checked without it.
+The result is a `keras.Model` from a float32 window [batch, *input_shape] to logits [batch, classes], in plain Keras 3.
+Its layer called `models.config.EMBEDDING` gives the embedding of a window, [batch, E]: the input of the last layer or,
+in the classical kinds, the output of the front. Keras is imported inside these functions, so that a configuration is
+checked without it.
 """
 
 import hashlib
@@ -25,18 +26,18 @@ from typing import Literal
 from etils import epath
 from pydantic import ValidationError
 
-from components.audio.config import Representation
 from components.base.errors import UserError
 from components.base.section import Section, problems
-from models.config import ModelConfig
+from models.config import ModelConfig, TransferOptions
 
 
 @dataclass(frozen=True)
 class Kind:
-    """What the rest of the pipeline needs to know of a model before it is built."""
+    """Facts of a kind that are needed before it is built."""
 
     module: str
-    representation: Representation
+    representation: str
+    """A name in `components.audio.representations.REPRESENTATIONS`."""
     family: Literal["network", "transfer", "classical"]
 
 
@@ -54,7 +55,7 @@ KINDS = {
 
 
 def kind_of(model: ModelConfig) -> Kind:
-    """The registered kind that `model` names.
+    """Returns the kind that `model` names.
 
     Raises:
       UserError: there is none of that name.
@@ -65,10 +66,13 @@ def kind_of(model: ModelConfig) -> Kind:
 
 
 def load(model: ModelConfig) -> tuple[ModuleType, Section]:
-    """The file of a kind, and its settings.
+    """Imports the file of a kind, and checks its settings.
+
+    Returns:
+      The module, and its `Options`.
 
     Raises:
-      UserError: no such kind, or settings that it does not take.
+      UserError: there is no such kind, or it does not take these settings.
     """
     module = importlib.import_module(kind_of(model).module)
     try:
@@ -80,7 +84,7 @@ def load(model: ModelConfig) -> tuple[ModuleType, Section]:
 
 
 def weights_digest(model: ModelConfig) -> str:
-    """Digest of the pretrained weights that `model` names, so that a file that was replaced is not taken for the old.
+    """Computes a digest of the pretrained weights that `model` names, so that a replaced file counts as another one.
 
     Returns:
       Hexadecimal SHA-256 over the file, or over all files of the directory; empty where there is neither.
@@ -88,7 +92,8 @@ def weights_digest(model: ModelConfig) -> str:
     Raises:
       UserError: see `load`.
     """
-    source = load(model)[1].weights if kind_of(model).family == "transfer" else None
+    _, options = load(model)
+    source = options.weights if isinstance(options, TransferOptions) else None
     path = epath.Path(source) if source else None
     if path is None or not path.exists():
         return ""
@@ -99,7 +104,7 @@ def weights_digest(model: ModelConfig) -> str:
 
 
 def _files(path: epath.Path) -> Iterator[epath.Path]:
-    """The file, or those of the directory and below; epath has no rglob."""
+    """Lists the file, or all files of the directory and below; epath has no rglob."""
     if not path.is_dir():
         yield path
         return

@@ -1,4 +1,4 @@
-"""The one graph that serves, and that the gate judges: wav bytes in, genre names and probabilities out."""
+"""The graph that is served and that the gate judges: wav bytes in, genre names and probabilities out."""
 
 import keras
 import tensorflow as tf
@@ -8,14 +8,14 @@ from components.audio.config import FeatureConfig
 from components.audio.descriptors import descriptors
 from components.audio.preprocessing import AUDIO, FEATURE
 from components.audio.representations import from_bytes
-from components.audio.waveform import decode_clips
+from components.audio.waveform import decode_wavs, to_float
 from components.store.model_card import ModelCard, write_card
 from models.config import EMBEDDING
 from models.windows import all_windows, window_starts
 
 
 def clip_probabilities(network: keras.Model, stored: tf.Tensor, features: FeatureConfig) -> tf.Tensor:
-    """A clip's genre probabilities: the mean of its windows' softmax.
+    """Computes the genre probabilities of clips: the mean of their windows' softmax.
 
     Args:
       stored: stored entries [batch, steps, ...].
@@ -29,13 +29,13 @@ def clip_probabilities(network: keras.Model, stored: tf.Tensor, features: Featur
 
 
 def _clip_mean(per_window: tf.Tensor, stored: tf.Tensor, window: int) -> tf.Tensor:
-    """Mean over the windows of each clip: [batch * windows, n] -> [batch, n]."""
+    """Computes the mean over the windows of each clip: [batch * windows, n] -> [batch, n]."""
     windows = len(window_starts(stored.shape[1], window))
     return tf.reduce_mean(tf.reshape(per_window, [-1, windows, per_window.shape[-1]]), axis=1)
 
 
 class GenreModel(tf.Module):
-    """What is exported: the Transform graph followed by the network."""
+    """The exported module: the Transform graph, followed by the network."""
 
     def __init__(self, network: keras.Model, transform: tf.Module, features: FeatureConfig) -> None:
         super().__init__()
@@ -43,34 +43,33 @@ class GenreModel(tf.Module):
         self._with_embedding = keras.Model(network.input, [network.output, network.get_layer(EMBEDDING).output])
         self._transform = transform
         self._features = features
-        # Keras 3 variables are not tf.Variables: without this list, saving would not find them.
+        # Saving finds tf.Variables only, which Keras 3 variables are not; this list holds the ones inside them.
         self._variables = [variable.value for variable in network.variables]
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="audio")])
     def audio(self, audio: tf.Tensor) -> dict[str, tf.Tensor]:
-        """PCM16 WAV files, string [batch] -> `genres` string and `probabilities` float32, both [batch, classes]."""
+        """Answers PCM16 WAV files, string [batch]: `genres` string, `probabilities` float32, both [batch, classes]."""
         probabilities = clip_probabilities(self._network, self._stored(audio), self._features)
         genres = tf.tile(tf.constant(self._features.genres)[tf.newaxis], [tf.shape(audio)[0], 1])
         return {"genres": genres, "probabilities": probabilities}
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
     def serving_default(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Serialized tf.train.Examples with an `audio` feature, string [batch] -> as `audio`."""
+        """Answers serialized tf.train.Examples with an `audio` feature, string [batch], as `audio` does."""
         return self.audio(_audio_of(examples))
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
     def embeddings(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
-        """What drift is measured by, all float32.
+        """Answers what drift is measured by, all float32, for the examples that `serving_default` takes.
 
-        Serialized tf.train.Examples as for `serving_default` -> `embedding` [batch, E], the mean over the clip's
-        windows; `probabilities` [batch, classes] as there; and `descriptors` [batch, descriptors], of the audio,
-        whatever the network sees of it.
+        They are `embedding` [batch, E], the mean over the clip's windows; `probabilities` [batch, classes], as there;
+        and `descriptors` [batch, descriptors] of the audio, for networks of every representation.
         """
         audio = _audio_of(examples)
         stored = self._stored(audio)
         window = self._network.input_shape[1]
         logits, embedding = self._with_embedding(all_windows(stored, self._features, window), training=False)
-        samples = tf.cast(decode_clips(audio, self._features.audio), tf.float32) / 32768.0
+        samples = to_float(decode_wavs(audio, self._features.audio))
         return {
             "embedding": _clip_mean(tf.cast(embedding, tf.float32), stored, window),
             "probabilities": _clip_mean(tf.nn.softmax(tf.cast(logits, tf.float32)), stored, window),
@@ -78,7 +77,7 @@ class GenreModel(tf.Module):
         }
 
     def _stored(self, audio: tf.Tensor) -> tf.Tensor:
-        """Stored entries [batch, steps, ...] by the Transform graph."""
+        """Computes stored entries [batch, steps, ...] with the Transform graph."""
         feature = self._transform({AUDIO: audio[:, tf.newaxis]})[FEATURE]
         return from_bytes(tf.reshape(feature, [-1]), self._features)
 

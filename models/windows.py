@@ -1,4 +1,4 @@
-"""A network sees a window; a clip is judged by all of its windows."""
+"""Windows: a network sees one at a time, and a clip is judged by all of its windows."""
 
 import math
 
@@ -6,23 +6,24 @@ import numpy as np
 import tensorflow as tf
 
 from components.audio.config import FeatureConfig
-from components.audio.representations import feature_shape, network_input, steps_per_second
+from components.audio.representations import feature_shape, network_input, representation_of
 from models.config import ModelConfig
 
 
 def window_shape(model: ModelConfig, features: FeatureConfig) -> tuple[int, ...]:
-    """Shape of one window: `model.window_seconds` of the clip's time axis, or the clip where that is shorter.
+    """Returns the shape of one window: `model.window_seconds` of the clip's time axis, at most the whole clip.
 
-    Descriptors, which have no time axis, are one window.
+    A representation without a time axis is one window.
     """
     steps, *rest = feature_shape(features)
-    if features.representation == "descriptors" or model.window_seconds >= features.audio.clip_seconds:
-        return (steps, *rest)  # not by rounding to frames, which could leave a second window for the last one
+    steps_per_second = representation_of(features).steps_per_second
+    if steps_per_second is None or model.window_seconds >= features.audio.clip_seconds:
+        return (steps, *rest)  # rounding to frames could leave the last frame to a second window
     return (max(1, min(steps, round(model.window_seconds * steps_per_second(features)))), *rest)
 
 
 def window_starts(steps: int, window: int) -> tuple[int, ...]:
-    """Starts of the fewest evenly spaced windows that cover a clip.
+    """Computes the starts of the fewest evenly spaced windows that cover a clip.
 
     Args:
       steps: length of the clip's time axis.
@@ -36,7 +37,7 @@ def window_starts(steps: int, window: int) -> tuple[int, ...]:
 
 
 def all_windows(stored: tf.Tensor, features: FeatureConfig, window: int) -> tf.Tensor:
-    """Every window of every clip, clip by clip.
+    """Cuts every window of every clip, clip by clip, and scales it for the network.
 
     Args:
       stored: stored entries [batch, steps, ...].

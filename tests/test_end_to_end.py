@@ -268,8 +268,8 @@ def test_what_was_trained_is_what_is_served(story: dict[str, Any], data: Path) -
     from components.store.model_card import read_card
     from models import registry
     from models.config import ModelConfig
+    from models.fitting.batches import read_clips
     from models.fitting.calibration import with_temperature
-    from models.fitting.data import read_clips
     from models.serving import clip_probabilities
     from models.windows import window_shape
 

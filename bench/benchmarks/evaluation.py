@@ -12,27 +12,29 @@ _EVALUATION = (*PREPARATION, "HeldOutExampleGen", "Trainer", "Champion", "GateEv
 
 
 def measure(setting: Setting) -> Measured:
-    """Each node alone in a process, the rest of the DAG done before; a champion is there to compare with."""
+    """Times each node alone in a process, after the rest of the DAG; there is a champion to compare with."""
     table = setting.library(music.HALF_TEST)
     with setting.workplace() as work:
         setting.ingest(table, work / "data")
 
         def job(workspace: str, seed: int, nodes: tuple[str, ...] | None, fresh: tuple[str, ...]) -> Sample:
             settings = (*setting.settings, "train.epochs=1", f"train.seed={seed}")
-            places = {"data": str(work / "data"), "workspace": str(work / workspace)}
-            return run_nodes(NodesJob(**places, settings=settings, nodes=nodes, fresh=fresh), work / "nodes.log")
+            asked = NodesJob(
+                data=str(work / "data"), workspace=str(work / workspace), settings=settings, nodes=nodes, fresh=fresh
+            )
+            return run_nodes(asked, work / "nodes.log")
 
         job("judging", 1, None, ())  # pushes a champion
         job("judging", 2, _EVALUATION, ())
         job("transforming", 2, PREPARATION, ())
         sides = {
             "GateEvaluator": partial(job, "judging", 2, _EVALUATION, ("GateEvaluator",)),
-            # In a workspace of its own: new features would have the Trainer train again.
+            # In another workspace: new features would make the Trainer train again.
             "Transform": partial(job, "transforming", 2, PREPARATION, ("Transform",)),
         }
-        samples = interleave(sides, setting.repeats, setting.tell)
+        samples = interleave(sides, setting.repeats, setting.report)
     return Measured(
         samples,
         {"evaluation": ratio(*(figures(samples[node], node) for node in sides))},
-        ("GateEvaluator asks two models, the candidate and the champion, and starts from the wav bytes.",),
+        ("GateEvaluator runs two models, the candidate and the champion, and starts from the wav bytes.",),
     )

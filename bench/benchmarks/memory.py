@@ -1,4 +1,4 @@
-"""Whether memory grows with the library: each step in a process of its own, on a library and on ten times as much."""
+"""Growth of memory with the library: each step in a new process, on a library and on one of ten times the size."""
 
 from bench.harness.result import Measured
 from bench.harness.setting import Setting
@@ -9,19 +9,19 @@ STEPS = ("ingest", "ExampleGen", "Transform")
 
 
 def measure(setting: Setting) -> Measured:
-    """The peaks of ingest, ExampleGen and Transform with a tenth of the clips and with all of them."""
+    """Measures peak memory of ingest, ExampleGen and Transform, with a tenth of the clips and with all."""
     sizes = (setting.clips // 10, setting.clips)
     sides = {f"{size} clips": lambda size=size: _peaks(setting, size) for size in sizes}
-    small, large = interleave(sides, setting.repeats, setting.tell).items()
+    small, large = interleave(sides, setting.repeats, setting.report).items()
     return Measured(
         dict((small, large)),
         {step: ratio(figures(large[1], step), figures(small[1], step)) for step in STEPS},
-        tuple(_told(name, samples) for name, samples in (small, large)),
+        tuple(_summary(name, samples) for name, samples in (small, large)),
     )
 
 
 def _peaks(setting: Setting, clips: int) -> Sample:
-    """The three steps in turn; `figures` has the peak of each, in bytes."""
+    """Runs the three steps in turn; `figures` has the peak of each, in bytes."""
     with setting.workplace() as fresh:
         data = fresh / "data"
         samples = [setting.ingest(setting.library(clips=clips), data)]
@@ -32,6 +32,6 @@ def _peaks(setting: Setting, clips: int) -> Sample:
     return one_after_another(*samples).model_copy(update={"figures": peaks})
 
 
-def _told(name: str, samples: tuple[Sample, ...]) -> str:
+def _summary(name: str, samples: tuple[Sample, ...]) -> str:
     peaks = (f"{step} {max(figures(samples, step)) / 2**20:,.0f} MiB" for step in STEPS)
     return f"{name}: {', '.join(peaks)} at the peak."

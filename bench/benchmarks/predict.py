@@ -1,4 +1,4 @@
-"""`genre predict`: the time until the model is there, and for each song from then on."""
+"""`genre predict`: the time until the model is loaded, and the time for each song."""
 
 import json
 import sys
@@ -19,11 +19,11 @@ try:
 finally:
     out.write_text(json.dumps(sum(name.split(".")[0] == "tfx" for name in sys.modules)))
 """
-"""`genre`, and then how many modules of TFX were imported."""
+"""A script that runs `genre`, and then counts the imported modules of TFX."""
 
 
 def measure(setting: Setting) -> Measured:
-    """Whole processes: with one song, and with all of them; the difference is the songs' own."""
+    """Times whole processes with one song and with all; the difference is the time for the songs."""
     table = setting.library()
     files = songs(table)
     with setting.workplace() as work:
@@ -37,7 +37,7 @@ def measure(setting: Setting) -> Measured:
             return sample.model_copy(update={"figures": {"tfx": json.loads(Path(out).read_text(encoding="utf-8"))}})
 
         sides = {"one song": partial(predict, 1), f"{len(files)} songs": partial(predict, len(files))}
-        samples = interleave(sides, setting.repeats, setting.tell)
+        samples = interleave(sides, setting.repeats, setting.report)
     one, many = (walls(taken) for taken in samples.values())
     each = [(all_of_them - first) / (len(files) - 1) for first, all_of_them in zip(one, many, strict=True)]
     return Measured(

@@ -1,4 +1,4 @@
-"""From MP3 files to what a network trains on: ours, librosa with joblib, and Hugging Face's where it is installed."""
+"""From MP3 files to features: ours, librosa with joblib, and Hugging Face's where it is installed."""
 
 import os
 import sys
@@ -11,11 +11,11 @@ from bench.harness.timing import Sample, in_new_process, interleave, one_after_a
 from bench.peers.nodes import PREPARATION, NodesJob, run_nodes
 
 HUGGING_FACE_PYTHON = "GENRE_HUGGING_FACE_PYTHON"
-"""Environment variable; see `bench.peers.hugging_face`."""
+"""Name of an environment variable; see `bench.peers.hugging_face`."""
 
 
 def measure(setting: Setting) -> Measured:
-    """Whole processes, with all that they import."""
+    """Times whole processes, with their imports."""
     table = setting.library()
     sides = {
         "ours": partial(_ours, setting, table),
@@ -25,8 +25,8 @@ def measure(setting: Setting) -> Measured:
     if python := os.environ.get(HUGGING_FACE_PYTHON):
         sides["hugging face"] = partial(_peer, setting, table, "bench.peers.hugging_face", python)
     else:
-        notes.append(f"Hugging Face's way was not measured: ${HUGGING_FACE_PYTHON} names no Python that has it.")
-    samples = interleave(sides, setting.repeats, setting.tell)
+        notes.append(f"Hugging Face's was not measured: set ${HUGGING_FACE_PYTHON} to a Python that has it installed.")
+    samples = interleave(sides, setting.repeats, setting.report)
     mine = walls(samples["ours"])
     return Measured(
         samples, {name: ratio(walls(samples[name]), mine) for name in sides if name != "ours"}, tuple(notes)

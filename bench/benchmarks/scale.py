@@ -1,4 +1,4 @@
-"""Whether cost is linear: each node at a fiftieth, a fifth and all of the clips, with what the first two foretell."""
+"""Linearity of the costs: each node with all of the clips, against the line through a fiftieth and a fifth of them."""
 
 from bench.harness.result import Measured
 from bench.harness.setting import Setting
@@ -7,11 +7,11 @@ from bench.peers.nodes import PREPARATION, NodesJob, run_nodes
 
 NODES = (*PREPARATION, "HeldOutExampleGen", "Trainer", "Champion", "GateEvaluator")
 STEPS = ("ingest", "ImportExampleGen", "StatisticsGen", "Transform", "Trainer", "GateEvaluator")
-"""What grows with the clips; the other nodes look at statistics and files."""
+"""Steps whose cost grows with the clips; the other nodes read only statistics and file names."""
 
 
 def measure(setting: Setting) -> Measured:
-    """Every step in a process of its own, once per size; the Trainer for one epoch."""
+    """Times every step in a new process, once per size; the Trainer for one epoch."""
     sizes = (setting.clips // 50, setting.clips // 5, setting.clips)
     steps = {size: _steps(setting, size) for size in sizes}
     notes, figures = [], {}
@@ -20,18 +20,20 @@ def measure(setting: Setting) -> Measured:
         slope = (seconds[1] - seconds[0]) / (sizes[1] - sizes[0])
         fixed = seconds[0] - slope * sizes[0]
         figures[step] = spread([seconds[2] / (fixed + slope * sizes[2])])
-        taken = [f"{size} clips {_told(steps[size][step], size)}" for size in sizes]
+        taken = [f"{size} clips {_summary(steps[size][step], size)}" for size in sizes]
         notes.append(
             f"{step}: {fixed:.1f} s and {1000 * slope:.1f} ms per clip, from the first two; {'; '.join(taken)}"
         )
     largest = steps[setting.clips]["Transform"].figures
     figures["pure"] = spread([largest["seconds"] / largest["pure"]])
-    sides = {f"{step}, {size} clips": (steps[size][step],) for step in STEPS for size in sizes}
+    sides: dict[str, tuple[Sample, ...]] = {
+        f"{step}, {size} clips": (steps[size][step],) for step in STEPS for size in sizes
+    }
     return Measured(sides, figures, tuple(notes))
 
 
 def _steps(setting: Setting, clips: int) -> dict[str, Sample]:
-    """Every step of a library of `clips`; `figures` has its "seconds" (a node's without its imports) and "bytes"."""
+    """Runs every step on `clips` clips; `figures` has its "seconds" (of a node without imports) and "bytes"."""
     with setting.workplace() as fresh:
         data, workspace = fresh / "data", fresh / "workspace"
         ingested = setting.ingest(setting.library(clips=clips), data)
@@ -52,14 +54,16 @@ def _steps(setting: Setting, clips: int) -> dict[str, Sample]:
             outputs = (value for name, value in sample.figures.items() if name.startswith(f"{step}."))
             figures = {"seconds": sample.figures[step], "bytes": sum(outputs), "clips": clips}
             if step == "Transform" and clips == setting.clips:
-                pure = run_nodes(job.model_copy(update={"pure": True}), fresh / "pure.log")  # all else is there by now
+                pure = run_nodes(
+                    job.model_copy(update={"pure": True}), fresh / "pure.log"
+                )  # the other nodes are cached
                 figures["pure"] = pure.figures["pure"]
             taken[step] = sample.model_copy(update={"figures": figures})
-            setting.tell(f"  {clips} clips: {step} {figures['seconds']:.1f} s")
+            setting.report(f"  {clips} clips: {step} {figures['seconds']:.1f} s")
     return taken
 
 
-def _told(sample: Sample, clips: int) -> str:
+def _summary(sample: Sample, clips: int) -> str:
     figures = sample.figures
     per_clip = figures["bytes"] / clips / 1000
     return f"{figures['seconds']:.1f} s, {sample.peak_bytes / 2**20:,.0f} MiB, {per_clip:,.0f} kB written per clip"

@@ -1,6 +1,6 @@
 """The Trainer's input: our records against the gzipped lists of floats that a stock Transform writes.
 
-Both are cut, augmented and batched by the very same functions; what differs is how the clips are stored and read.
+Both are cut, augmented and batched by the same functions. They differ in how clips are stored and read.
 """
 
 import os
@@ -22,21 +22,22 @@ from components.audio.representations import feature_shape, network_input
 from components.library.layout import read_library
 from models import registry
 from models.config import ModelConfig, TrainConfig
-from models.fitting.data import mixup, random_windows, read_clips, spec_augment, training_batches
-from models.fitting.devices import precision_policy
+from models.fitting.augmentation import augmentation_of, mixup, random_windows, spec_augment
+from models.fitting.batches import read_clips, training_batches
+from models.fitting.devices import training_devices
 from models.windows import window_shape
 from pipeline.config.settings import load_config
 
 _COPIES = 8
-"""How often each file is read: an epoch of so few clips would be over before its graph is made."""
+"""Times that each file is read: an epoch of so few clips would be shorter than the making of its graph."""
 _EPOCHS = 10
-"""A short training: configurations here have 40 or more."""
+"""Epochs of a short training: the shipped configurations have 40 or more."""
 _STEPS = 20
-"""Training steps by which a device's pace is told."""
+"""Training steps by which the pace of a device is measured."""
 
 
 def measure(setting: Setting) -> Measured:
-    """The first epoch reads the files; for the later ones ours has the clips in memory."""
+    """Times epochs of batches: ours reads the files in the first epoch, and then has the clips in memory."""
     with setting.workplace() as work:
         features, files = _transformed(setting, work)
         model, config = ModelConfig(window_seconds=min(5.0, setting.seconds)), TrainConfig()
@@ -56,8 +57,8 @@ def measure(setting: Setting) -> Measured:
             "stock, any epoch": partial(in_this_process, partial(_exhaust, stock)),
         }
         for side in sides.values():
-            side()  # traced, and the files in the system's cache
-        samples = interleave(sides, setting.repeats, setting.tell)
+            side()  # traced before it is timed, and files are in the system's cache
+        samples = interleave(sides, setting.repeats, setting.report)
         steps = [_step(model, config, shape, len(features.genres)) for _ in range(setting.repeats)]
     first, later, theirs = (walls(samples[name]) for name in sides)
     gpus = tf.config.list_physical_devices("GPU")
@@ -71,14 +72,14 @@ def measure(setting: Setting) -> Measured:
         "pace": spread([count / seconds for seconds in later]),
         f"step {device}": spread(pace),
     }
-    notes = () if gpus else ("No GPU here: what a step takes on one was not measured.",)
+    notes = () if gpus else ("No GPU: the time of a step on one was not measured.",)
     if gpus:
         figures["bottleneck"] = ratio([count / seconds for seconds in later], pace)
     return Measured(samples | {f"{_STEPS} steps on the {device}": tuple(steps)}, figures, notes)
 
 
 def write_float_records(files: Sequence[str], features: FeatureConfig, out: Path) -> str:
-    """The same clips as a stock Transform would have left them: float32 lists in gzipped records."""
+    """Writes the same clips as a stock Transform does: float32 lists in gzipped records."""
     with tf.io.TFRecordWriter(str(out), "GZIP") as writer:
         for stored, label in read_clips(files, features).dataset:
             values = network_input(stored[tf.newaxis], features).numpy().ravel()
@@ -92,20 +93,20 @@ def write_float_records(files: Sequence[str], features: FeatureConfig, out: Path
 def stock_batches(
     files: Sequence[str], features: FeatureConfig, window: int, config: TrainConfig, clips: int
 ) -> tf.data.Dataset:
-    """Batches as a template's input function makes them, reading the files anew at every epoch.
+    """Makes batches as the input function of a template does, which reads the files at every epoch.
 
     Returns:
       Elements (float32 [batch, window, n_mels], float32 [batch, classes]).
     """
     shape = feature_shape(features)
     spec = {FEATURE: tf.io.FixedLenFeature(shape, tf.float32), LABEL: tf.io.FixedLenFeature([], tf.int64)}
-    classes = len(features.genres)
+    classes, augmentation = len(features.genres), augmentation_of(config)
 
     def prepare(examples: dict[str, tf.Tensor], draw: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         draw = tf.bitcast(draw, tf.int32)
-        windows = spec_augment(random_windows(examples[FEATURE], window, draw), config.augment, draw)
+        windows = spec_augment(random_windows(examples[FEATURE], window, draw), augmentation, draw)
         targets = tf.one_hot(examples[LABEL], classes)
-        return mixup(windows, targets, config.augment.mixup, draw) if config.augment.mixup else (windows, targets)
+        return mixup(windows, targets, augmentation.mixup, draw) if augmentation.mixup else (windows, targets)
 
     records = tf.data.TFRecordDataset(files, "GZIP").shuffle(min(clips, 2048)).batch(config.batch_size)
     parsed = records.map(lambda batch: tf.io.parse_example(batch, spec), num_parallel_calls=tf.data.AUTOTUNE)
@@ -115,7 +116,7 @@ def stock_batches(
 
 
 def _transformed(setting: Setting, work: Path) -> tuple[FeatureConfig, list[str]]:
-    """What Transform made of the songs, and the files of its train split, _COPIES times."""
+    """Transforms the songs; returns the features' settings and the files of the train split, _COPIES times."""
     setting.ingest(setting.library(), work / "data")
     workspace = work / "workspace"
     job = NodesJob(data=str(work / "data"), workspace=str(workspace), settings=setting.settings, nodes=PREPARATION)
@@ -133,13 +134,14 @@ def _exhaust(batches: tf.data.Dataset) -> None:
 
 
 def _step(model: ModelConfig, config: TrainConfig, shape: tuple[int, ...], classes: int) -> Sample:
-    """Times training steps of the network on data that is there already."""
+    """Times training steps of the network on data in memory."""
     module, options = registry.load(model)
-    keras.config.set_dtype_policy(precision_policy(config.precision))
-    network = module.build(options, shape, classes)
-    network.compile(keras.optimizers.Adam(), keras.losses.CategoricalCrossentropy(from_logits=True), jit_compile=False)
     windows = np.random.default_rng(0).random((config.batch_size, *shape), np.float32)
     targets = np.eye(classes, dtype=np.float32)[np.arange(config.batch_size) % classes]
     data = tf.data.Dataset.from_tensors((windows, targets)).cache().repeat(_STEPS).prefetch(2)
-    network.fit(data, verbose=0)
-    return in_this_process(lambda: network.fit(data, verbose=0))
+    loss = keras.losses.CategoricalCrossentropy(from_logits=True)
+    with training_devices(config.precision):
+        network = module.build(options, shape, classes)
+        network.compile(keras.optimizers.Adam(), loss, jit_compile=False)
+        network.fit(data, verbose=0)
+        return in_this_process(lambda: network.fit(data, verbose=0))

@@ -14,7 +14,7 @@ COMPARED = ("ImportExampleGen", "StatisticsGen", "Transform")
 
 
 def measure(setting: Setting) -> Measured:
-    """Each side is a process of its own with an empty workspace; what is compared are the seconds of its nodes."""
+    """Runs each side in a new process with an empty workspace, and compares the seconds of its nodes."""
     with setting.workplace() as work:
         data = work / "data"
         setting.ingest(setting.library(), data)
@@ -23,10 +23,10 @@ def measure(setting: Setting) -> Measured:
         sides = {
             "ours": partial(prepare, setting, work, data, "ours"),
             "stock": partial(prepare, setting, work, data, "stock"),
-            # It has no fixed cost but its imports, which do not count: a few clips tell its pace.
+            # Its only fixed cost are the imports, which do not count: a few clips are enough to measure its pace.
             "article": partial(run_article, data, max(12, transformed // 4), setting.seconds, work),
         }
-        samples = interleave(sides, setting.repeats, setting.tell)
+        samples = interleave(sides, setting.repeats, setting.report)
     ours, stock = samples["ours"], samples["stock"]
     node = figures(ours, "Transform")
     per_clip = [sample.figures["seconds"] / sample.figures["clips"] for sample in samples["article"]]
@@ -46,7 +46,7 @@ def measure(setting: Setting) -> Measured:
 
 
 def prepare(setting: Setting, work: Path, data: Path, dag: str) -> Sample:
-    """The nodes up to Transform, of our DAG or of the stock one, in a new workspace that is then removed."""
+    """Runs the nodes up to Transform, of our DAG or of the stock one, in a new workspace that is then removed."""
     with setting.workplace() as fresh:
         job = NodesJob(
             dag=dag,

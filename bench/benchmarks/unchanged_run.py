@@ -1,4 +1,4 @@
-"""`genre run` when nothing has changed: what it takes beyond the imports that it cannot do without."""
+"""`genre run` when nothing has changed: its time beyond that of its imports."""
 
 import sys
 from functools import partial
@@ -15,14 +15,14 @@ with large_imports():
 
 
 def measure(setting: Setting) -> Measured:
-    """Whole processes in a workspace where everything is done."""
+    """Times whole processes in a workspace where every node is cached."""
     with setting.workplace() as work:
         run = partial(setting.run, work / "data", work / "workspace", "train.epochs=1")
         setting.ingest(setting.library(), work / "data")
-        setting.tell(f"  first run {run().wall:.1f} s")
+        setting.report(f"  first run {run().wall:.1f} s")
         sides = {
             "genre run": run,
             "imports": partial(in_new_process, [sys.executable, "-c", _IMPORTS], work / "imports.log"),
         }
-        samples = interleave(sides, setting.repeats, setting.tell)
+        samples = interleave(sides, setting.repeats, setting.report)
     return Measured(samples, {"beyond": difference(*(walls(samples[name]) for name in sides))})

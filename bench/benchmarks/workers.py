@@ -1,4 +1,4 @@
-"""What a second worker process brings where there is much to do."""
+"""The gain of a second worker process, with many clips."""
 
 from functools import partial
 from pathlib import Path
@@ -10,12 +10,12 @@ from bench.peers.nodes import NodesJob, run_nodes
 
 
 def measure(setting: Setting) -> Measured:
-    """Ingest as a whole process, Transform as a node, with Beam's workers as processes: one, and two."""
+    """Times ingest as a whole process and Transform as a node, with one worker process of Beam and with two."""
     table = setting.library()
     with setting.workplace() as work:
         data = work / "data"
         setting.ingest(table, data)
-        _transform(setting, work, data, 1)  # ExampleGen is then done
+        _transform(setting, work, data, 1)  # so that ExampleGen is cached
 
         def ingest(workers: int) -> Sample:
             with setting.workplace() as fresh:
@@ -23,7 +23,7 @@ def measure(setting: Setting) -> Measured:
 
         sides = {f"ingest, {count}": partial(ingest, count) for count in (1, 2)}
         sides |= {f"Transform, {count}": partial(_transform, setting, work, data, count) for count in (1, 2)}
-        samples = interleave(sides, setting.repeats, setting.tell)
+        samples = interleave(sides, setting.repeats, setting.report)
     return Measured(
         samples,
         {
@@ -32,7 +32,7 @@ def measure(setting: Setting) -> Measured:
                 figures(samples["Transform, 1"], "Transform"), figures(samples["Transform, 2"], "Transform")
             ),
         },
-        ("The number is that of workers. A worker process of Transform's loads TensorFlow and TFX for itself.",),
+        ("The number is that of the workers. Each worker process of Transform imports TensorFlow and TFX.",),
     )
 
 

@@ -1,7 +1,7 @@
-"""What other libraries would take, worked out from `bench.benchmarks.scale`'s measurements: a line for every step.
+"""A cost model: the time for libraries of other sizes, from the measurements of `bench.benchmarks.scale`.
 
-A step takes a fixed time, and then every clip takes its core time, shared out among the cores: files are independent of
-one another. The Trainer is the exception, as it is one process on one machine.
+A step takes a fixed time and a core time per clip, which is divided among the cores, because files do not depend on one
+another. The Trainer is the exception: it is one process on one machine.
 """
 
 from collections.abc import Sequence
@@ -11,35 +11,35 @@ from bench.harness.result import Result
 from bench.harness.timing import Sample
 
 ONE_MACHINE = ("Trainer",)
-"""Steps that more Beam workers do not make faster."""
+"""Steps that do not get faster with more Beam workers."""
 
 
 @dataclass(frozen=True)
 class StepCost:
-    """Of one step, for clips as long as those measured."""
+    """Costs of one step, for clips of the measured length."""
 
     fixed: float
-    """Seconds, whatever the number of clips; without imports."""
+    """Seconds that do not depend on the number of clips, without imports."""
     per_clip: float
-    """Seconds that a further clip takes on the measured machine."""
+    """Seconds per clip on the measured machine."""
     core_per_clip: float
-    """Core seconds of it: user and system time of all threads."""
+    """Core seconds per clip: user and system time of all threads."""
     bytes_per_clip: float
-    """Written."""
+    """Bytes written per clip."""
     peak_bytes: int
-    """Memory of the largest run."""
+    """Peak memory of the largest run, in bytes."""
 
     def seconds(self, clips: int) -> float:
-        """On the measured machine."""
+        """Computes the seconds for `clips` clips on the measured machine."""
         return self.fixed + self.per_clip * clips
 
     def seconds_on(self, cores: int, clips: int) -> float:
-        """With the clips' core time shared out evenly among `cores` like the measured ones."""
+        """Computes the seconds with the core time divided evenly among `cores` cores like the measured ones."""
         return self.fixed + self.core_per_clip * clips / cores
 
 
 def step_costs(result: Result) -> dict[str, StepCost]:
-    """The line through the smallest and the largest size that `bench.benchmarks.scale` measured, by step."""
+    """Fits, for each step, the line through the smallest and the largest size that was measured."""
     by_step: dict[str, list[Sample]] = {}
     for side, (sample, *_) in result.sides.items():
         by_step.setdefault(side.partition(",")[0], []).append(sample)

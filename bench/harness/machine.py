@@ -1,4 +1,4 @@
-"""What was measured on, and what was measured."""
+"""The machine and the commit of a measurement."""
 
 import importlib.metadata
 import os
@@ -12,7 +12,7 @@ _SHOWN = ("tensorflow", "tfx", "apache-beam", "librosa", "numpy", "soundfile")
 
 
 class Machine(Section):
-    """A machine and the versions of what computes."""
+    """A machine, and the versions of the libraries that compute."""
 
     processor: str
     cores: int
@@ -23,7 +23,7 @@ class Machine(Section):
 
 
 def this_machine() -> Machine:
-    """The one that this runs on."""
+    """Describes the machine that this runs on."""
     return Machine(
         processor=_processor(),
         cores=os.cpu_count() or 1,
@@ -35,7 +35,7 @@ def this_machine() -> Machine:
 
 
 def _processor() -> str:
-    """Its name in words, where the system knows it."""
+    """Returns the name of the processor, as far as the system gives one."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
     names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
@@ -43,7 +43,7 @@ def _processor() -> str:
 
 
 def commit_of(root: Path) -> str:
-    """The commit that is checked out at `root`, with a + if files differ from it; "unknown" without git."""
+    """Returns the commit that is checked out at `root`, with a + if files differ from it; "unknown" without git."""
 
     def git(*arguments: str) -> str:
         done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=True)

@@ -1,7 +1,7 @@
 """Songs to measure with: composed, and encoded as FMA's clips are (MP3 of 256 kbit/s, 44.1 kHz, stereo).
 
-Encoding takes far longer than decoding. So some songs are encoded whole, and a clip is cut out of one at a frame of its
-own, without encoding again: thousands of clips in seconds, no two of which are alike to the last sample.
+Encoding takes far longer than decoding. So only a few whole songs are encoded, and each clip is cut out of one of them,
+from a different frame on. That makes thousands of clips in seconds, no two of which have the same samples.
 """
 
 import csv
@@ -21,42 +21,44 @@ from components.base.files import write_atomically
 from components.demo.library import LibraryOptions, Piece, compose, plan
 
 ARTISTS = 6
-"""Per genre, each with one song."""
+"""Artists per genre, each with one song."""
 SPLITS = ("train", "train", "train", "train", "eval", "test")
-"""Of a genre's artists."""
+"""Splits of the artists of a genre, in order."""
 HALF_TEST = ("train", "train", "eval", "test", "test", "test")
-"""As many clips to judge as to transform."""
+"""Splits with as many clips to judge as to transform."""
 FEWEST = 2 * ARTISTS
+"""Smallest number of clips: two genres in every split."""
 
 _RATE = 44100
 _FRAME = 1152
 """Samples in a frame of MPEG-1 layer III."""
 _KBITS = (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)
-"""By the index in a frame's header."""
+"""Bit rates by the index in a frame's header."""
 _QUALITY = 0.2
 """libsndfile's compression level that makes 256 kbit/s at a constant bit rate."""
 
 
 def composed(clips: int, seconds: float) -> NDArray[np.int16]:
-    """Different clips at 22,050 Hz, PCM16 [clips, samples]."""
+    """Composes different clips at 22,050 Hz, PCM16 [clips, samples]."""
     options = LibraryOptions(artists=max(3, -(-clips // 8)), songs=1, seconds=seconds)
     return np.stack([compose(piece, options) for piece in plan(options)[:clips]])
 
 
 def library(scratch: Path, clips: int, seconds: float, splits: tuple[str, ...] = SPLITS) -> Path:
-    """A table of `clips` MP3 files: path, genre, artist, split; the paths start beside it.
-
-    What was made before is used again.
+    """Makes `clips` MP3 files, unless they are there, and a table of them.
 
     Args:
-      splits: of each artist of a genre.
+      splits: split of each artist of a genre.
+
+    Returns:
+      The table: path (relative to the table), genre, artist, split.
 
     Raises:
-      UserError: fewer than FEWEST clips, of which there would not be two genres in every split.
+      UserError: fewer than FEWEST clips, which cannot have two genres in every split.
     """
     if clips < FEWEST:
         raise UserError(
-            f"{clips} songs are too few: give --clips such that there are {FEWEST}, two genres of {ARTISTS} artists."
+            f"--clips {clips}: too few songs; at least {FEWEST} are needed, two genres of {ARTISTS} artists."
         )
     root = scratch / f"music-{seconds:g}s"
     options = LibraryOptions(artists=ARTISTS, songs=1, seconds=_song_seconds(seconds))
@@ -79,16 +81,16 @@ def library(scratch: Path, clips: int, seconds: float, splits: tuple[str, ...] =
 
 
 def songs(table: Path) -> list[Path]:
-    """The files that a table of `library` lists."""
+    """Returns the files that a table of `library` lists."""
     with table.open(encoding="utf-8", newline="") as rows:
         return [table.parent / row["path"] for row in csv.DictReader(rows)]
 
 
 def mp3_frames(data: bytes) -> list[bytes]:
-    """The frames of an MPEG-1 layer III stream at 44.1 kHz.
+    """Splits an MPEG-1 layer III stream at 44.1 kHz into its frames.
 
     Raises:
-      ValueError: something else is in it.
+      ValueError: the data hold something else.
     """
     frames, start = [], 0
     while start < len(data):
@@ -102,11 +104,11 @@ def mp3_frames(data: bytes) -> list[bytes]:
 
 
 def _cut(frames: list[bytes], number: int, seconds: float) -> list[bytes]:
-    """Clip `number` of a song: `seconds` and some milliseconds."""
+    """Returns the frames of clip `number` of a song: `seconds` and some milliseconds."""
     first = 2 + number  # The first frame of a file is its encoder's table, the second begins in silence.
     wanted = -(-round(seconds * _RATE) // _FRAME) + 1
     if first + wanted > len(frames):
-        raise UserError(f"no more than {len(frames) - wanted - 2} clips can be cut out of a song; give fewer --clips")
+        raise UserError(f"--clips: a song has only {len(frames) - wanted - 2} clips; give a smaller number")
     return frames[first : first + wanted]
 
 

@@ -1,4 +1,4 @@
-"""What is measured, against what, and what is asked of it; no TensorFlow."""
+"""The benchmarks and their targets. Imports no TensorFlow, so that they are listed at once."""
 
 from dataclasses import dataclass
 
@@ -7,45 +7,45 @@ from components.base.errors import UserError
 
 @dataclass(frozen=True)
 class Target:
-    """What is asked of one figure."""
+    """The target of one figure."""
 
     what: str
     relation: str
-    """">=", "<=", or "" where the figure is only to be stated."""
+    """">=", "<=", or "" for a figure without a bound."""
     bound: float
     unit: str
 
 
 def at_least(what: str, bound: float, unit: str = "x") -> Target:
-    """A figure that must not be below `bound`."""
+    """Returns the target of a figure that must not be below `bound`."""
     return Target(what, ">=", bound, unit)
 
 
 def at_most(what: str, bound: float, unit: str = "x") -> Target:
-    """A figure that must not be above `bound`."""
+    """Returns the target of a figure that must not be above `bound`."""
     return Target(what, "<=", bound, unit)
 
 
 def stated(what: str, unit: str = "x") -> Target:
-    """A figure without a bound."""
+    """Returns the target of a figure that is stated without a bound."""
     return Target(what, "", 0.0, unit)
 
 
 @dataclass(frozen=True)
 class Benchmark:
-    """One module of this package, whose `measure` takes a `bench.harness.setting.Setting` and returns a `Measured`."""
+    """A module of `bench.benchmarks`, whose `measure` takes a `harness.setting.Setting` and returns a `Measured`."""
 
     about: str
     clips: int
-    """Songs of 30 s, if nobody says otherwise."""
+    """Number of songs of 30 s, unless --clips gives another one."""
     minutes: float
-    """Roughly, with these clips and repeats on two quiet cores."""
+    """Approximate duration, with these clips and repeats on two idle cores."""
     targets: dict[str, Target]
     repeats: int = 5
     cores: int | None = None
-    """The benchmark's process is bound to so many; None: to all there are."""
+    """Number of cores that the benchmark's process may use; None: all."""
     by_name_only: bool = False
-    """Not part of `python -m bench` without names."""
+    """True: `python -m bench` without names leaves it out."""
 
 
 BENCHMARKS = {
@@ -108,7 +108,7 @@ BENCHMARKS = {
         "peak memory of ingest, ExampleGen and Transform, and of the same with a tenth of the clips",
         clips=2000,
         minutes=5,
-        repeats=1,  # it hardly varies, and takes long
+        repeats=1,  # it hardly varies, and takes minutes
         targets={
             step: at_most(f"peak memory of {step} with ten times the clips", 1.1)
             for step in ("ingest", "ExampleGen", "Transform")
@@ -136,7 +136,7 @@ BENCHMARKS = {
         minutes=2.5,
         targets={
             "song": stated("genre predict, each song", "ms"),
-            "load": stated("genre predict, until the model is there", "s"),
+            "load": stated("genre predict, until the model is loaded", "s"),
             "tfx": at_most("modules of TFX that genre predict imports", 0, "modules"),
         },
     ),
@@ -162,10 +162,10 @@ BENCHMARKS = {
 
 
 def choose(names: tuple[str, ...]) -> dict[str, Benchmark]:
-    """The benchmarks of these names; without any, all that are not run by name only.
+    """Returns the benchmarks of these names; without names, all that are not run by name only.
 
     Raises:
-      UserError: there is no such benchmark.
+      UserError: there is no benchmark of one of the names.
     """
     for name in names:
         if name not in BENCHMARKS:

@@ -1,4 +1,4 @@
-"""What a benchmark found, as it is kept: one JSON file for each."""
+"""The result of a benchmark, which is kept as a JSON file."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,17 +15,17 @@ from components.base.section import Section
 
 @dataclass(frozen=True)
 class Measured:
-    """What a benchmark's `measure` returns."""
+    """The return value of a benchmark's `measure`."""
 
     sides: dict[str, tuple[Sample, ...]]
     figures: dict[str, Spread]
-    """By the key of the target in `bench.harness.registry`."""
+    """Figures by the key of their target in `bench.harness.registry`."""
     notes: tuple[str, ...] = ()
-    """What is to be known of it, such as a part that was left out, and why."""
+    """Remarks, such as which part was left out, and why."""
 
 
 class Row(Section):
-    """One figure and what was asked of it."""
+    """One figure and its target."""
 
     what: str
     measured: Spread
@@ -35,7 +35,7 @@ class Row(Section):
 
     @property
     def met(self) -> bool | None:
-        """Whether the median is within the bound; None where there is none."""
+        """True if the median is within the bound; None where there is no bound."""
         if not self.relation:
             return None
         median = self.measured.median
@@ -49,7 +49,7 @@ class Result(Section):
     about: str
     clips: int
     seconds: float
-    """Of a clip."""
+    """Length of a clip, in seconds."""
     repeats: int
     date: str
     commit: str
@@ -65,10 +65,10 @@ def write_result(directory: Path, result: Result) -> None:
 
 
 def read_results(directory: Path) -> dict[str, Result]:
-    """All results in `directory`, by name.
+    """Reads all results in `directory`, by name.
 
     Raises:
-      UserError: there are none, or one is something else.
+      UserError: there are none, or one is damaged.
     """
     results = {
         file.stem: read_record(epath.Path(file), Result, f"`python -m bench {file.stem}` measures again.")

@@ -1,4 +1,4 @@
-"""Runs benchmarks, each in a process of its own: none finds what another left in memory, and a killed one is alone."""
+"""Runs benchmarks, each in a process of its own, so that none finds in memory what another one left."""
 
 import importlib
 import os
@@ -20,12 +20,12 @@ from components.base.errors import UserError
 from pipeline.process import output_to
 
 _BLAS_THREADS = "OMP_NUM_THREADS"
-"""OpenBLAS, which NumPy and SciPy bring, reads it when it is loaded."""
+"""Environment variable that OpenBLAS, which NumPy and SciPy contain, reads when it is loaded."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What to measure, and how; None: as the registry says."""
+    """Names a benchmark and its sizes. None stands for the value in the registry."""
 
     name: str
     clips: int | None
@@ -35,10 +35,12 @@ class Request:
 
 
 def run(request: Request) -> Result:
-    """Runs one benchmark; its progress goes to standard output, what libraries print to a log in the scratch directory.
+    """Runs one benchmark.
+
+    Its progress goes to standard output. What libraries print goes to a log in the scratch directory.
 
     Raises:
-      UserError: it failed.
+      UserError: the benchmark failed.
     """
     log = request.scratch / f"{request.name}.log"
     with _blas_threads(BENCHMARKS[request.name].cores), ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
@@ -50,9 +52,9 @@ def run(request: Request) -> Result:
 
 @contextmanager
 def _blas_threads(count: int | None) -> Iterator[None]:
-    """Has processes that are started within it use so many threads for linear algebra; None: as they like.
+    """Limits the threads for linear algebra of processes that are started inside it; None: no limit.
 
-    They count all cores of the machine, and two threads that share one core wait for each other most of the time.
+    By default they use as many threads as the machine has cores, and threads that share a core wait for each other.
     """
     before = os.environ.get(_BLAS_THREADS)
     if count is not None:
@@ -68,7 +70,7 @@ def _blas_threads(count: int | None) -> Iterator[None]:
 
 def _measure(request: Request, log: Path) -> Result:
     benchmark = BENCHMARKS[request.name]
-    if benchmark.cores:  # before anything heavy is imported, which would count the cores for itself
+    if benchmark.cores:  # before the imports of libraries that count the cores
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-benchmark.cores :])
     log.unlink(missing_ok=True)
     with output_to(log) as console:
@@ -77,7 +79,7 @@ def _measure(request: Request, log: Path) -> Result:
             repeats=request.repeats or benchmark.repeats,
             seconds=request.seconds,
             scratch=request.scratch,
-            tell=lambda line: console.print(line, markup=False, soft_wrap=True),
+            report=lambda line: console.print(line, markup=False, soft_wrap=True),
         )
         measure: Callable[[Setting], Measured] = importlib.import_module(f"bench.benchmarks.{request.name}").measure
         measured = measure(setting)

@@ -1,4 +1,4 @@
-"""Results for a person: on the terminal, and as Markdown."""
+"""Results as tables: on the terminal, and as Markdown."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -17,7 +17,7 @@ END = "<!-- made by `python -m bench --table`: end -->"
 
 
 def listed(benchmarks: dict[str, Benchmark]) -> Table:
-    """What there is to measure."""
+    """Lists the benchmarks."""
     table = Table("name", "", "measures", box=None, pad_edge=False)
     for column in ("clips", "repeats", "minutes"):
         table.add_column(column, justify="right")
@@ -43,7 +43,7 @@ def show(result: Result, console: Console) -> None:
 
 
 def markdown(results: Iterable[Result]) -> str:
-    """All results: the figures with their targets first, then what every side took."""
+    """Writes all results as Markdown: first the figures with their targets, then the times and memory of every side."""
     results = list(results)
     lines = []
     for result in results:
@@ -75,10 +75,10 @@ def markdown(results: Iterable[Result]) -> str:
 
 
 def write_into(file: Path, text: str) -> None:
-    """Replaces what is between the two markers in `file`; makes the file, if there is none.
+    """Replaces the text between the two markers in `file`; makes the file if it is missing.
 
     Raises:
-      UserError: the file is there, but not the markers.
+      UserError: the file exists without the markers.
     """
     block = f"{BEGIN}\n{text}{END}\n"
     if file.exists():
@@ -86,7 +86,9 @@ def write_into(file: Path, text: str) -> None:
         before, begin, rest = old.partition(BEGIN)
         _, end, after = rest.partition(END)
         if not (begin and end):
-            raise UserError(f"{file}: no place for the table. Put these two lines where it belongs:\n{BEGIN}\n{END}")
+            raise UserError(
+                f"{file}: no place for the table. Put these two lines where the table belongs:\n{BEGIN}\n{END}"
+            )
         block = before + block.removesuffix("\n") + after
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(block, encoding="utf-8")
@@ -98,12 +100,12 @@ _LIBRARIES = (
     ("10 million", 10_000_000, 500),
     ("100 million", 100_000_000, 5_000),
 )
-"""Name, clips, and cores to share the Beam steps among; each a day's work at most."""
+"""Name, clips, and cores for the Beam steps, so many that none takes more than a day."""
 _HOUR = 3600.0
 
 
 def _cost_model(costs: dict[str, StepCost], cores: int) -> list[str]:
-    """What a clip costs at every step, and what libraries cost."""
+    """Describes the costs of a clip at every step, and those of whole libraries."""
     per_clip = _grid(
         ("step", "fixed, s", f"ms per clip, {cores} cores", "core ms per clip", "kB written per clip", "peak memory"),
         (
@@ -148,7 +150,7 @@ def _cost_model(costs: dict[str, StepCost], cores: int) -> list[str]:
         ),
         (row(*library) for library in _LIBRARIES),
     )
-    return ["Cost model, from the smallest and the largest size:", per_clip, "What that foretells:", libraries]
+    return ["Cost model, from the smallest and the largest size:", per_clip, "Predictions:", libraries]
 
 
 _OUTCOMES = {True: "met", False: "**missed**", None: ""}
@@ -170,7 +172,7 @@ def _interval(values: Spread) -> str:
 
 
 def _number(value: float) -> str:
-    """Three digits that count."""
+    """Formats a number with three significant digits."""
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 

@@ -1,4 +1,4 @@
-"""Taking times: a side is measured again and again, in turn with the others, in this process or in one of its own."""
+"""Measures times: each side several times, in turn with the others, in this process or in a new one."""
 
 import os
 import resource
@@ -13,25 +13,25 @@ from pydantic import Field
 from components.base.section import Section
 
 ROOT = Path(__file__).resolve().parents[2]
-"""Where the packages are; the processes start there, so that they run the same code."""
+"""Directory of the packages. New processes start there, so that they run the same code."""
 _LOG_TAIL = 2000
 
 
 class Sample(Section):
-    """What one repeat of one side took."""
+    """The time and memory of one repeat of one side."""
 
     wall: float
-    """Seconds."""
+    """Elapsed time, in seconds."""
     cpu: float
     """Seconds of user and system time, over all threads and the processes that it waited for."""
     peak_bytes: int = 0
-    """Resident set of the largest process among them; 0 where it shared its process with the other sides."""
+    """Largest resident set of these processes, in bytes; 0 where all sides ran in one process."""
     figures: dict[str, float] = Field(default_factory=dict)
-    """What a process of its own told of itself."""
+    """Further figures, which a new process measured itself."""
 
 
 class Spread(Section):
-    """A figure over the repeats."""
+    """Median and extremes of a figure over the repeats."""
 
     median: float
     low: float
@@ -42,7 +42,7 @@ Side = Callable[[], Sample]
 
 
 class ProcessError(Exception):
-    """A process that was to be measured failed; the text has its command and the end of what it printed."""
+    """A measured process failed. The message has its command and the end of its output."""
 
 
 def in_this_process(work: Callable[[], object]) -> Sample:
@@ -53,13 +53,13 @@ def in_this_process(work: Callable[[], object]) -> Sample:
 
 
 def in_new_process(command: Sequence[str], log: Path) -> Sample:
-    """Times a command from its start to its end; what it prints goes to `log`.
+    """Times a command from its start to its end; its output goes to `log`.
 
-    Linux counts what its parent holds when it is started into a child's peak, so the caller must be small itself:
-    without TensorFlow, that is.
+    Linux counts the memory of the parent at the start as part of a child's peak. So the caller must be small, which
+    means that it has not imported TensorFlow.
 
     Raises:
-      ProcessError: its exit code was not 0.
+      ProcessError: the exit code was not 0.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as out:
@@ -72,7 +72,7 @@ def in_new_process(command: Sequence[str], log: Path) -> Sample:
             process.wait()
             raise
         wall = time.perf_counter() - start
-    process.returncode = os.waitstatus_to_exitcode(status)  # or Popen would wait for it, and find nobody
+    process.returncode = os.waitstatus_to_exitcode(status)  # without it, Popen would wait for a process that is gone
     if process.returncode:
         printed = log.read_text(encoding="utf-8", errors="replace")[-_LOG_TAIL:]
         raise ProcessError(f"exit code {process.returncode} from {' '.join(command)}\n{printed}")
@@ -80,7 +80,7 @@ def in_new_process(command: Sequence[str], log: Path) -> Sample:
 
 
 def one_after_another(*samples: Sample) -> Sample:
-    """Several processes as one sample."""
+    """Adds up processes that ran one after another."""
     return Sample(
         wall=sum(sample.wall for sample in samples),
         cpu=sum(sample.cpu for sample in samples),
@@ -89,48 +89,48 @@ def one_after_another(*samples: Sample) -> Sample:
 
 
 def interleave(
-    sides: Mapping[str, Side], repeats: int, tell: Callable[[str], None] = lambda line: None
+    sides: Mapping[str, Side], repeats: int, report: Callable[[str], None] = lambda line: None
 ) -> dict[str, tuple[Sample, ...]]:
-    """Measures every side `repeats` times, in turn, so that what else the machine does meets them alike.
+    """Measures every side `repeats` times, in turn, so that other work on the machine affects all sides alike.
 
-    The order is reversed from repeat to repeat: whoever comes second finds other caches than whoever comes first.
+    Every second repeat has the reverse order, because the caches differ between the first and the second side.
     """
     samples: dict[str, list[Sample]] = {name: [] for name in sides}
     for repeat in range(repeats):
-        order = list(sides) if repeat % 2 == 0 else list(reversed(sides))
+        order = list(sides)[:: 1 if repeat % 2 == 0 else -1]
         for name in order:
             sample = sides[name]()
             samples[name].append(sample)
-            tell(f"  {repeat + 1} of {repeats}: {name} {sample.wall:.2f} s")
+            report(f"  {repeat + 1} of {repeats}: {name} {sample.wall:.2f} s")
     return {name: tuple(taken) for name, taken in samples.items()}
 
 
 def spread(values: Sequence[float]) -> Spread:
-    """Median and extremes."""
+    """Computes median and extremes."""
     return Spread(median=statistics.median(values), low=min(values), high=max(values))
 
 
 def ratio(numerators: Sequence[float], denominators: Sequence[float]) -> Spread:
-    """Ratio of the medians, between the lowest and the highest ratio within a repeat."""
+    """Computes the ratio of the medians, and the lowest and the highest ratio within a repeat."""
     pairs = [above / below for above, below in zip(numerators, denominators, strict=True)]
     middle = statistics.median(numerators) / statistics.median(denominators)
     return Spread(median=middle, low=min(pairs), high=max(pairs))
 
 
 def difference(minuends: Sequence[float], subtrahends: Sequence[float]) -> Spread:
-    """Difference of the medians, between the lowest and the highest difference within a repeat."""
+    """Computes the difference of the medians, and the lowest and the highest difference within a repeat."""
     pairs = [first - second for first, second in zip(minuends, subtrahends, strict=True)]
     middle = statistics.median(minuends) - statistics.median(subtrahends)
     return Spread(median=middle, low=min(pairs), high=max(pairs))
 
 
 def walls(samples: Sequence[Sample]) -> list[float]:
-    """Seconds of every repeat."""
+    """Returns the elapsed seconds of every repeat."""
     return [sample.wall for sample in samples]
 
 
 def figures(samples: Sequence[Sample], *names: str) -> list[float]:
-    """Of every repeat, the sum of the figures called `names`."""
+    """Returns, for every repeat, the sum of the figures called `names`."""
     return [sum(sample.figures[name] for name in names) for sample in samples]
 
 

@@ -1,1 +1,1 @@
-"""What we are measured against."""
+"""The peers: other ways to do the same work, which this pipeline is measured against."""

@@ -1,6 +1,6 @@
-"""The way of the article that this project set out from: `tf.py_function`, `decode_wav`, lists of floats, gzip.
+"""The method of the article that this project started from: `tf.py_function`, `decode_wav`, lists of floats, gzip.
 
-`python -m bench.peers.article DATA CLIPS SECONDS WORK` does it with the first clips of a library and prints the time.
+`python -m bench.peers.article DATA CLIPS SECONDS WORK` runs it on the first clips of a library and writes the time.
 """
 
 import json
@@ -15,18 +15,18 @@ from components.audio.config import AudioConfig, MelConfig
 from components.library.layout import span_dir
 from components.library.tfrecords import read_records
 
-_TOLD = "article.json"
+_FIGURES = "article.json"
 
 
 def run_article(data: Path, clips: int, seconds: float, work: Path) -> Sample:
-    """Features of the first `clips` of the library at `data`, in a process of its own.
+    """Computes the features of the first `clips` of the library at `data`, in a new process.
 
     Returns:
       The whole process; `figures` has the "seconds" of the work alone, its "clips", and the "floats" of each.
     """
     words = (sys.executable, "-m", "bench.peers.article", data, clips, seconds, work)
     sample = in_new_process([str(word) for word in words], work / "article.log")
-    return sample.model_copy(update={"figures": json.loads((work / _TOLD).read_text(encoding="utf-8"))})
+    return sample.model_copy(update={"figures": json.loads((work / _FIGURES).read_text(encoding="utf-8"))})
 
 
 def _main(data: Path, clips: int, seconds: float, work: Path) -> None:
@@ -54,8 +54,8 @@ def _main(data: Path, clips: int, seconds: float, work: Path) -> None:
             example = tf.train.Example(features=tf.train.Features(feature={"mel": values}))
             writer.write(example.SerializeToString())
             count, floats = count + 1, feature.size
-    told = {"seconds": time.monotonic() - start, "clips": count, "floats": floats}
-    (work / _TOLD).write_text(json.dumps(told), encoding="utf-8")
+    figures = {"seconds": time.monotonic() - start, "clips": count, "floats": floats}
+    (work / _FIGURES).write_text(json.dumps(figures), encoding="utf-8")
 
 
 def _records(data: Path) -> Iterator[bytes]:

@@ -1,8 +1,8 @@
-"""Hugging Face's way: `datasets.map` with a feature extractor of `transformers`, in as many processes as cores.
+"""Hugging Face's method: `datasets.map` with a feature extractor of `transformers`, in as many processes as cores.
 
-`python -m bench.peers.hugging_face TABLE OUT SECONDS` writes the data set's Arrow files. `datasets` asks for a newer
-pyarrow than TFX takes, so this runs in an environment of its own, with datasets, transformers, librosa, soundfile, soxr
-and pydantic, whose Python $GENRE_HUGGING_FACE_PYTHON names.
+`python -m bench.peers.hugging_face TABLE OUT SECONDS` writes the data set's Arrow files. `datasets` needs a newer
+pyarrow than TFX allows, so this runs in another environment, with datasets, transformers, librosa, soundfile, soxr and
+pydantic. $GENRE_HUGGING_FACE_PYTHON names its Python.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""What people write to get log-mels out of a folder: librosa in as many processes as there are cores, by joblib.
+"""The usual script for log-mels of a folder: librosa in as many processes as there are cores, by joblib.
 
 `python -m bench.peers.joblib_librosa TABLE OUT SECONDS` writes a .npy file per song of a table of
 `bench.harness.music.library`.
@@ -17,12 +17,12 @@ from components.audio.config import AudioConfig, MelConfig
 
 
 def write_log_mel(song: Path, out: Path, audio: AudioConfig, mel: MelConfig) -> None:
-    """An MP3 file to float32 [n_mels, frames] in `out`."""
+    """Writes the log-mel of an MP3 file, float32 [n_mels, frames], to `out`."""
     samples, rate = librosa.load(song, sr=audio.sample_rate, mono=True, duration=audio.clip_seconds)
     power = librosa.feature.melspectrogram(
         y=samples, sr=rate, n_fft=mel.n_fft, hop_length=mel.hop_length, n_mels=mel.n_mels
     )
-    np.save(out, librosa.power_to_db(power, ref=np.max, top_db=mel.top_db))
+    np.save(out, librosa.power_to_db(power, ref=np.max))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Nodes of a DAG in a process of their own: `python -m bench.peers.nodes JOB OUT` runs them and tells what each took.
+"""Nodes of a DAG in a new process: `python -m bench.peers.nodes JOB OUT` runs them and writes the seconds of each.
 
-Both ours and the stock DAG go through `pipeline.local.runner`, so that TFX's own work around a node is the same.
+Our DAG and the stock one both run through `pipeline.local.runner`, so that TFX's own work around a node is the same.
 """
 
 import json
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from tfx import v1 as tfx
 
 PREPARATION = ("ImportSchemaGen", "ImportExampleGen", "StatisticsGen", "ExampleValidator", "DataGate", "Transform")
-"""Ours, from wav records to features."""
+"""Our nodes from wav records to features."""
 FEATURES = "Transform.transformed_examples"
-"""Figure that holds the bytes of the features, of our DAG as of the stock one."""
+"""Name of the figure with the bytes of the features, in our DAG and in the stock one."""
 
 
 class NodesJob(Section):
-    """What to run."""
+    """The nodes to run, and where."""
 
     dag: str = "ours"
     """"ours" or "stock"."""
@@ -33,28 +33,28 @@ class NodesJob(Section):
     workspace: str
     settings: tuple[str, ...]
     nodes: tuple[str, ...] | None = None
-    """In order, with all that they need; None: all. What an earlier process made in the workspace is not made again."""
+    """Nodes in order, with all that they depend on; None: all. Those that the workspace has cached do not run again."""
     fresh: tuple[str, ...] = ()
-    """Nodes that are run even so."""
+    """Nodes that run although they are cached."""
     pure: bool = False
-    """Then also read, decode and transform what Transform read, with neither Beam nor anything written."""
+    """True: also time a pass that reads, decodes and transforms the same clips, without Beam and without writing."""
 
 
 def run_nodes(job: NodesJob, log: Path) -> Sample:
-    """Runs `job` in a process of its own.
+    """Runs `job` in a new process.
 
     Returns:
-      The whole process; `figures` has the seconds of every node by its name, those until the DAG was there as
-      "imports", those of a pure pass as "pure", and the bytes of every output as "<node>.<output>".
+      The whole process. `figures` has the seconds of every node by its name, those until the DAG was made as "imports",
+      those of a pure pass as "pure", and the bytes of every output as "<node>.<output>".
     """
     out = log.with_suffix(".json")
     sample = in_new_process([sys.executable, "-m", "bench.peers.nodes", job.model_dump_json(), str(out)], log)
-    told: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))
-    return sample.model_copy(update={"figures": told})
+    figures: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))
+    return sample.model_copy(update={"figures": figures})
 
 
 def tree_bytes(directory: Path) -> int:
-    """Bytes of all files in a directory and below."""
+    """Adds up the bytes of all files in a directory and below."""
     return sum(file.stat().st_size for file in directory.rglob("*") if file.is_file())
 
 
@@ -85,7 +85,7 @@ def _main(job: NodesJob, out: Path) -> None:
         pipeline = create(job)
         from pipeline.local.runner import compile_pipeline, run_local
 
-    ir = compile_pipeline(pipeline, f"bench-{time.time_ns()}")  # within one run, TFX runs no node twice
+    ir = compile_pipeline(pipeline, f"bench-{time.time_ns()}")  # TFX runs no node twice in a run of one name
     figures = {"imports": time.monotonic() - start}
     by_name = {node.pipeline_node.node_info.id: node for node in list(ir.nodes)}
     del ir.nodes[:]
@@ -97,7 +97,7 @@ def _main(job: NodesJob, out: Path) -> None:
     def observe(state: NodeState) -> None:
         figures[state.node] = state.seconds
         if state.state == "cached" and state.node in job.fresh:
-            raise RuntimeError(f"{state.node} was to be measured, but was taken from an earlier run")
+            raise RuntimeError(f"{state.node} was not measured: it was taken from the cache")
 
     artifacts = run_local(pipeline, ir, observe)
     for name, outputs in artifacts.items():
@@ -106,7 +106,7 @@ def _main(job: NodesJob, out: Path) -> None:
         from bench.peers.pure import read_decode_and_transform
 
         examples = Path(artifacts["ImportExampleGen"]["examples"].uri)
-        read_decode_and_transform(examples, job.settings)  # the first time, libraries load what they put off
+        read_decode_and_transform(examples, job.settings)  # the first pass includes what libraries import late
         start = time.monotonic()
         read_decode_and_transform(examples, job.settings)
         figures["pure"] = time.monotonic() - start

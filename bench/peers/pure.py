@@ -1,4 +1,4 @@
-"""What Transform's work would take if it were nothing but that: read, decode, log-mel; in plain `tf.data`."""
+"""The work of Transform without its overhead: read, decode and log-mel in plain `tf.data`."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,17 +8,17 @@ import tensorflow as tf
 from components.audio.config import FeatureConfig
 from components.audio.mel import log_mel
 from components.audio.preprocessing import AUDIO
-from components.audio.waveform import decode_clips
+from components.audio.waveform import decode_wavs, to_float
 from pipeline.config.settings import load_config
 
 _BATCH = 8
 
 
 def read_decode_and_transform(examples: Path, settings: Sequence[str]) -> int:
-    """One pass over the splits that Transform transforms, on all cores; the log-mels are dropped.
+    """Passes once over the splits that Transform transforms, on all cores, and drops the log-mels.
 
     Args:
-      examples: ExampleGen's artifact.
+      examples: directory of ExampleGen's artifact.
 
     Returns:
       Number of clips.
@@ -29,8 +29,8 @@ def read_decode_and_transform(examples: Path, settings: Sequence[str]) -> int:
     spec = {AUDIO: tf.io.FixedLenFeature([], tf.string)}
 
     def transform(records: tf.Tensor) -> tf.Tensor:
-        samples = decode_clips(tf.io.parse_example(records, spec)[AUDIO], features.audio)
-        return log_mel(tf.cast(samples, tf.float32) / 32768.0, features.audio, features.mel)
+        samples = decode_wavs(tf.io.parse_example(records, spec)[AUDIO], features.audio)
+        return log_mel(to_float(samples), features.audio, features.mel)
 
     records = tf.data.TFRecordDataset(files, "GZIP", num_parallel_reads=tf.data.AUTOTUNE).batch(_BATCH)
     mels = records.map(transform, num_parallel_calls=tf.data.AUTOTUNE, deterministic=False)

@@ -1,4 +1,4 @@
-"""The same preparation as TFX's templates have it: every node with its defaults, features as lists of floats."""
+"""The same preparation as in TFX's templates: every node with its defaults, features as lists of floats."""
 
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ LABEL = "label"
 
 
 def create_stock_pipeline(data: Path, workspace: Path, config: PipelineConfig) -> tfx.dsl.Pipeline:
-    """ImportExampleGen, StatisticsGen, SchemaGen and Transform over the newest span of the library at `data`.
+    """Makes ImportExampleGen, StatisticsGen, SchemaGen and Transform over the newest span of the library at `data`.
 
     The splits are ours, so that both transform the same clips. Beam has no options, as in the templates' local runner.
     """
@@ -46,7 +46,7 @@ def create_stock_pipeline(data: Path, workspace: Path, config: PipelineConfig) -
 
 
 def preprocessing_fn(inputs: dict[str, tf.Tensor], custom_config: dict[str, Any]) -> dict[str, tf.Tensor]:
-    """Each clip decoded on its own, HTK mel of the power, logarithm; the label by a vocabulary."""
+    """Decodes each clip by itself, and computes the logarithm of HTK's mel; the label comes from a vocabulary."""
     audio = AudioConfig.model_validate_json(custom_config["audio"])
     mel = MelConfig.model_validate_json(custom_config["mel"])
 

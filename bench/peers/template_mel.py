@@ -1,4 +1,4 @@
-"""The log-mel as TensorFlow's guide to `tf.signal` has it, which templates copy."""
+"""The log-mel of TensorFlow's guide to `tf.signal`, which templates copy."""
 
 import tensorflow as tf
 
@@ -6,7 +6,7 @@ from components.audio.config import AudioConfig, MelConfig
 
 
 def template_log_mel(waveforms: tf.Tensor, audio: AudioConfig, mel: MelConfig) -> tf.Tensor:
-    """HTK's scale, unnormalised, natural logarithm.
+    """Computes the log-mel with HTK's scale, unnormalised, as natural logarithm.
 
     Args:
       waveforms: float32 [batch, samples].

@@ -1,38 +1,41 @@
 """Settings of a clip and of what is computed from it."""
 
-from typing import Literal
-
 from pydantic import Field, model_validator
 
 from components.base.section import Section
 
-Representation = Literal["log_mel", "waveform", "yamnet_mel", "descriptors"]
-"""What a network may ask to see of a clip; see `components.audio.representations`."""
-
 
 class AudioConfig(Section):
-    """What a clip is: mono PCM16 of one rate and one length."""
+    """Rate and length of a clip, which is mono PCM16."""
 
-    sample_rate: int = Field(22050, ge=4000, le=192000, description="Hz")
+    sample_rate: int = Field(
+        22050, ge=4000, le=192000, description="sample rate of every clip, in Hz; files of other rates are resampled"
+    )
     clip_seconds: float = Field(
-        30.0, gt=0.0, le=600.0, description="longer is cut from the middle, shorter zero-padded"
+        30.0,
+        gt=0.0,
+        le=600.0,
+        description="length of a clip, in seconds; of longer files the middle is kept, shorter ones are zero-padded",
     )
 
     @property
     def clip_samples(self) -> int:
-        """Samples in a clip."""
+        """Number of samples in a clip."""
         return round(self.sample_rate * self.clip_seconds)
 
 
 class MelConfig(Section):
     """Short-time Fourier transform and mel filter bank, named and valued as in librosa."""
 
-    n_fft: int = Field(2048, ge=64, le=65536, description="samples per frame")
-    hop_length: int = Field(512, ge=16, description="samples between frame starts")
-    n_mels: int = Field(128, ge=8, le=512, description="mel bins")
-    fmin: float = Field(0.0, ge=0.0, description="Hz")
-    fmax: float | None = Field(None, gt=0.0, description="Hz; null: half the sample rate")
-    top_db: float = Field(80.0, gt=0.0, le=200.0, description="dynamic range kept below the clip's loudest bin")
+    n_fft: int = Field(2048, ge=64, le=65536, description="length of a frame of the Fourier transform, in samples")
+    hop_length: int = Field(
+        512, ge=16, description="distance between the starts of two frames, in samples; at most n_fft"
+    )
+    n_mels: int = Field(128, ge=8, le=512, description="number of mel bands")
+    fmin: float = Field(0.0, ge=0.0, description="lower edge of the lowest mel band, in Hz")
+    fmax: float | None = Field(
+        None, gt=0.0, description="upper edge of the highest mel band, in Hz; null: half the sample rate"
+    )
 
     @model_validator(mode="after")
     def _check(self) -> "MelConfig":
@@ -46,7 +49,8 @@ class MelConfig(Section):
 class FeatureConfig(Section):
     """Everything that the Transform graph depends on."""
 
-    representation: Representation
+    representation: str
+    """A name in `components.audio.representations.REPRESENTATIONS`."""
     genres: tuple[str, ...]
     audio: AudioConfig
     mel: MelConfig

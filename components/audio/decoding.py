@@ -1,9 +1,9 @@
-"""Audio files into clips: mono PCM16 of the configured rate and length, with what there is to say of their health.
+"""Audio files to clips: mono PCM16 of the configured rate and length, with figures of their health.
 
-A clip is made by one rule everywhere. All channels are averaged; what is longer than a clip is cut from the middle; the
-rest is resampled (soxr, HQ), rounded to 16 bits and, where it is shorter than a clip, padded with zeros at the end.
+A clip is made by one rule everywhere. All channels are averaged. Of a longer file the middle is kept. The audio is
+resampled (soxr, HQ) and rounded to 16 bits. Where it is shorter than a clip, zeros follow at the end.
 
-Memory is bounded by the clip's length, not by the song's, nor by what a file's header claims of itself.
+Memory is bounded by the length of a clip, not by that of the file or by what its header claims.
 """
 
 import functools
@@ -23,16 +23,16 @@ from numpy.typing import NDArray
 from components.audio.config import AudioConfig
 
 FLOOR_DBFS = -120.0
-"""Level of digital silence, whose logarithm would be infinite."""
+"""Level given to digital silence, in place of minus infinity, in dBFS."""
 SILENT_FRAME_DBFS = -60.0
-"""A frame whose RMS is below counts as silent."""
+"""A frame with a lower RMS counts as silent, in dBFS."""
 FRAME_SECONDS = 512 / 22050
-"""Length of the frames whose silence is counted: about 23 ms."""
+"""Length of the frames that are silent or not: about 0.023 s."""
 SOURCE_RATES = (1_000, 768_000)
-"""Hz. A header that claims anything else is broken, or is no audio."""
+"""Lowest and highest sample rate that is believed, in Hz. A header that claims another one is broken."""
 
 _BLOCK_VALUES = 1 << 16
-_REASONS = {  # by libsndfile's codes; its own words for these say nothing, or say that an existing file does not exist
+_REASONS = {  # by libsndfile's codes; its own messages for these are empty, or deny that the file exists
     1: "not one of the formats that are read (MP3, Ogg, FLAC, WAV, AIFF)",
     7: "no valid audio frame in it",
     29: "its audio data is broken",
@@ -42,7 +42,7 @@ Source = str | bytes | Path | BinaryIO
 
 
 class AudioError(Exception):
-    """A file that does not decode. Its text is the reason, without the file's name."""
+    """A file cannot be decoded. The message is the reason, without the name of the file."""
 
 
 @dataclass(frozen=True)
@@ -52,40 +52,41 @@ class Clip:
     pcm: NDArray[np.int16]
     """Mono, [clip_samples]."""
     start_seconds: float
-    """Where in the source the clip begins."""
+    """Start of the clip in the source, in seconds."""
     duration_seconds: float
-    """Of the whole source; of `decode_clips`, of this piece."""
+    """Length of the whole source; from `consecutive_clips`, of this part of it."""
     rms_dbfs: float
-    """FLOOR_DBFS to 0; 0 dBFS is a square wave of full scale."""
+    """Root mean square, FLOOR_DBFS to 0; 0 dBFS is a square wave of full scale."""
     peak_dbfs: float
-    """FLOOR_DBFS to 0."""
+    """Largest magnitude of a sample, FLOOR_DBFS to 0."""
     silence_ratio: float
     """Share of the frames of FRAME_SECONDS whose RMS is below SILENT_FRAME_DBFS, 0 to 1."""
     clipping_ratio: float
     """Share of the samples at either end of the scale, 0 to 1."""
     source_rate: int
-    """Hz."""
+    """Sample rate of the source, in Hz."""
     source_channels: int
 
 
 def decode_clip(source: Source, config: AudioConfig) -> Clip:
-    """The one clip that stands for a whole song.
+    """Decodes the middle of a song as the one clip that stands for it.
 
-    Of a song that is longer than a clip only the middle is decoded, unless its header turns out to lie about its
-    length; then all of it is, block by block, to find the middle.
+    Of a song that is longer than a clip only the middle is decoded. If the header gives a wrong length, all of the
+    song is decoded, block by block, to find the middle.
 
     Args:
       source: path of a file, or a seekable binary file.
       config: rate and length of the clip.
 
     Raises:
-      AudioError: no known format, broken, empty, or with samples that are not numbers.
+      AudioError: the format is not known, or the file is broken, is empty or holds samples that are not numbers.
 
     Example:
       >>> clip = decode_clip("song.mp3", AudioConfig())
       >>> clip.pcm.shape, clip.pcm.dtype
       ((661500,), dtype('int16'))
     """
+    mono: NDArray[np.float32] | None
     with _opened(source) as file:
         rate, channels, claimed = file.samplerate, file.channels, file.frames
         wanted = math.ceil(config.clip_seconds * rate)
@@ -102,17 +103,17 @@ def decode_clip(source: Source, config: AudioConfig) -> Clip:
     return _clip(mono, start / rate, frames / rate, rate, channels, config)
 
 
-def decode_clips(source: Source, config: AudioConfig) -> Iterator[Clip]:
-    """A song in consecutive clips, from its beginning, decoded as they are asked for.
+def consecutive_clips(source: Source, config: AudioConfig) -> Iterator[Clip]:
+    """Decodes a song as consecutive clips from its beginning, each when it is asked for.
 
-    A remainder of half a clip or more is padded with zeros; a shorter one is dropped, unless it is all there is.
+    A remainder of half a clip or more is padded with zeros. A shorter one is dropped, unless the song has no more.
 
     Args:
       source: path of a file, or a seekable binary file.
       config: rate and length of the clips.
 
     Raises:
-      AudioError: as `decode_clip`, at the first clip or where the file breaks.
+      AudioError: see `decode_clip`; at the first clip, or at the broken place of the file.
     """
     with _opened(source) as file:
         rate, channels = file.samplerate, file.channels
@@ -126,12 +127,12 @@ def decode_clips(source: Source, config: AudioConfig) -> Iterator[Clip]:
 
 
 def to_pcm16(samples: NDArray[np.floating]) -> NDArray[np.int16]:
-    """Floats of -1 to 1 as 16-bit integers, rounded, beyond clipped. What was read from 16 bits comes back exactly."""
+    """Rounds floats in [-1, 1] to 16-bit integers and clips larger ones; samples that had 16 bits come back exactly."""
     return np.clip(np.rint(samples * 32768.0), -32768, 32767).astype(np.int16)
 
 
 def fit_to_length(samples: NDArray, length: int) -> NDArray:
-    """`samples` [n] as [length]: the middle of what is longer; zeros after the end of what is shorter."""
+    """Brings samples [n] to [length]: keeps the middle of more, puts zeros after the end of fewer."""
     spare = len(samples) - length
     if spare >= 0:
         return samples[spare // 2 : spare // 2 + length]
@@ -144,18 +145,18 @@ def fit_to_length(samples: NDArray, length: int) -> NDArray:
 class _Stream(soundfile.SoundFile):
     """A file that is read block by block without a break.
 
-    Where a file can seek, soundfile does so after every read, to where it is. An MP3 decoder starts afresh at each of
-    these, without the earlier frames that a frame may lean on: low bit rates fall silent at the start of every block.
+    soundfile seeks to the current position after every read of a file that can seek. An MP3 decoder then starts
+    afresh, without the earlier frames that a frame may refer to: at low bit rates every block would begin silent.
     """
 
     def seekable(self) -> bool:
-        """Keeps soundfile from it; `seek` works all the same."""
+        """Returns False, so that soundfile does not seek by itself; `seek` still works."""
         return False
 
 
 @contextmanager
 def _opened(source: Source) -> Iterator[_Stream]:
-    """`source`, open; whatever libsndfile has to complain of inside the block becomes an AudioError."""
+    """Opens `source`; an error of libsndfile inside the block becomes an AudioError."""
     if isinstance(source, str | Path):
         source = os.fsencode(source)
     elif not isinstance(source, bytes):
@@ -167,12 +168,12 @@ def _opened(source: Source) -> Iterator[_Stream]:
             yield file
     except soundfile.LibsndfileError as error:
         raise AudioError(_REASONS.get(error.code, error.error_string.rstrip("."))) from error
-    except TypeError as error:  # soundfile wants to be told what is in a .raw
+    except TypeError as error:  # a .raw file, whose format soundfile cannot know
         raise AudioError("no header that says what is in it") from error
 
 
 def _blocks(file: _Stream, frames: int) -> Iterator[NDArray[np.float32]]:
-    """Up to `frames` frames from where `file` stands, in blocks [n, channels] of at most _BLOCK_VALUES values."""
+    """Reads up to `frames` frames from the current place, in blocks [n, channels] of _BLOCK_VALUES values or less."""
     size = max(1, _BLOCK_VALUES // file.channels)
     while frames > 0 and len(block := file.read(min(size, frames), dtype="float32", always_2d=True)):
         frames -= len(block)
@@ -180,9 +181,9 @@ def _blocks(file: _Stream, frames: int) -> Iterator[NDArray[np.float32]]:
 
 
 def _read(file: _Stream, frames: int) -> NDArray[np.float32]:
-    """Up to `frames` frames from where `file` stands, channels averaged, [n]."""
-    # A buffer of `frames` samples, made beforehand, would let a header of 22 bytes decide how much memory to take.
-    # Channel by channel: a mean over the axis of a few channels goes frame by frame, and takes as long as the decoder.
+    """Reads up to `frames` frames from the current position and averages the channels: [n]."""
+    # Blocks are collected, because a buffer of `frames` samples would let a broken header take any memory.
+    # Channels are added one by one: `mean` over an axis of a few channels takes as long as the decoder.
     blocks = [functools.reduce(np.add, block.T) / np.float32(file.channels) for block in _blocks(file, frames)]
     return np.concatenate(blocks) if blocks else np.empty(0, np.float32)
 
@@ -193,10 +194,10 @@ def _skip(file: _Stream, frames: int) -> None:
 
 
 def _reaches_its_end(file: _Stream) -> bool:
-    """Whether there is audio within the last second that the header of `file` claims.
+    """Returns True if there is audio within the last second that the header of `file` claims.
 
-    Decoders are padded or lose a frame or two, so the very last sample proves nothing; an estimate from the bit rate of
-    a first frame, or a file cut off in transit, is wrong by far more.
+    Decoders pad or lose a frame or two, so the very last sample proves nothing. A length that was estimated from the
+    bit rate of the first frame, or a file that was cut off, is wrong by far more than a second.
     """
     try:
         file.seek(max(0, file.frames - file.samplerate))
@@ -206,8 +207,8 @@ def _reaches_its_end(file: _Stream) -> bool:
 
 
 def _seek_and_read(file: _Stream, start: int, frames: int) -> NDArray[np.float32] | None:
-    """`frames` frames from `start` on, [frames]; None if the file cannot be entered there or ends before."""
-    # From a second before, because an MP3 decoder needs up to half of that until it has all that a frame leans on.
+    """Reads `frames` frames from `start` on, [frames]; None if the file cannot be entered there, or ends earlier."""
+    # From a second before: an MP3 decoder needs up to half of that until it has all that a frame refers to.
     lead = min(start, file.samplerate)
     try:
         file.seek(start - lead)
@@ -219,7 +220,7 @@ def _seek_and_read(file: _Stream, start: int, frames: int) -> NDArray[np.float32
 
 
 def _middle_of_all(source: Source, wanted: int) -> tuple[int, int, NDArray[np.float32]]:
-    """First frame of the middle, number of frames, and the middle [<= wanted], trusting nothing but the decoder."""
+    """Decodes everything; returns the first frame of the middle, the number of frames, and the middle [<= wanted]."""
     with _opened(source) as file:
         frames = sum(len(block) for block in _blocks(file, file.frames))
     start = max(0, frames - wanted) // 2
@@ -236,25 +237,25 @@ def _clip(
 ) -> Clip:
     if not np.isfinite(mono).all():
         raise AudioError("samples that are not numbers")
-    # Float formats may hold anything; a hundred times full scale is garbage, and far more would overflow in the filter.
+    # Float formats may hold any value. 100 times full scale is garbage, and far more would overflow in the filter.
     resampled = soxr.resample(np.clip(mono, -100.0, 100.0), rate, config.sample_rate, quality="HQ")
-    heard = to_pcm16(resampled)
-    heard = fit_to_length(heard, min(len(heard), config.clip_samples))
+    kept = to_pcm16(resampled)
+    kept = fit_to_length(kept, min(len(kept), config.clip_samples))
     return Clip(
-        pcm=fit_to_length(heard, config.clip_samples),
+        pcm=fit_to_length(kept, config.clip_samples),
         start_seconds=start,
         duration_seconds=duration,
-        rms_dbfs=_dbfs(_rms(heard)),
-        peak_dbfs=_dbfs(float(np.abs(heard.astype(np.int32)).max(initial=0)) / 32768.0),
-        silence_ratio=_silence_ratio(heard, round(FRAME_SECONDS * config.sample_rate)),
-        clipping_ratio=float(np.mean((heard == 32767) | (heard == -32768))) if len(heard) else 0.0,
+        rms_dbfs=_dbfs(_rms(kept)),
+        peak_dbfs=_dbfs(float(np.abs(kept.astype(np.int32)).max(initial=0)) / 32768.0),
+        silence_ratio=_silence_ratio(kept, round(FRAME_SECONDS * config.sample_rate)),
+        clipping_ratio=float(np.mean((kept == 32767) | (kept == -32768))) if len(kept) else 0.0,
         source_rate=rate,
         source_channels=channels,
     )
 
 
 def _rms(pcm: NDArray[np.int16]) -> float:
-    """Root mean square of int16 [n], full scale 1."""
+    """Computes the root mean square of int16 [n]; full scale is 1."""
     return math.sqrt(float(np.mean(np.square(pcm, dtype=np.float64)))) / 32768.0 if len(pcm) else 0.0
 
 
@@ -263,7 +264,7 @@ def _dbfs(level: float) -> float:
 
 
 def _silence_ratio(pcm: NDArray[np.int16], size: int) -> float:
-    """Share of the frames of `size` samples that are silent; what is shorter than one frame is one frame."""
+    """Computes the share of frames of `size` samples that are silent; less than one frame counts as one."""
     whole = len(pcm) // size
     frames = pcm[: whole * size].reshape(whole, size) if whole else pcm.reshape(1, -1)
     power = np.mean(np.square(frames, dtype=np.float64), axis=1) if frames.size else np.zeros(1)

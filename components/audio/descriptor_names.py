@@ -1,4 +1,4 @@
-"""Names of a clip's descriptors, apart from their computation: who only names them does not depend on it."""
+"""Names of the descriptors, apart from their computation: modules that only name them do not depend on it."""
 
 import math
 
@@ -13,12 +13,12 @@ STATISTICS = ("mean", "std", "skew", "kurtosis", "median", "min", "max")
 
 
 def contrast_octaves(audio: AudioConfig) -> int:
-    """Octave bands from 200 Hz on: as many of librosa's 6 as begin below half the sample rate (5 at 8 kHz)."""
+    """Returns the number of octave bands from 200 Hz on: those of librosa's 6 that begin below half the sample rate."""
     return min(CONTRAST_OCTAVES, math.ceil(math.log2(audio.sample_rate / 2.0 / CONTRAST_HERTZ)))
 
 
 def row_names(audio: AudioConfig) -> tuple[str, ...]:
-    """Names of what is measured of every frame, in order: 50 of them, fewer below 12.8 kHz."""
+    """Returns the names of what is measured of every frame, in order: 50 of them, fewer below 12.8 kHz."""
 
     def numbered(name: str, count: int) -> list[str]:
         return [f"{name}_{index + 1:02d}" for index in range(count)]
@@ -37,10 +37,10 @@ def row_names(audio: AudioConfig) -> tuple[str, ...]:
 
 
 def descriptor_names(audio: AudioConfig) -> tuple[str, ...]:
-    """Names of a clip's descriptors, in order, such as `mfcc_01_mean`."""
+    """Returns the names of a clip's descriptors, in order, such as `mfcc_01_mean`."""
     return tuple(f"{row}_{statistic}" for row in row_names(audio) for statistic in STATISTICS)
 
 
 def descriptor_count(audio: AudioConfig) -> int:
-    """Descriptors of a clip: 350, fewer below 12.8 kHz."""
+    """Returns the number of descriptors of a clip: 350, fewer below 12.8 kHz."""
     return len(row_names(audio)) * len(STATISTICS)

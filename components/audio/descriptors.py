@@ -5,12 +5,12 @@ columns, namely all but `chroma_cqt` and `chroma_cens` (84 each). Three of the r
 `tonnetz` is of the STFT chroma instead of the CENS one, `chroma_stft` assumes A4 = 440 Hz instead of estimating the
 tuning, and `rms` is of the samples instead of the windowed spectrum. Numbers therefore do not mix with FMA's own table.
 
-Of `MelConfig`, only the frames count (`n_fft`, `hop_length`): FMA's MFCC are of 128 bands up to half the sample rate,
-whatever a network would see.
+Of `MelConfig`, only `n_fft` and `hop_length` count. The MFCC are of 128 bands up to half the sample rate, as FMA's are,
+whatever bands a network takes.
 
-Every processor finds the same. The order in which a float32 matrix product is summed is the processor's, and where
-terms cancel, its rounding may be all that is left. So products are of float64, and whether a row varies is judged by
-the size of what was summed.
+Every processor finds the same descriptors. The order of the additions in a float32 matrix product depends on the
+processor, and where terms cancel, only its rounding error may be left. So products are computed in float64, and a row
+counts as constant if it varies little compared with the size of the terms that were added.
 
 Every clip has finite descriptors. Where librosa's or scipy's formula divides by zero:
 
@@ -26,6 +26,7 @@ import librosa
 import numpy as np
 import scipy.fft
 import tensorflow as tf
+from librosa.filters import chroma as chroma_bank
 
 from components.audio.config import AudioConfig, MelConfig
 from components.audio.descriptor_names import (
@@ -35,12 +36,12 @@ from components.audio.descriptor_names import (
     contrast_octaves,
     descriptor_count,
 )
-from components.audio.mel import AMIN, decibels, frame_power, map_frames, mel_filter_bank, sum_bands
+from components.audio.mel import AMIN, TOP_DB, decibels, frame_power, map_frames, mel_filter_bank, sum_bands
+from components.audio.representation import Representation
+from components.audio.waveform import to_float
 
 MFCC_MELS = 128
 TONNETZ_RADII = np.repeat([1.0, 1.0, 0.5], 2)
-TOP_DB = 80.0
-"""Dynamic range within a clip that `librosa.power_to_db` keeps."""
 ROLLOFF_SHARE = 0.85
 CONTRAST_QUANTILE = 0.02
 CONSTANT = 1e-5
@@ -48,22 +49,23 @@ CONSTANT = 1e-5
 
 
 def _cosines() -> np.ndarray:
-    """The transform from decibels of bands to MFCC (DCT-II, orthonormal): float64 [128, 20]."""
+    """Returns the transform from decibels of bands to MFCC (DCT-II, orthonormal): float64 [128, 20]."""
     return scipy.fft.dct(np.eye(MFCC_MELS), type=2, norm="ortho")[:, :MFCCS]
 
 
 def _tonal_circles() -> np.ndarray:
-    """Places of the pitch classes on the circles of fifths, minor and major thirds: float64 [12, 6]."""
+    """Returns the places of the pitch classes on the circles of fifths and thirds: float64 [12, 6]."""
     turns = np.repeat([7.0 / 6.0, 3.0 / 2.0, 2.0 / 3.0], 2)  # half turns per semitone
     sine_first = np.tile([0.5, 0.0], 3)  # cos(x - pi / 2) = sin(x)
     return TONNETZ_RADII * np.cos(np.pi * (np.outer(np.arange(CHROMAS), turns) - sine_first))
 
 
 def row_sizes(audio: AudioConfig) -> np.ndarray:
-    """Sizes of the terms that rows are sums or differences of, in the rows' units.
+    """Returns the sizes of the terms of which rows are sums or differences, in the rows' units.
 
-    Where terms cancel, as the decibels of silence do in all MFCC but the first, rounding leaves what is small against
-    them, but all that there is of the row. Where they cannot, as all are positive, the row's own values are its size.
+    Where terms cancel, as the decibels of silence do in all MFCC but the first, a row may hold only rounding errors.
+    These are small compared with the terms. Where all terms are positive, none cancel, and the row's own values are its
+    size.
 
     Returns:
       float32 [rows], in the order of `row_names`; 0 where terms cannot cancel.
@@ -80,30 +82,30 @@ def row_sizes(audio: AudioConfig) -> np.ndarray:
 
 
 def _bin_hertz(audio: AudioConfig, mel: MelConfig) -> np.ndarray:
-    """Frequencies of the spectrum's bins: float32 [bins]."""
+    """Returns the frequencies of the spectrum's bins, float32 [bins], in Hz."""
     return librosa.fft_frequencies(sr=audio.sample_rate, n_fft=mel.n_fft).astype(np.float32)
 
 
 def _decibels(power: tf.Tensor) -> tf.Tensor:
-    """`librosa.power_to_db` of one clip with its default range: any shape, dB at most `TOP_DB` below the largest."""
+    """Computes `librosa.power_to_db` of one clip, of any shape: dB, at most `TOP_DB` below the largest."""
     level = decibels(power)
     return tf.maximum(level, tf.reduce_max(level) - TOP_DB)
 
 
 def _shares(values: tf.Tensor) -> tf.Tensor:
-    """Non-negative [frames, n] scaled to a sum of 1 per frame; zeros stay zeros (`librosa.util.normalize(norm=1)`)."""
+    """Scales non-negative [frames, n] to a sum of 1 per frame (`librosa.util.normalize(norm=1)`); zeros stay zeros."""
     return tf.math.divide_no_nan(values, tf.reduce_sum(values, axis=-1, keepdims=True))
 
 
 def mfcc(power: tf.Tensor, audio: AudioConfig, mel: MelConfig) -> tf.Tensor:
-    """Mel-frequency cepstral coefficients, as `librosa.feature.mfcc`: power [frames, bins] -> [frames, 20]."""
+    """Computes mel-frequency cepstral coefficients as `librosa.feature.mfcc`: power [frames, bins] -> [frames, 20]."""
     bank = MelConfig(n_fft=mel.n_fft, hop_length=mel.hop_length, n_mels=MFCC_MELS, fmin=0.0, fmax=None)
     bands = sum_bands(tf.cast(power, tf.float64), mel_filter_bank(audio, bank))  # [frames, 128]
     return tf.cast(tf.matmul(_decibels(bands), _cosines()), tf.float32)
 
 
 def chroma(power: tf.Tensor, audio: AudioConfig, mel: MelConfig) -> tf.Tensor:
-    """Energy by pitch class from C, the loudest at 1, as `librosa.feature.chroma_stft(tuning=0)`.
+    """Computes energy by pitch class from C, the loudest at 1, as `librosa.feature.chroma_stft(tuning=0)`.
 
     Args:
       power: float32 [frames, bins].
@@ -111,13 +113,13 @@ def chroma(power: tf.Tensor, audio: AudioConfig, mel: MelConfig) -> tf.Tensor:
     Returns:
       float32 [frames, 12] in [0, 1].
     """
-    bank = librosa.filters.chroma(sr=audio.sample_rate, n_fft=mel.n_fft, tuning=0.0, n_chroma=CHROMAS)
+    bank = chroma_bank(sr=audio.sample_rate, n_fft=mel.n_fft, tuning=0.0, n_chroma=CHROMAS)
     energy = tf.matmul(tf.cast(power, tf.float64), bank.T.astype(np.float64))  # [frames, 12]
     return tf.cast(tf.math.divide_no_nan(energy, tf.reduce_max(energy, axis=-1, keepdims=True)), tf.float32)
 
 
 def tonnetz(chromas: tf.Tensor) -> tf.Tensor:
-    """Tonal centroids: places on the circles of fifths, minor and major thirds, as `librosa.feature.tonnetz`.
+    """Computes tonal centroids, places on the circles of fifths, minor and major thirds, as `librosa.feature.tonnetz`.
 
     Harte, Sandler & Gasser 2006, "Detecting harmonic change in musical audio".
 
@@ -132,9 +134,9 @@ def tonnetz(chromas: tf.Tensor) -> tf.Tensor:
 
 
 def centroid_and_bandwidth(magnitude: tf.Tensor, audio: AudioConfig, mel: MelConfig) -> tf.Tensor:
-    """Mean frequency of a frame and the deviation from it, weighted by magnitude.
+    """Computes the mean frequency of every frame and the deviation from it, weighted by magnitude.
 
-    As `librosa.feature.spectral_centroid` and `spectral_bandwidth` of p = 2.
+    They equal `librosa.feature.spectral_centroid` and `spectral_bandwidth` of p = 2.
 
     Args:
       magnitude: float32 [frames, bins].
@@ -145,13 +147,13 @@ def centroid_and_bandwidth(magnitude: tf.Tensor, audio: AudioConfig, mel: MelCon
     hertz = _bin_hertz(audio, mel)
     shares = _shares(magnitude)
     centroid = tf.reduce_sum(shares * hertz, axis=-1, keepdims=True)  # [frames, 1]
-    # Not by E[f^2] - E[f]^2, of which float32 leaves nothing for a pure tone.
+    # E[f^2] - E[f]^2 would lose all digits of float32 for a pure tone.
     variance = tf.reduce_sum(shares * tf.square(hertz - centroid), axis=-1, keepdims=True)  # [frames, 1]
     return tf.concat([centroid, tf.sqrt(variance)], axis=-1)
 
 
 def rolloff(magnitude: tf.Tensor, audio: AudioConfig, mel: MelConfig) -> tf.Tensor:
-    """Frequency up to which a frame holds 85 % of its magnitude, as `librosa.feature.spectral_rolloff`.
+    """Computes the frequency below which 85 % of a frame's magnitude lies, as `librosa.feature.spectral_rolloff`.
 
     Args:
       magnitude: float32 [frames, bins].
@@ -165,9 +167,9 @@ def rolloff(magnitude: tf.Tensor, audio: AudioConfig, mel: MelConfig) -> tf.Tens
 
 
 def _contrast_bands(audio: AudioConfig, mel: MelConfig) -> list[tuple[int, int, int]]:
-    """(first bin, one past the last, bins that make a peak or a valley) of every band, rounded as librosa does.
+    """Returns (first bin, one past the last, bins of a peak or a valley) of every band, rounded as librosa does.
 
-    A band takes the bin below it in and leaves its last one to the next, but is counted with both.
+    A band includes the bin below it and excludes its last bin, but its number of bins counts both.
     """
     hertz = librosa.fft_frequencies(sr=audio.sample_rate, n_fft=mel.n_fft)
     octaves = contrast_octaves(audio)
@@ -183,7 +185,7 @@ def _contrast_bands(audio: AudioConfig, mel: MelConfig) -> list[tuple[int, int, 
 
 
 def contrast(magnitude: tf.Tensor, audio: AudioConfig, mel: MelConfig) -> tf.Tensor:
-    """Peak over valley of every octave band, as `librosa.feature.spectral_contrast`: its decibels are of magnitudes.
+    """Computes peak over valley of every octave band, as `librosa.feature.spectral_contrast`: dB of magnitudes.
 
     Jiang et al. 2002, "Music type classification by spectral contrast feature".
 
@@ -196,14 +198,14 @@ def contrast(magnitude: tf.Tensor, audio: AudioConfig, mel: MelConfig) -> tf.Ten
     peaks, valleys = [], []
     for start, stop, extremes in _contrast_bands(audio, mel):
         band = magnitude[:, start:stop]
-        # The few largest and smallest: far cheaper than the sort of which librosa takes the ends.
+        # Selecting the few largest and smallest is far cheaper than librosa's sort.
         peaks.append(tf.reduce_mean(tf.math.top_k(band, extremes, sorted=False).values, axis=-1))
         valleys.append(tf.reduce_mean(-tf.math.top_k(-band, extremes, sorted=False).values, axis=-1))
     return _decibels(tf.stack(peaks, axis=-1)) - _decibels(tf.stack(valleys, axis=-1))
 
 
 def rms(samples: tf.Tensor, mel: MelConfig) -> tf.Tensor:
-    """Root mean square of every frame, as `librosa.feature.rms(y=...)`: [samples] -> [frames, 1]."""
+    """Computes the root mean square of every frame, as `librosa.feature.rms(y=...)`: [samples] -> [frames, 1]."""
 
     def of_frames(frames: tf.Tensor) -> tf.Tensor:
         return tf.sqrt(tf.reduce_mean(tf.square(frames), axis=-1, keepdims=True))
@@ -212,29 +214,29 @@ def rms(samples: tf.Tensor, mel: MelConfig) -> tf.Tensor:
 
 
 def zero_crossing_rate(samples: tf.Tensor, mel: MelConfig) -> tf.Tensor:
-    """Changes of sign per sample of every frame, as `librosa.feature.zero_crossing_rate`: [samples] -> [frames, 1]."""
-    negative = samples < -1e-10  # librosa's threshold, under which a sample is zero, and zero is positive
-    # Zeros round the changes are librosa's repeated first and last sample: no change there.
+    """Computes changes of sign per sample, as `librosa.feature.zero_crossing_rate`: [samples] -> [frames, 1]."""
+    negative = samples < -1e-10  # librosa's threshold: what is closer to 0 counts as positive
+    # librosa repeats the first and the last sample, so there is no change outside.
     changes = tf.pad(tf.cast(negative[1:] != negative[:-1], tf.float32), [[1, 0]])  # [samples]
 
     def of_frames(frames: tf.Tensor) -> tf.Tensor:
-        return tf.reduce_sum(frames[:, 1:], axis=-1, keepdims=True) / mel.n_fft  # its first change is not inside
+        return tf.reduce_sum(frames[:, 1:], axis=-1, keepdims=True) / mel.n_fft  # the first one leads into the frame
 
     return map_frames(changes[tf.newaxis], mel, 1, of_frames)[0]
 
 
 def power_spectrogram(samples: tf.Tensor, mel: MelConfig) -> tf.Tensor:
-    """Squared magnitudes of `librosa.stft(center=True, pad_mode="constant")`: float32 [samples] -> [frames, bins]."""
+    """Computes |`librosa.stft(center=True, pad_mode="constant")`|^2: float32 [samples] -> [frames, bins]."""
 
     def of_frames(frames: tf.Tensor) -> tf.Tensor:
-        # Half of a contrast may be a single bin 100 dB below the loudest, which the noise of a float32 FFT reaches.
+        # In float64: a valley may be one bin 100 dB below the loudest, where a float32 FFT has only rounding noise.
         return tf.cast(frame_power(tf.cast(frames, tf.float64)), tf.float32)
 
     return map_frames(samples[tf.newaxis], mel, mel.n_fft // 2 + 1, of_frames)[0]
 
 
 def frame_rows(samples: tf.Tensor, audio: AudioConfig, mel: MelConfig) -> tf.Tensor:
-    """Everything measured of the frames of one clip.
+    """Measures every frame of one clip.
 
     Args:
       samples: float32 [samples] in [-1, 1].
@@ -259,7 +261,7 @@ def frame_rows(samples: tf.Tensor, audio: AudioConfig, mel: MelConfig) -> tf.Ten
 
 
 def statistics(rows: tf.Tensor, sizes: np.ndarray | float = 0.0) -> tf.Tensor:
-    """Seven statistics over time, as numpy's and `scipy.stats`' (biased moments, Fisher's kurtosis: 0 for a normal).
+    """Computes seven statistics over time, as numpy's and `scipy.stats`' (biased moments; kurtosis is Fisher's).
 
     Args:
       rows: float32 [frames, rows].
@@ -283,7 +285,7 @@ def statistics(rows: tf.Tensor, sizes: np.ndarray | float = 0.0) -> tf.Tensor:
 
 
 def descriptors(waveform: tf.Tensor, audio: AudioConfig, mel: MelConfig) -> tf.Tensor:
-    """Descriptors of a batch of clips.
+    """Computes the descriptors of a batch of clips.
 
     Args:
       waveform: float32 [batch, samples] in [-1, 1], of a fixed number of samples.
@@ -296,6 +298,17 @@ def descriptors(waveform: tf.Tensor, audio: AudioConfig, mel: MelConfig) -> tf.T
     def one_clip(samples: tf.Tensor) -> tf.Tensor:
         return tf.reshape(statistics(frame_rows(samples, audio, mel), sizes), [-1])
 
-    # Clip by clip: some 200 MB of frames and spectra of 30 s at a time, however large the batch.
+    # Clip by clip, so that memory does not grow with the batch: some 200 MB for 30 s.
     spec = tf.TensorSpec([descriptor_count(audio)], tf.float32)
     return tf.map_fn(one_clip, waveform, parallel_iterations=1, fn_output_signature=spec)
+
+
+DESCRIPTORS = Representation(
+    shape=lambda config: (descriptor_count(config.audio),),
+    steps_per_second=None,
+    dtype=tf.float32,
+    deflates=False,
+    quantise=lambda samples, config: descriptors(to_float(samples), config.audio, config.mel),
+    scale=lambda stored: stored,
+)
+"""The descriptors, which are too few to be worth quantising."""

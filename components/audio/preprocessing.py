@@ -1,6 +1,6 @@
 """The Transform graph: wav bytes and genre in, the chosen representation and the label out.
 
-It has no full-pass analyzer, because each would make Transform compute every clip twice: normalisation is per clip.
+It has no full-pass analyzer, because each would make Transform compute every clip twice. Normalisation is per clip.
 """
 
 import json
@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from components.audio.config import FeatureConfig
 from components.audio.representations import represent, to_bytes
-from components.audio.waveform import decode_clips
+from components.audio.waveform import decode_wavs
 
 AUDIO = "audio"
 GENRE = "genre"
@@ -19,22 +19,22 @@ LABEL = "label"
 
 
 def label_of(genres: tf.Tensor, config: FeatureConfig) -> tf.Tensor:
-    """Index of each genre in the library's class list.
+    """Returns the index of each genre in the library's class list.
 
-    The list is fixed with the library; a `tft` vocabulary orders by frequency and would permute classes over time.
+    The list is fixed with the library. A `tft` vocabulary orders by frequency, and would permute classes over time.
 
     Args:
       genres: string [batch].
 
     Returns:
-      int64 [batch]; -1 for a genre that is not in the list. Not an assertion, which would run in the served graph too.
+      int64 [batch]; -1 for a genre that is not in the list. An assertion instead would run in the served graph, too.
     """
     match = tf.equal(genres[:, tf.newaxis], tf.constant(config.genres)[tf.newaxis, :])
     return tf.where(tf.reduce_any(match, axis=1), tf.argmax(tf.cast(match, tf.int8), axis=1), -1)
 
 
 def preprocessing_fn(inputs: dict[str, tf.Tensor], custom_config: dict[str, Any]) -> dict[str, tf.Tensor]:
-    """TensorFlow Transform's entry point.
+    """Computes `feature` and `label` of a batch: the entry point of TensorFlow Transform.
 
     Args:
       inputs: raw features as in the schema; `audio` string [batch, 1], `genre` string [batch, 1].
@@ -44,7 +44,7 @@ def preprocessing_fn(inputs: dict[str, tf.Tensor], custom_config: dict[str, Any]
       `feature`: string [batch], the representation as bytes; `label`: int64 [batch].
     """
     config = FeatureConfig.model_validate_json(json.dumps(custom_config["features"]))
-    samples = decode_clips(tf.reshape(inputs[AUDIO], [-1]), config.audio)
+    samples = decode_wavs(tf.reshape(inputs[AUDIO], [-1]), config.audio)
     return {
         FEATURE: to_bytes(represent(samples, config)),
         LABEL: label_of(tf.reshape(inputs[GENRE], [-1]), config),

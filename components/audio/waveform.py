@@ -1,31 +1,33 @@
-"""Wav bytes to samples, inside the graph that trains, is judged and serves."""
+"""Wav bytes to samples, inside the graph that trains, is judged and serves; and samples as a representation."""
 
 import numpy as np
 import tensorflow as tf
 
 from components.audio.config import AudioConfig
+from components.audio.representation import Representation
 from components.audio.wav import encode_wav
 
 HEADER_BYTES = 44
 
 
 def wav_header(audio: AudioConfig) -> bytes:
-    """The 44 bytes before the samples of every clip that the ingest writes: PCM16, mono, one rate, one length."""
+    """Returns the 44 bytes before the samples of every clip that the ingest writes: PCM16, mono, of `audio`."""
     return encode_wav(np.zeros(audio.clip_samples, np.int16), audio.sample_rate)[:HEADER_BYTES]
 
 
 def _demand(condition: tf.Tensor, refusal: str) -> tf.Tensor:
-    """0.0; or, when the graph runs, an InvalidArgumentError that ends in `refusal`.
+    """Returns 0.0, or raises an InvalidArgumentError that ends in `refusal` when the graph runs.
 
-    Not an assertion: that is an op with effects, and TensorFlow Transform would read all that such an op depends on,
-    the whole library, when it makes the graph. The zero must be used, for what nobody uses is not computed.
+    It is not an assertion. An assertion is an op with effects, and TensorFlow Transform reads all that such an op
+    depends on, which is the whole library, when it makes the graph. The caller must use the zero: an op whose result
+    is not used is not computed.
     """
     return tf.strings.to_number(tf.where(condition, "0", refusal))
 
 
 def _decode_any(wav: tf.Tensor, audio: AudioConfig) -> tf.Tensor:
-    """One PCM16 WAV of any length and channel count -> int16 [clip_samples]; same rule as `audio.fit_to_length`."""
-    # The decoder would quote the bytes that it found instead, which Python then fails to turn into a message.
+    """Decodes one PCM16 WAV of any length and channel count to int16 [clip_samples], as `decoding.fit_to_length`."""
+    # Without this check the decoder quotes the bytes that it found, and Python fails to turn them into a message.
     is_wav = tf.strings.regex_full_match(tf.strings.substr(wav, 0, 12), r"RIFF\C{4}WAVE")
     silence = encode_wav(np.zeros(1, np.int16), audio.sample_rate)
     samples, rate = tf.audio.decode_wav(tf.where(is_wav, wav, silence))  # float32 [n, channels]
@@ -41,11 +43,11 @@ def _decode_any(wav: tf.Tensor, audio: AudioConfig) -> tf.Tensor:
     return tf.cast(tf.clip_by_value(tf.round(padded * 32768.0), -32768.0, 32767.0), tf.int16)
 
 
-def decode_clips(wavs: tf.Tensor, audio: AudioConfig) -> tf.Tensor:
-    """Samples of a batch of WAV files.
+def decode_wavs(wavs: tf.Tensor, audio: AudioConfig) -> tf.Tensor:
+    """Decodes a batch of WAV files.
 
-    Clips as the ingest writes them share one header, after which the samples can be read in place; anything else (any
-    length, several channels) goes through the general decoder.
+    Clips as the ingest writes them share one header, after which the samples can be read in place. Any other file
+    (of any length, with several channels) goes through the general decoder.
 
     Args:
       wavs: string [batch], PCM16 WAV files at `audio.sample_rate`.
@@ -70,3 +72,29 @@ def decode_clips(wavs: tf.Tensor, audio: AudioConfig) -> tf.Tensor:
         return tf.map_fn(lambda wav: _decode_any(wav, audio), wavs, fn_output_signature=spec)
 
     return tf.ensure_shape(tf.cond(tf.reduce_all(plain), read_in_place, decode), [None, audio.clip_samples])
+
+
+def to_float(samples: tf.Tensor) -> tf.Tensor:
+    """Scales int16 samples of any shape to float32 in [-1, 1)."""
+    return tf.cast(samples, tf.float32) / 32768.0
+
+
+def unit_rms(samples: tf.Tensor) -> tf.Tensor:
+    """Scales float32 [batch, samples] to an RMS of 1 per clip, because loudness is not a property of a genre.
+
+    Digital silence stays 0.
+    """
+    rms = tf.sqrt(tf.reduce_mean(tf.square(samples), axis=-1, keepdims=True))
+    return tf.math.divide_no_nan(samples, rms)
+
+
+WAVEFORM = Representation(
+    shape=lambda config: (config.audio.clip_samples,),
+    steps_per_second=lambda config: float(config.audio.sample_rate),
+    dtype=tf.int16,
+    deflates=False,  # samples hardly shrink, and take ten times as long as a log-mel
+    quantise=lambda samples, config: samples,
+    scale=unit_rms,
+    scales_by_clip=True,
+)
+"""The samples as they are, without loss; a network sees them at an RMS of 1."""

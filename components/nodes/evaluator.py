@@ -5,9 +5,8 @@ One Beam pass collects both models' answers. From them TensorFlow Model Analysis
 """
 
 import io
-import statistics
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 
 import apache_beam as beam
 import numpy as np
@@ -32,6 +31,7 @@ from components.evaluation.predictions import ScoredClips, predictions, write_pr
 from components.evaluation.results import VERDICT
 from components.nodes.artifacts import PREDICTIONS, VERSION_PROPERTY, files_of, serving_path
 from components.nodes.parameters.evaluator import EvaluatorParameters
+from components.store.measuring import latency_ms, megabytes
 from components.store.model_card import read_card
 
 SPLIT = "test"
@@ -44,7 +44,6 @@ _SCHEMA = pa.schema(
 )
 _BATCH = 16
 _MODELS = ("candidate", "champion")
-_WARM_UP, _TIMED = 3, 21
 
 
 class Answer(beam.DoFn):
@@ -116,27 +115,6 @@ def tfma_config(models: list[str]) -> tfma.EvalConfig:
     )
 
 
-def latency_ms(answer: Callable[..., dict[str, tf.Tensor]], example: bytes) -> float:
-    """Median time in which a signature answers one clip, alone, once it has warmed up.
-
-    Args:
-      answer: the signature.
-      example: the clip, as a serialized example.
-    """
-    clip, times = tf.constant([example]), []
-    for _ in range(_WARM_UP + _TIMED):
-        start = time.perf_counter()
-        answer(examples=clip)["probabilities"].numpy()  # a device may answer before it is done
-        times.append(time.perf_counter() - start)
-    return 1000.0 * statistics.median(times[_WARM_UP:])
-
-
-def megabytes(saved_model: str) -> float:
-    """Size of a SavedModel's files, in millions of bytes."""
-    files = (f"{directory}/{name}" for directory, _, names in tf.io.gfile.walk(saved_model) for name in names)
-    return sum(tf.io.gfile.stat(file).length for file in files) / 1e6
-
-
 @component(use_beam=True)
 def GateEvaluator(  # noqa: N802 (the name of a node)
     held_out: InputArtifact[standard_artifacts.Examples],
@@ -201,7 +179,7 @@ def GateEvaluator(  # noqa: N802 (the name of a node)
         known.genres,
         answers[SPLIT],
         answers[SPLIT] if golden_is_test else answers.get(GOLDEN),
-        latency_ms=latency_ms(candidate.signatures[SIGNATURE], example),
+        latency_ms=latency_ms(partial(candidate.signatures[SIGNATURE], examples=tf.constant([example]))),
         megabytes=megabytes(models["candidate"]),
         best=known.best,
         note=note,

@@ -16,7 +16,7 @@ from tfx.types.experimental import simple_artifacts
 
 from components.audio.config import FeatureConfig
 from components.audio.mel import log_mel
-from components.audio.waveform import decode_clips
+from components.audio.waveform import decode_wavs, to_float
 from components.evaluation.predictions import read_predictions
 from components.evaluation.results import read_evaluation
 from components.library.layout import read_manifest, span_dir
@@ -39,7 +39,7 @@ def sample_spectrograms(files: list[str], features: FeatureConfig) -> Iterator[t
     """Finds the first clip of each genre in gzipped TFRecord files.
 
     Yields:
-      Track id, genre, float32 [frames, mels] in dB from -top_db to 0, seconds.
+      Track id, genre, float32 [frames, mels] in dB from -80 to 0, seconds.
     """
     strings = tf.io.FixedLenFeature([], tf.string)
     waiting = set(features.genres)
@@ -50,8 +50,8 @@ def sample_spectrograms(files: list[str], features: FeatureConfig) -> Iterator[t
         genre = example["genre"].numpy().decode()
         if genre in waiting:
             waiting.remove(genre)
-            samples = decode_clips(example["audio"][tf.newaxis], features.audio)
-            mel = log_mel(tf.cast(samples, tf.float32) / 32768.0, features.audio, features.mel)[0].numpy()
+            samples = decode_wavs(example["audio"][tf.newaxis], features.audio)
+            mel = log_mel(to_float(samples), features.audio, features.mel)[0].numpy()
             yield example["track_id"].numpy().decode(), genre, mel, features.audio.clip_seconds
 
 

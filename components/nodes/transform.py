@@ -19,7 +19,7 @@ from tfx.types import Channel, artifact_utils, standard_artifacts, standard_comp
 from tfx.types.artifact import Artifact
 from tfx.types.channel import BaseChannel
 
-from components.audio.representations import deflates
+from components.audio.representations import representation_of
 from components.nodes.artifacts import files_of
 from components.nodes.example_files import make_files, plan_split, scratch_in
 from components.nodes.parameters.transform import TransformParameters
@@ -101,7 +101,7 @@ class Executor(tfx_executor.Executor):
                 steps += plan_split([files_of(source, split)], directory, "transformed_examples")
         graph = artifact_utils.get_single_uri(output_dict[standard_component_specs.TRANSFORM_GRAPH_KEY])
         known = TransformParameters.model_validate_json(exec_properties[standard_component_specs.CUSTOM_CONFIG_KEY])
-        deflate = deflates(known.features)
+        deflate = representation_of(known.features).deflates
         with scratch_in(targets[0].uri) as scratch:
             make_files(self._make_beam_pipeline(), steps, _ApplyGraph(graph), deflate=deflate, scratch=scratch)
 

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 from etils import epath
 
-from components.audio.decoding import AudioError, decode_clips
+from components.audio.decoding import AudioError, consecutive_clips
 from components.audio.wav import encode_wav
 from components.store.model_card import read_card
 
@@ -37,7 +37,7 @@ class Predictor:
         self._audio = read_card(saved_model).features.audio
 
     def _answers(self, song: Path) -> Iterator[dict[str, np.ndarray]]:
-        clips = decode_clips(song, self._audio)
+        clips = consecutive_clips(song, self._audio)
         while batch := list(itertools.islice(clips, _BATCH)):
             wavs = [encode_wav(clip.pcm, self._audio.sample_rate) for clip in batch]
             yield {

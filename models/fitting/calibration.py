@@ -1,24 +1,25 @@
-"""Probabilities that mean what they say: one temperature for the logits, chosen on the validation clips."""
+"""Calibration: one temperature for the logits, chosen on the validation clips, makes confidence match accuracy."""
 
 import keras
 import numpy as np
 from scipy.optimize import minimize_scalar
 
 _RANGE = (-3.0, 5.0)
-"""Of the temperature's natural logarithm."""
+"""Bounds of the temperature's natural logarithm."""
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
-    """Softmax over the last axis, in float64."""
+    """Computes the softmax over the last axis, in float64."""
     shifted = np.exp(logits.astype(np.float64) - logits.max(axis=-1, keepdims=True))
     return shifted / shifted.sum(axis=-1, keepdims=True)
 
 
 def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
-    """The temperature with the lowest log loss of clips (Guo et al. 2017, On Calibration of Modern Neural Networks).
+    """Finds the temperature with the lowest log loss of clips.
 
-    The labels are taken to be right with probability (n + 1) / (n + 2) for n clips, as Platt (1999) does: otherwise a
-    model that is right on all of a few clips would be made certain of everything.
+    See Guo et al. 2017, On Calibration of Modern Neural Networks. Each label counts as right with probability
+    (n + 1) / (n + 2) for n clips, as in Platt (1999). Otherwise a model that is right on all of a few clips would
+    become certain of every answer.
 
     Args:
       logits: float [clips, windows, classes]; a clip's probability is the mean of its windows' softmax.
@@ -27,7 +28,6 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     Returns:
       A positive number to divide logits by: above 1 for an overconfident model.
     """
-
     clips, classes = len(labels), logits.shape[-1]
     doubt = 1.0 / (clips + 2)
     targets = np.full((clips, classes), doubt / (classes - 1))
@@ -35,12 +35,12 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
 
     def log_loss(log_temperature: float) -> float:
         probabilities = softmax(logits / np.exp(log_temperature)).mean(axis=1)
-        return -np.mean(np.sum(targets * np.log(np.maximum(probabilities, 1e-12)), axis=1))
+        return -float(np.mean(np.sum(targets * np.log(np.maximum(probabilities, 1e-12)), axis=1)))
 
     return float(np.exp(minimize_scalar(log_loss, bounds=_RANGE, method="bounded").x))
 
 
 def with_temperature(network: keras.Model, temperature: float) -> keras.Model:
-    """The network with its logits divided by `temperature`."""
+    """Returns the network with its logits divided by `temperature`."""
     scaled = keras.layers.Rescaling(1.0 / temperature, dtype=network.output.dtype, name="temperature")
     return keras.Model(network.input, scaled(network.output), name=network.name)

@@ -1,4 +1,4 @@
-"""What the scikit-learn kinds share: standardising, PCA, the choice of settings, and their export as Keras layers.
+"""The common part of the scikit-learn kinds: standardising, PCA, the choice of settings, and export as Keras layers.
 
 A fitted scikit-learn classifier becomes a functional Keras model of built-in layers and `keras.ops` alone, with the
 fitted constants as weights. It computes in float64, as scikit-learn does: sums over hundreds of descriptors of very
@@ -7,7 +7,7 @@ different scales, squared or exponentiated, keep too few digits in float32.
 
 import time
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from pydantic import Field
 
 from components.base.errors import UserError
 from components.base.section import Section
-from models.config import EMBEDDING
+from models.config import EMBEDDING, Positive
 
 if TYPE_CHECKING:
     import keras
@@ -27,20 +27,30 @@ if TYPE_CHECKING:
 Examples = tuple[NDArray[np.float32], NDArray[np.int64]]
 """Descriptors [clips, D] and classes [clips]."""
 
-Setting = dict[str, float | int | str]
+Setting = Mapping[str, float | int | str]
 """One candidate of the settings that are chosen on the validation clips."""
 
 
 class Front(Section):
-    """Settings of what stands before every classical model."""
+    """Settings of the front: the steps before every classical model."""
 
-    standardise: bool = Field(True, description="each descriptor to mean 0, deviation 1 over the training clips")
-    pca: int | None = Field(None, ge=1, description="principal components kept, at most clips - 1; null: no PCA")
+    standardise: bool = Field(
+        True, description="bring each descriptor to mean 0 and standard deviation 1 over the training clips"
+    )
+    pca: int | None = Field(
+        None, ge=1, description="number of principal components that are kept, at most clips - 1; null: no PCA"
+    )
+
+
+class LinearOptions(Front):
+    """Settings of a linear kind."""
+
+    C: tuple[Positive, ...] = Field(min_length=1, description="inverse strengths of the penalty, to choose from")
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """What the classifiers see: float64 [clips, features] behind the front, and classes."""
+    """The input of the classifiers: the front's output, float64 [clips, features], and classes, int64 [clips]."""
 
     front: "Pipeline"
     x: NDArray[np.float64]
@@ -50,10 +60,11 @@ class Prepared:
 
 
 def prepare(front: Front, train: Examples, validation: Examples, classes: int) -> Prepared:
-    """Fits the front on the training clips, and puts it before both.
+    """Fits the front on the training clips, and applies it to both splits.
 
     Raises:
-      UserError: no clips, a value that is not finite, a genre without training clips, or training clips all alike.
+      UserError: a split has no clips, a value is not finite, a genre has no training clips, or all training clips have
+        the same descriptors.
     """
     from sklearn.pipeline import make_pipeline
 
@@ -66,24 +77,26 @@ def prepare(front: Front, train: Examples, validation: Examples, classes: int) -
 def choose(
     prepared: Prepared, candidates: Iterable[tuple[Setting, "ClassifierMixin"]]
 ) -> tuple["ClassifierMixin", dict[str, Any]]:
-    """Fits every candidate on the training clips, and keeps the most accurate one on the validation clips.
+    """Fits every candidate on the training clips, and keeps the one that is most accurate on the validation clips.
 
     Args:
-      candidates: settings and the unfitted classifier that they make, the simplest first: it wins a tie.
+      candidates: settings and the unfitted classifier that they make, at least one; of equally accurate ones the
+        first is kept.
 
     Returns:
-      The fitted classifier, and for the history, ready for JSON: features (that it sees, behind the PCA), the winner's
-      settings, its validation_accuracy and whether its solver converged, the seconds of it all, and as `candidates` the
-      same of each.
+      The fitted classifier, and a record for the history: `features` (its inputs, behind the PCA), its settings, its
+      `validation_accuracy`, `converged` (of its solver), `seconds` of all fits, and `candidates`, the same of each.
     """
     start = time.monotonic()
-    best, tried = None, []
+    best: tuple[ClassifierMixin, dict[str, Any]] | None = None
+    tried: list[dict[str, Any]] = []
     for setting, classifier in candidates:
         converged = _fit(classifier, prepared.x, prepared.y)
         accuracy = float(np.mean(classifier.predict(prepared.x_validation) == prepared.y_validation))
         tried.append({**setting, "validation_accuracy": accuracy, "converged": converged})
         if best is None or accuracy > best[1]["validation_accuracy"]:
             best = classifier, tried[-1]
+    assert best is not None, "no candidates"
     classifier, winner = best
     seconds = round(time.monotonic() - start, 3)
     return classifier, {"features": prepared.x.shape[1], **winner, "seconds": seconds, "candidates": tried}
@@ -106,23 +119,23 @@ def _check(train: Examples, validation: Examples, classes: int) -> None:
             "model cannot learn it; add clips of it or take it out of the list of genres"
         )
     if (train[0] == train[0][0]).all():
-        raise UserError("all training clips have the same descriptors: there is nothing to tell genres apart by")
+        raise UserError("all training clips have the same descriptors: no genre can be learned from them")
 
 
 def _front_steps(front: Front, x: NDArray) -> list:
     from sklearn.decomposition import PCA
     from sklearn.preprocessing import StandardScaler
 
-    # Centring changes no model that is offered here, and keeps the digits of squared distances.
+    # Centring changes no model that is offered here, and keeps digits in squared distances.
     steps: list = [StandardScaler(with_std=front.standardise)]
     if front.pca:
-        # n centred clips span n - 1 directions. "full" is the one solver that never draws random numbers.
+        # n centred clips span n - 1 directions. Only the solver "full" never draws random numbers.
         steps.append(PCA(max(1, min(front.pca, len(x) - 1, x.shape[1])), svd_solver="full"))
     return steps
 
 
 def _fit(classifier: "ClassifierMixin", x: NDArray, y: NDArray) -> bool:
-    """Whether the solver converged: the one warning that becomes a figure of the history."""
+    """Fits; returns False if the solver warned that it did not converge. Other warnings are issued again."""
     from sklearn.exceptions import ConvergenceWarning
 
     with warnings.catch_warnings(record=True) as caught:
@@ -135,14 +148,14 @@ def _fit(classifier: "ClassifierMixin", x: NDArray, y: NDArray) -> bool:
 
 
 def export(front: "Pipeline", scores: Callable[["keras.KerasTensor"], "keras.KerasTensor"], name: str) -> "keras.Model":
-    """The front, then `scores`, as a Keras model.
+    """Makes a Keras model of the front, followed by `scores`.
 
     Args:
       scores: from the front's output, float64 [batch, features], to unnormalised log-probabilities [batch, classes].
 
     Returns:
       A model from float32 [batch, D] to logits, float32 [batch, classes]. They are log-probabilities: the largest
-      scores are brought near 0 while still in float64, since float32 has no digits left for differences of large ones.
+      scores are brought near 0 in float64, because float32 has too few digits for differences of large scores.
     """
     import keras
 
@@ -156,7 +169,7 @@ def _front_layers(front: "Pipeline", x: "keras.KerasTensor") -> "keras.KerasTens
     import keras
 
     scaler, *rest = (step for _, step in front.steps)
-    # Without anything to train, this is the standardisation, with its constants as weights.
+    # Without trainable weights this is the standardisation, with its constants as weights.
     layer = keras.layers.BatchNormalization(
         epsilon=0.0, center=False, scale=False, trainable=False, dtype="float64", name="standardise"
     )
@@ -169,7 +182,7 @@ def _front_layers(front: "Pipeline", x: "keras.KerasTensor") -> "keras.KerasTens
 
 
 def dense(kernel: NDArray, bias: NDArray, name: str) -> "keras.layers.Layer":
-    """x @ kernel + bias in float64, with constants for weights.
+    """Makes a layer for x @ kernel + bias in float64, with constants for weights.
 
     Args:
       kernel: [features, units].
@@ -185,37 +198,39 @@ def dense(kernel: NDArray, bias: NDArray, name: str) -> "keras.layers.Layer":
 
 def fit_linear(
     name: str,
-    front: Front,
+    options: LinearOptions,
     train: Examples,
     validation: Examples,
     classes: int,
-    candidates: Iterable[tuple[Setting, "ClassifierMixin"]],
+    classifier: Callable[[float], "ClassifierMixin"],
 ) -> tuple["keras.Model", dict[str, Any]]:
-    """The best of some linear classifiers, as a Keras model.
+    """Fits a linear classifier for every C, and makes a Keras model of the best.
 
     Args:
-      name: of the model.
+      name: name of the model.
+      options: settings of the front, and the values of C.
       train: clips to fit on.
-      validation: clips to choose by; of equally accurate candidates the first is taken.
-      candidates: see `choose`; scikit-learn's linear classifiers.
+      validation: clips to choose by; of equally accurate classifiers the one of the smallest C is taken.
+      classes: number of genres.
+      classifier: makes scikit-learn's unfitted linear classifier for a value of C.
 
     Returns:
-      A model from float32 [batch, D] to logits [batch, classes], the decision values less a constant per clip; and what
-      was chosen, see `choose`.
+      A model from float32 [batch, D] to logits [batch, classes], the decision values less a constant per clip; and the
+      record of `choose`.
 
     Raises:
       UserError: see `prepare`.
     """
-    prepared = prepare(front, train, validation, classes)
-    linear, chosen = choose(prepared, candidates)
+    prepared = prepare(options, train, validation, classes)
+    linear, chosen = choose(prepared, (({"C": c}, classifier(c)) for c in sorted(set(options.C))))
     scores = dense(two_sided(linear.coef_.T), two_sided(linear.intercept_), "scores")
     return export(prepared.front, scores, name), chosen
 
 
 def two_sided(coefficients: NDArray) -> NDArray:
-    """Columns per class [..., classes] of what scikit-learn fits, which of two classes is one column for the second.
+    """Returns one column per class, [..., classes]: for two classes scikit-learn fits a column for the second only.
 
-    Against the first class's 0 its softmax is the sigmoid that scikit-learn takes.
+    The first class gets zeros. The softmax of both is then scikit-learn's sigmoid.
     """
     if coefficients.shape[-1] > 1:
         return coefficients

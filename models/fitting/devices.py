@@ -1,28 +1,39 @@
-"""Where a network is trained: TPU, several GPUs, or the one device there is."""
+"""Devices, precision and seed of a training.
+
+Everything that training sets for the whole process is set here: the distribution strategy, Keras's dtype policy and the
+seeds. It is undone at the end of a `with` block, except for what libraries cannot undo: a TPU stays initialised, and
+TensorFlow and Keras keep their seed, as they do not give the one before. `TF_CONFIG` is only read.
+"""
 
 import json
 import os
+import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from components.base.errors import UserError
 
 
 def device_strategy() -> tuple[tf.distribute.Strategy, str]:
-    """The distribution strategy for this machine, and its name in words.
+    """Chooses the distribution strategy for this machine.
 
     `TPUStrategy` over the TPU that the environment names, else `MirroredStrategy` over several GPUs, else the default.
 
+    Returns:
+      The strategy, and its description for the history.
+
     Raises:
-      UserError: `TF_CONFIG` names several workers or is no JSON object, or a TPU that is named does not answer.
+      UserError: `TF_CONFIG` names several workers or is no JSON object, or the TPU that the environment names does not
+        answer.
     """
     _refuse_several_hosts()
     try:
         resolver = tf.distribute.cluster_resolver.TPUClusterResolver()
-    except (ValueError, RuntimeError):  # nothing names a TPU; on Google Cloud it is the latter
+    except (ValueError, RuntimeError):  # no TPU is named; on Google Cloud this is a RuntimeError
         resolver = None
     if resolver is not None:
         strategy = tf.distribute.TPUStrategy(_connected(resolver))
@@ -40,7 +51,7 @@ def _connected(
         tf.config.experimental_connect_to_cluster(resolver)
         tf.tpu.experimental.initialize_tpu_system(resolver)
     except tf.errors.OpError as error:
-        # Days of training on a processor, paid for as a TPU, would be worse than none.
+        # Not on the processor instead: that would take days, at the price of a TPU.
         raise UserError(
             f"the TPU that the environment names ({resolver.master() or 'local'}) does not answer as one: "
             f"{error.message} Start it, or unset TPU_NAME and KUBE_GOOGLE_CLOUD_TPU_ENDPOINTS to train without"
@@ -49,11 +60,11 @@ def _connected(
 
 
 def _refuse_several_hosts() -> None:
-    """Each would train a model of its own: `Model.fit` of Keras 3 knows no strategy over several hosts but a TPU's."""
+    """Raises UserError for several hosts: each would train a model of its own, as Keras 3 knows no such strategy."""
     try:
         cluster = json.loads(os.environ.get("TF_CONFIG") or "{}").get("cluster", {})
     except (ValueError, AttributeError) as error:
-        raise UserError(f"TF_CONFIG in the environment is no JSON object ({error}): mend it, or unset it") from error
+        raise UserError(f"TF_CONFIG in the environment is no JSON object ({error}): correct it, or unset it") from error
     hosts = sum(len(cluster.get(role, ())) for role in ("chief", "master", "worker"))
     if hosts > 1:
         raise UserError(
@@ -63,7 +74,7 @@ def _refuse_several_hosts() -> None:
 
 
 def has_bfloat16() -> bool:
-    """Whether the device multiplies bfloat16 matrices in hardware: a TPU, or a GPU of compute capability 8 or more."""
+    """Returns True on a TPU, or if all GPUs have compute capability 8 or more: they multiply bfloat16 in hardware."""
     if tf.config.list_logical_devices("TPU"):
         return True
     details = [tf.config.experimental.get_device_details(gpu) for gpu in tf.config.list_physical_devices("GPU")]
@@ -71,17 +82,29 @@ def has_bfloat16() -> bool:
 
 
 def precision_policy(precision: str) -> keras.DTypePolicy:
-    """Keras' policy for `train.precision`: mixed bfloat16 where `auto` finds the hardware for it."""
+    """Returns Keras' policy for `train.precision`: mixed bfloat16 for `auto` where the hardware has it."""
     mixed = precision == "auto" and has_bfloat16()
     return keras.DTypePolicy("mixed_bfloat16" if mixed else "float32")
 
 
 @contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Seeds Python, NumPy, TensorFlow and Keras; restores the states of Python and NumPy at the end."""
+    python, numpy = random.getstate(), np.random.get_state()
+    keras.utils.set_random_seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)
+
+
+@contextmanager
 def training_devices(precision: str) -> Iterator[str]:
-    """Networks that are built, compiled and fitted within it use all devices, in the precision asked for.
+    """Has networks that are built, compiled and fitted inside it use all devices, in the given precision.
 
     Yields:
-      Where that is, in words.
+      A description of the devices, for the history.
     """
     strategy, where = device_strategy()
     before = keras.config.dtype_policy()
@@ -94,10 +117,10 @@ def training_devices(precision: str) -> Iterator[str]:
 
 
 def synchronise_batch_norm(network: keras.Model) -> None:
-    """Has batch norm take its statistics over the global batch, where the strategy in scope splits it over replicas.
+    """Makes batch norm use statistics of the global batch, where the strategy in scope splits it over replicas.
 
-    Otherwise every replica would normalise its share by itself, and a network would train differently the more devices
-    there are. Batch norm inside a pretrained base keeps to the statistics it came with.
+    Otherwise every replica would normalise its share by itself, and training would depend on the number of devices.
+    Batch norm inside a pretrained base keeps its own statistics.
     """
     if tf.distribute.get_strategy().num_replicas_in_sync > 1:
         for layer in network.layers:

@@ -1,4 +1,4 @@
-"""What training must remember to be stopped at any moment: kept on disk epoch by epoch, and read again on restart."""
+"""Progress of a training, kept on disk after every epoch, so that a training that was killed goes on from there."""
 
 import json
 import math
@@ -15,17 +15,17 @@ _EPOCHS = "epochs.json"
 
 
 class Progress(keras.callbacks.Callback):
-    """Logs each epoch, keeps the weights of the best and of the last, and stops when none has been better for long.
+    """Records each epoch, keeps the weights of the best and of the last one, and stops early.
 
-    A training that was killed goes on after the last epoch that `epochs.json` lists: that file is renamed into place
-    after the weights are written, so what it lists is there in full.
+    A training that was killed goes on after the last epoch that `epochs.json` lists. That file is renamed into place
+    after the weights are written, so the weights of every epoch that it lists are complete.
     """
 
     def __init__(self, directory: str, patience: int) -> None:
-        """Reads what an earlier, killed training left.
+        """Reads what an earlier training left, if it was killed.
 
         Args:
-          directory: where the epochs and the weights are kept.
+          directory: holds the epochs and the weights.
           patience: epochs without a lower validation loss before stopping.
         """
         super().__init__()
@@ -39,21 +39,21 @@ class Progress(keras.callbacks.Callback):
             with tf.io.gfile.GFile(self._list) as file:
                 self.epochs = json.load(file)
 
-    def _weights(self, epoch: int | str) -> str:
+    def _weights(self, epoch: float | str) -> str:
         return posixpath.join(self._directory, f"epoch-{epoch}.weights.h5")
 
     @property
     def best(self) -> dict[str, float]:
-        """The epoch with the lowest validation loss, the first of equals; one that diverged is never better."""
+        """The epoch with the lowest validation loss, the first of equals; a loss of NaN is the worst."""
         return min(self.epochs, key=lambda epoch: (math.isnan(epoch["val_loss"]), epoch["val_loss"]))
 
     @property
     def finished(self) -> bool:
-        """Whether the last epochs brought nothing better."""
+        """True if none of the last `patience` epochs had a lower validation loss."""
         return bool(self.epochs) and self.epochs[-1]["epoch"] - self.best["epoch"] >= self._patience
 
     def restore_last(self, network: keras.Model) -> None:
-        """Gives a compiled model the weights and the optimizer of the last epoch, if there was one."""
+        """Gives a compiled model the weights and the optimizer's state of the last epoch, if there was one."""
         if self.epochs:
             network.optimizer.build(network.trainable_variables)
             network.load_weights(self._weights(self.epochs[-1]["epoch"]))

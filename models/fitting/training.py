@@ -15,10 +15,10 @@ import tensorflow_transform as tft
 from components.audio.config import FeatureConfig
 from components.store.model_card import HISTORY, ModelCard
 from models import registry
-from models.config import ModelConfig, TrainConfig, TrainerParameters, with_hyperparameters
+from models.config import ModelConfig, TrainConfig, TrainerParameters, TransferOptions, with_hyperparameters
+from models.fitting.batches import Clips, read_clips, training_batches, validation_batches
 from models.fitting.calibration import fit_temperature, softmax, with_temperature
-from models.fitting.data import Clips, read_clips, training_batches, validation_batches
-from models.fitting.devices import synchronise_batch_norm, training_devices
+from models.fitting.devices import seeded, synchronise_batch_norm, training_devices
 from models.fitting.progress import Progress
 from models.fitting.transfer import assemble, embed, embedding_batches
 from models.fitting.warm_start import FRESH, Start, begin, warm_start, write_weights
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class _Work:
-    """What `fit` was given, for the family that does it."""
+    """The arguments of `fit`, for the function of the family."""
 
     train: Clips
     validation: Clips
@@ -43,21 +43,22 @@ class _Work:
     start: Start
 
     def stage(self, name: str) -> tuple[str, str]:
-        """Directories for logs and checkpoints of one of several trainings."""
+        """Returns the directories for logs and checkpoints of one of several trainings."""
         return posixpath.join(self.logs, name), posixpath.join(self.checkpoints, name)
 
 
 @dataclass(frozen=True)
 class _Fitted:
-    """What a family made of it."""
+    """The result of a family's function."""
 
     network: keras.Model
-    """From windows to logits."""
-    told: dict[str, Any]
-    """For the history."""
+    """Model from windows to logits."""
+    history: dict[str, Any]
+    """Entries of the history that depend on the family."""
     train_logits: np.ndarray
     """float32 [clips, windows, classes], of whole clips without augmentation."""
     validation_logits: np.ndarray
+    """The same of the validation clips."""
 
 
 def fit(
@@ -70,13 +71,13 @@ def fit(
     checkpoints: str,
     start_from: Start = FRESH,
 ) -> tuple[keras.Model, dict[str, Any]]:
-    """Builds, fits and calibrates what `model` names.
+    """Builds, fits and calibrates the kind of model that `model` names.
 
     Args:
       train: clips to fit on.
       validation: clips to stop early and to calibrate on.
       logs: directory for TensorBoard.
-      checkpoints: directory where a killed training is taken up again, and which is empty otherwise.
+      checkpoints: directory with the progress of a training that was killed, which is continued; else empty.
       start_from: weights to start from.
 
     Returns:
@@ -84,11 +85,10 @@ def fit(
       seconds, best_epoch, the figures of each epoch (none of a model that is fitted in one go), what was chosen, the
       temperature, and the accuracy on whole, unaugmented clips of both splits.
     """
-    keras.utils.set_random_seed(config.seed)
     start = time.monotonic()
     kind = registry.kind_of(model)
     fit_family = {"network": _fit_network, "transfer": _fit_transfer, "classical": _fit_classical}[kind.family]
-    with training_devices(config.precision) as where:
+    with seeded(config.seed), training_devices(config.precision) as where:
         fitted = fit_family(_Work(train, validation, model, features, config, logs, checkpoints, start_from))
     temperature = fit_temperature(fitted.validation_logits, validation.labels)
     history = {
@@ -99,7 +99,7 @@ def fit(
         "epochs": [],
         "chosen": {},
         "started_from": start_from.words,
-        **fitted.told,
+        **fitted.history,
         "temperature": temperature,
         "train_accuracy": _clip_accuracy(fitted.train_logits / temperature, train.labels),
         "validation_accuracy": _clip_accuracy(fitted.validation_logits / temperature, validation.labels),
@@ -111,7 +111,7 @@ def fit(
 def clip_logits(
     network: keras.Model, clips: Clips, features: FeatureConfig, window: int, batch_size: int
 ) -> np.ndarray:
-    """Logits of every window of every clip, float32 [clips, windows, classes]."""
+    """Computes the logits of every window of every clip, float32 [clips, windows, classes]."""
     batches = clips.dataset.batch(batch_size).map(lambda stored, _: all_windows(stored, features, window))
     logits = np.concatenate([network(windows, training=False).numpy() for windows in batches])
     return logits.reshape(len(clips.labels), -1, logits.shape[-1])
@@ -122,7 +122,7 @@ def _clip_accuracy(logits: np.ndarray, labels: np.ndarray) -> float:
 
 
 def _compile(network: keras.Model, config: TrainConfig, steps: int) -> keras.Model:
-    """The network, ready to be fitted for at most `config.epochs` of `steps` batches."""
+    """Compiles the network, to be fitted for at most `config.epochs` of `steps` batches, and returns it."""
     synchronise_batch_norm(network)
     network.compile(
         optimizer=keras.optimizers.Adam(
@@ -130,7 +130,7 @@ def _compile(network: keras.Model, config: TrainConfig, steps: int) -> keras.Mod
         ),
         loss=keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=config.label_smoothing),
         metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
-        jit_compile=False,  # on a CPU, XLA takes longer to compile than it ever saves
+        jit_compile=False,  # on a CPU, compiling by XLA takes longer than it saves
     )
     return network
 
@@ -143,7 +143,7 @@ def _train(
     logs: str,
     checkpoints: str,
 ) -> dict[str, Any]:
-    """Fits a compiled model, leaves it with the weights of its best epoch, and returns how it went."""
+    """Fits a compiled model, gives it the weights of its best epoch, and returns the history."""
     progress = Progress(checkpoints, config.patience)
     progress.restore_last(network)
     if not progress.finished:
@@ -159,13 +159,13 @@ def _train(
     return {"best_epoch": progress.best["epoch"], "epochs": progress.epochs}
 
 
-def _fitted(work: _Work, network: keras.Model, told: dict[str, Any]) -> _Fitted:
-    """With the logits of a network that takes windows."""
+def _fitted(work: _Work, network: keras.Model, history: dict[str, Any]) -> _Fitted:
+    """Adds the logits of a network that takes windows."""
     train, validation = (
         clip_logits(network, clips, work.features, network.input_shape[1], work.config.batch_size)
         for clips in (work.train, work.validation)
     )
-    return _Fitted(network, told, train, validation)
+    return _Fitted(network, history, train, validation)
 
 
 def _fit_windows(network: keras.Model, work: _Work, config: TrainConfig, logs: str, checkpoints: str) -> dict[str, Any]:
@@ -180,13 +180,14 @@ def _fit_network(work: _Work) -> _Fitted:
     module, options = registry.load(work.model)
     network = module.build(options, window_shape(work.model, work.features), len(work.features.genres))
     begun = begin(network, work.start)
-    told = _fit_windows(network, work, work.config, work.logs, work.checkpoints)
-    return _fitted(work, network, {**told, "started_from": begun})
+    history = _fit_windows(network, work, work.config, work.logs, work.checkpoints)
+    return _fitted(work, network, {**history, "started_from": begun})
 
 
 def _fit_transfer(work: _Work) -> _Fitted:
-    """A head on a frozen base, whose embeddings are computed once; then, if the settings say so, its top blocks too."""
+    """Fits a head on a frozen base, whose embeddings are computed once; then the last blocks of the base, if asked."""
     module, options = registry.load(work.model)
+    assert isinstance(options, TransferOptions), "the contract of the family; see models.registry"
     shape = window_shape(work.model, work.features)
     classes = len(work.features.genres)
     base = module.build_base(options, shape)
@@ -200,21 +201,21 @@ def _fit_transfer(work: _Work) -> _Fitted:
     batches = embedding_batches(embedded[0], work.train.labels, classes, work.config, shuffle=True)
     checks = embedding_batches(embedded[1], work.validation.labels, classes, work.config, shuffle=False)
     head = _compile(head, work.config, int(batches.cardinality()))
-    told = _train(head, batches, checks, work.config, *work.stage("head")) | {"started_from": begun}
+    history = _train(head, batches, checks, work.config, *work.stage("head")) | {"started_from": begun}
     if not options.fine_tune_blocks:
-        return _Fitted(network, told, *(_head_logits(head, values) for values in embedded))
+        return _Fitted(network, history, *(_head_logits(head, values) for values in embedded))
     gentle = work.config.model_copy(
         update={"learning_rate": options.fine_tune_learning_rate, "epochs": options.fine_tune_epochs}
     )
     module.fine_tune(base, options)
     tuned = _fit_windows(network, work, gentle, *work.stage("fine-tune"))
-    before = len(told["epochs"])  # both stages are counted through
-    epochs = [*told["epochs"], *({**entry, "epoch": before + entry["epoch"]} for entry in tuned["epochs"])]
-    return _fitted(work, network, {**told, "epochs": epochs, "best_epoch": before + tuned["best_epoch"]})
+    before = len(history["epochs"])  # epochs are numbered through both stages
+    epochs = [*history["epochs"], *({**entry, "epoch": before + entry["epoch"]} for entry in tuned["epochs"])]
+    return _fitted(work, network, {**history, "epochs": epochs, "best_epoch": before + tuned["best_epoch"]})
 
 
 def _head_logits(head: keras.Model, embeddings: np.ndarray) -> np.ndarray:
-    """Embeddings float32 [clips, windows, E] -> logits float32 [clips, windows, classes]."""
+    """Computes logits, float32 [clips, windows, classes], of embeddings, float32 [clips, windows, E]."""
     clips, windows, size = embeddings.shape
     return head.predict(embeddings.reshape(-1, size), verbose=0).reshape(clips, windows, -1)
 
@@ -235,7 +236,7 @@ def _fit_classical(work: _Work) -> _Fitted:
 
 
 def run_fn(fn_args: "FnArgs") -> None:
-    """TFX's entry point: fits on the transformed `train` split, stops early on `eval`, exports the serving model.
+    """Fits on the transformed `train` split, stops early on `eval`, and exports the model: TFX's entry point.
 
     `fn_args.custom_config` is `TrainerParameters`, as JSON's dicts and lists.
     """

@@ -7,14 +7,14 @@ import tensorflow as tf
 from components.audio.config import FeatureConfig
 from components.audio.representations import feature_shape
 from models.config import EMBEDDING, TrainConfig
-from models.fitting.data import class_weights
+from models.fitting.batches import class_weights
 from models.windows import all_windows, window_starts
 
 
 def embed(
     base: keras.Model, clips: tf.data.Dataset, features: FeatureConfig, window: int, batch_size: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Embeddings of every window of every clip, in order.
+    """Computes the embeddings of every window of every clip, in order.
 
     Args:
       base: from windows [batch, window, ...] to embeddings [batch, E].
@@ -37,7 +37,7 @@ def embed(
 def embedding_batches(
     embeddings: np.ndarray, labels: np.ndarray, classes: int, config: TrainConfig, shuffle: bool
 ) -> tf.data.Dataset:
-    """Every window of every clip as an example of its own; the same batches in the same order under the same seed.
+    """Makes batches in which every window of every clip is an example; the same seed gives the same batches.
 
     Args:
       embeddings: float32 [clips, windows, E].
@@ -58,9 +58,9 @@ def embedding_batches(
 
 
 def assemble(base: keras.Model, head: keras.Model) -> keras.Model:
-    """The whole network, which shares its weights with both: windows [batch, ...] -> logits [batch, classes].
+    """Joins base and head to one network, which shares their weights: windows [batch, ...] -> logits [batch, classes].
 
-    Whatever of `base` behaves differently in training (batch norm) stays as in inference.
+    Layers of `base` that behave differently in training, such as batch norm, stay as in inference.
     """
     window = keras.Input(base.input_shape[1:], name=base.input.name)
     embedding = keras.layers.Identity(name=EMBEDDING)(base(window, training=False))

@@ -1,6 +1,6 @@
 """Hyper-parameter search for trained kinds: KerasTuner in TFX's Tuner node. `tuner_fn` is the node's entry point.
 
-A classical kind chooses its own hyper-parameters on the validation clips whenever it is fitted; it needs no search.
+A classical kind needs no search: it chooses its hyper-parameters on the validation clips whenever it is fitted.
 """
 
 import json
@@ -12,7 +12,7 @@ import tensorflow as tf
 from tfx.components.tuner.component import TunerFnResult
 
 from models.config import TrainConfig, with_hyperparameters
-from models.fitting.data import read_clips
+from models.fitting.batches import read_clips
 from models.fitting.training import fit
 from models.fitting.tuning_config import TunerParameters
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def draw(space: keras_tuner.HyperParameters, config: TrainConfig) -> TrainConfig:
-    """`config` with the searched settings drawn from `space`."""
+    """Returns `config` with the searched settings drawn from `space`."""
     values = {
         "learning_rate": space.Float("learning_rate", 1e-4, 1e-2, sampling="log", default=config.learning_rate),
         "label_smoothing": space.Float("label_smoothing", 0.0, 0.2, step=0.05),
@@ -32,10 +32,10 @@ def draw(space: keras_tuner.HyperParameters, config: TrainConfig) -> TrainConfig
 
 
 class FitTuner(keras_tuner.RandomSearch):
-    """Random search whose trial is our own `fit`, judged by the best validation loss."""
+    """Random search in which a trial is one `fit`, judged by its lowest validation loss."""
 
     def run_trial(self, trial: keras_tuner.engine.trial.Trial, *fit_args: Any, **fit_kwargs: Any) -> dict[str, float]:
-        """Fits once."""
+        """Fits once, with the settings that the trial draws."""
         config = draw(trial.hyperparameters, fit_kwargs.pop("config"))
         directory = self.get_trial_dir(trial.trial_id)
         logs, checkpoints = (posixpath.join(directory, name) for name in ("logs", "checkpoints"))
@@ -44,7 +44,7 @@ class FitTuner(keras_tuner.RandomSearch):
 
 
 def tuner_fn(fn_args: "FnArgs") -> TunerFnResult:
-    """Sets up the search; TFX's entry point.
+    """Sets up the search: TFX's entry point.
 
     `fn_args.custom_config` is `TunerParameters`, as JSON's dicts and lists.
     """

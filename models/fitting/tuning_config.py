@@ -10,9 +10,9 @@ from models.config import ModelConfig, TrainConfig
 class TuneConfig(Section):
     """Search for learning rate, batch size, label smoothing and mixup, in a Tuner node before the Trainer."""
 
-    enabled: bool = False
-    trials: int = Field(10, ge=1)
-    epochs: int = Field(15, ge=1, description="at most, of each trial")
+    enabled: bool = Field(False, description="search before every training; kinds on descriptors need no search")
+    trials: int = Field(10, ge=1, description="number of trainings that the search makes")
+    epochs: int = Field(15, ge=1, description="largest number of epochs of each trial")
 
 
 class TunerParameters(Section):

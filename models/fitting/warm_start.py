@@ -1,6 +1,7 @@
-"""Training that starts from the champion's weights instead of random ones."""
+"""Warm start: training that begins with the champion's weights instead of random ones."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 import numpy as np
@@ -13,27 +14,27 @@ from models.config import ModelConfig
 from models.registry import kind_of, weights_digest
 
 _PRETRAINED = "pretrained"
-"""Digest of the weights that the base had at first; see `models.registry.weights_digest`."""
+"""Key of the digest of the base's pretrained weights; see `models.registry.weights_digest`."""
 
 
 @dataclass(frozen=True)
 class Start:
-    """What training starts from."""
+    """Weights that training starts from."""
 
     weights: tuple[np.ndarray, ...] | None
-    """Of the champion's network, in the order of `keras.Model.get_weights`; None: random ones."""
+    """Weights of the champion's network, in the order of `keras.Model.get_weights`; None: random ones."""
     words: str
-    """For the history: where from, or why not from the champion."""
+    """For the history: their origin, or why they are not the champion's."""
 
 
 FRESH = Start(None, "fresh")
 
 
 def warm_start(champion: str, model: ModelConfig, features: FeatureConfig) -> Start:
-    """The champion's weights, if a network for `model` and `features` can start from them.
+    """Reads the champion's weights, if a network for `model` and `features` can start from them.
 
     Args:
-      champion: directory of its SavedModel; there need not be one.
+      champion: directory of its SavedModel; it may be missing.
     """
 
     def fresh(why: str) -> Start:
@@ -60,10 +61,10 @@ def warm_start(champion: str, model: ModelConfig, features: FeatureConfig) -> St
 
 
 def begin(network: keras.Model, start: Start) -> str:
-    """Gives `network` the weights to start from, if they fit it.
+    """Gives `network` the weights to start from, if their shapes are its own.
 
     Returns:
-      What it starts from, in words.
+      A text for the history: the origin of the weights, or why they are random ones.
     """
     if start.weights is None:
         return start.words
@@ -74,9 +75,10 @@ def begin(network: keras.Model, start: Start) -> str:
 
 
 def write_weights(network: keras.Model, model: ModelConfig, directory: str) -> None:
-    """Puts the weights of a network that was built for `model` into its SavedModel, for its successor."""
+    """Writes the weights of a network that was built for `model` into its SavedModel, for the next warm start."""
     path = SavedModel(epath.Path(directory)).weights
     path.parent.mkdir(parents=True, exist_ok=True)
-    weights = {f"{number:05d}": weight for number, weight in enumerate(network.get_weights())}
+    arrays: dict[str, Any] = {f"{number:05d}": weight for number, weight in enumerate(network.get_weights())}
+    arrays[_PRETRAINED] = weights_digest(model)
     with path.open("wb") as file:
-        np.savez(file, **weights, **{_PRETRAINED: weights_digest(model)})
+        np.savez(file, **arrays)

@@ -1,4 +1,4 @@
-"""The nearest training clips' votes, by their descriptors."""
+"""K nearest neighbours: the votes of the training clips with the most similar descriptors."""
 
 from itertools import product
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -12,48 +12,51 @@ if TYPE_CHECKING:
     import keras
 
 LEAST_SHARE = 1e-6
-"""Of the votes, in place of none: its logarithm is finite. It moves no probability by more than `classes` times it."""
+"""Share of the votes of a genre without votes, so that its logarithm is finite. It changes no probability by more than
+`classes` times its value."""
 
 LEAST_DISTANCE = 1e-6
-"""As a share of a training clip's usual distance from the centre. What is nearer is the same clip."""
+"""Smallest distance, as a share of a training clip's usual distance from the centre. A nearer clip is the same clip."""
 
 
 class Options(Front):
     """Settings of `knn`."""
 
     pca: int | None = Field(
-        20, ge=1, description="principal components kept, at most clips - 1; null: no PCA, and less telling distances"
+        20, ge=1, description="number of principal components that are kept, at most clips - 1; null: no PCA"
     )
     neighbours: tuple[Annotated[int, Field(ge=1)], ...] = Field(
         (1, 3, 5, 7, 9, 13, 17, 25),
         min_length=1,
-        description="to choose from: how many vote; more than there are training clips are all of them",
+        description="numbers of neighbours that vote, of which the most accurate on the validation clips is chosen; "
+        "more than there are training clips means all of them",
     )
     weights: tuple[Literal["uniform", "distance"], ...] = Field(
         ("uniform", "distance"),
         min_length=1,
-        description="to choose from: votes count alike, or by 1 / distance",
+        description="weights of the votes, of which the most accurate on the validation clips is chosen: uniform (all "
+        "alike) or distance (1 / distance)",
     )
 
 
 def fit(
     options: Options, train: Examples, validation: Examples, classes: int, seed: int
 ) -> tuple["keras.Model", dict[str, Any]]:
-    """`sklearn.neighbors.KNeighborsClassifier` by brute force; its vote shares are scikit-learn's `predict_proba`.
+    """Fits `sklearn.neighbors.KNeighborsClassifier` by brute force; its shares of votes are its `predict_proba`.
 
-    Of equally far clips the earlier one in `train` votes; scikit-learn leaves open which. Genres with equal votes: the
-    first, as in scikit-learn.
+    Of equally distant clips the earlier one in `train` votes; scikit-learn does not define which. Of genres with equal
+    votes the first wins, as in scikit-learn.
 
     Args:
       train: clips that vote.
-      validation: clips to choose the neighbours and weights by; of equally accurate choices the most neighbours, then
-        uniform weights are taken.
+      validation: clips to choose neighbours and weights by; of equally accurate pairs the most neighbours are taken,
+        then uniform weights.
       classes: number of genres.
-      seed: not used: nothing is drawn.
+      seed: not used, because nothing is drawn.
 
     Returns:
       A model from float32 [batch, D] to logits [batch, classes], the log of the shares of the votes, at least
-      `LEAST_SHARE`. It holds all training clips, as float64. And what was chosen; see `classical.choose`.
+      of `LEAST_SHARE`. It holds all training clips, as float64. And the record of `classical.choose`.
 
     Raises:
       UserError: see `classical.prepare`.
@@ -83,7 +86,7 @@ def fit(
 
     def scores(x: "keras.KerasTensor") -> "keras.KerasTensor":
         squared = ops.maximum(ops.sum(ops.square(x), axis=1, keepdims=True) - products(x), least)
-        # float32 to compare by: the last digits of float64, which vary with the batch, must not order equal distances.
+        # Compared in float32: the last digits of float64, which vary with the batch, must not order equal distances.
         nearest, indices = ops.top_k(-ops.cast(squared, "float32"), chosen["neighbours"])
         votes = genres(indices)  # [batch, neighbours, classes]
         if chosen["weights"] == "distance":

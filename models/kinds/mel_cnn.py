@@ -12,18 +12,22 @@ if TYPE_CHECKING:
 
 
 MOMENTUM = 0.9
-"""Of the batch statistics: a small library has a handful of steps per epoch, in which 0.99 would never catch up."""
+"""Momentum of the batch statistics: a small library has few steps per epoch, in which 0.99 would adapt too slowly."""
 
 
 class Options(Section):
     """Settings of `mel_cnn`."""
 
-    filters: tuple[int, ...] = Field((16, 32, 64, 128), min_length=1, description="of each 3 x 3 convolution block")
-    dropout: float = Field(0.3, ge=0.0, lt=1.0, description="before the last layer")
+    filters: tuple[int, ...] = Field(
+        (16, 32, 64, 128), min_length=1, description="number of filters of each block of a 3 x 3 convolution"
+    )
+    dropout: float = Field(
+        0.3, ge=0.0, lt=1.0, description="share of the last layer's inputs that a training step drops"
+    )
 
 
 def build(options: Options, input_shape: tuple[int, ...], classes: int) -> "keras.Model":
-    """Blocks of convolution, batch norm, ReLU and 2 x 2 pooling; then mean and maximum over time.
+    """Builds blocks of convolution, batch norm, ReLU and 2 x 2 pooling; then mean and maximum over time.
 
     Args:
       input_shape: (frames, n_mels) of a window with values in [0, 1].
@@ -42,7 +46,7 @@ def build(options: Options, input_shape: tuple[int, ...], classes: int) -> "kera
         x = keras.layers.BatchNormalization(momentum=MOMENTUM)(x)
         x = keras.layers.Activation("relu")(x)
         x = keras.layers.MaxPooling2D(2, padding="same")(x)
-    # [batch, time, bands, filters] -> [batch, time, filters]: the convolutions have seen the bands by now.
+    # [batch, time, bands, filters] -> [batch, time, filters]: the convolutions have combined the bands before.
     x = keras.layers.AveragePooling2D((1, x.shape[2]))(x)
     x = keras.layers.Reshape((x.shape[1], x.shape[3]))(x)
     pooled = [keras.layers.GlobalAveragePooling1D()(x), keras.layers.GlobalMaxPooling1D()(x)]

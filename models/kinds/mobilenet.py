@@ -1,4 +1,4 @@
-"""MobileNetV2, trained on ImageNet's photographs, as a frozen base that looks at the log-mel spectrogram."""
+"""MobileNetV2, trained on ImageNet's photographs, as a frozen base that takes the log-mel spectrogram as an image."""
 
 import math
 import tempfile
@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from components.base.errors import UserError
-from models.fitting.head import HeadOptions, build_head
+from models.config import TransferOptions
+from models.fitting.head import build_head
 
 if TYPE_CHECKING:
     import keras
@@ -15,22 +16,22 @@ if TYPE_CHECKING:
 __all__ = ["Options", "build_base", "build_head", "fine_tune"]
 
 SIDE = 224
-"""Pixels of the square image that it was trained on."""
+"""Side of the square image that it was trained on, in pixels."""
 BODY = "mobilenetv2"
 
 
-class Options(HeadOptions):
+class Options(TransferOptions):
     """Settings of `mobilenet`."""
 
     weights: str | None = Field(
         "imagenet",
-        description="imagenet: Keras downloads them; or the path of a .h5 of MobileNetV2 1.0 without its top; null: "
-        "random, which is for trying things out only: its batch norm would never adapt",
+        description="pretrained weights: imagenet, which Keras downloads; or the path of a .h5 file of MobileNetV2 1.0 "
+        "without its top; null: random ones, for trying things out, as batch norm does not adapt to them",
     )
 
 
 def build_base(options: Options, input_shape: tuple[int, ...]) -> "keras.Model":
-    """The window as an image of 224 x 224 grey pixels, time from left to right, low bands at the bottom.
+    """Builds MobileNetV2 on the window as a grey image of 224 x 224 pixels, time to the right, low bands at the bottom.
 
     Args:
       input_shape: (frames, n_mels) of a window with values in [0, 1].
@@ -39,20 +40,20 @@ def build_base(options: Options, input_shape: tuple[int, ...]) -> "keras.Model":
       A frozen model from [batch, frames, n_mels] to embeddings [batch, 1280], each the mean over the last feature map.
 
     Raises:
-      UserError: `options.weights` cannot be had, or are not MobileNetV2's.
+      UserError: the weights cannot be read or downloaded, or are not those of MobileNetV2.
     """
     import keras
 
     body = _body(options.weights)
     image = _image(input_shape)
-    # Batch norm keeps to ImageNet's statistics, even once the layers around it are trained.
+    # Batch norm keeps ImageNet's statistics, even when the layers around it are trained.
     base = keras.Model(image.input, body(image.output, training=False), name="mobilenet")
     base.trainable = False
     return base
 
 
 def _image(input_shape: tuple[int, ...]) -> "keras.Model":
-    """[batch, frames, n_mels] in [0, 1] -> [batch, 224, 224, 3] in [-1, 1], the highest band in the first row."""
+    """Builds [batch, frames, n_mels] in [0, 1] -> [batch, 224, 224, 3] in [-1, 1], the highest band on top."""
     import keras
 
     window = keras.Input(input_shape, name="log_mel")
@@ -78,7 +79,7 @@ def fine_tune(base: "keras.Model", options: Options) -> None:
 
 
 def _body(weights: str | None) -> "keras.Model":
-    """MobileNetV2 without its classifier, from [batch, 224, 224, 3] in [-1, 1] to [batch, 1280]."""
+    """Builds MobileNetV2 without its classifier, from [batch, 224, 224, 3] in [-1, 1] to [batch, 1280]."""
     import keras
 
     def build(known: str | None) -> keras.Model:
@@ -102,7 +103,7 @@ def _body(weights: str | None) -> "keras.Model":
 
 
 def _randomise(body: "keras.Model") -> None:
-    """He's initial weights: with Keras's own, and batch norm that never adapts, nothing would reach the end."""
+    """Sets He's initial weights: with Keras's, and batch norm that does not adapt, the signal would vanish."""
     import keras
 
     for layer in body.layers:
@@ -116,10 +117,10 @@ _REMEDY = "name a .h5 file of MobileNetV2 (alpha 1.0, 224, no top), such as Kera
 
 
 def load_weights(body: "keras.Model", source: str) -> None:
-    """Gives `body` the weights of a .h5 file, wherever TensorFlow can read it.
+    """Gives `body` the weights of a .h5 file, on a disk or in a bucket.
 
     Raises:
-      UserError: there is no such file, or it is not of this network.
+      UserError: there is no such file, or it holds weights of another network.
     """
     from etils import epath
 
@@ -128,11 +129,11 @@ def load_weights(body: "keras.Model", source: str) -> None:
         raise UserError(f"model.options.weights: there is no file {source!r}; {_REMEDY}")
     before = body.get_weights()
     try:
-        with tempfile.TemporaryDirectory() as directory:  # Keras reads from a disk alone
+        with tempfile.TemporaryDirectory() as directory:  # Keras reads only from a disk
             body.load_weights(str(path.copy(epath.Path(directory) / path.name)))
     except (OSError, KeyError, ValueError) as error:
         raise UserError(f"model.options.weights: {source!r} does not load ({error}); {_REMEDY}") from error
-    # A loader that matches by name skips in silence what it does not find.
+    # A loader that matches by name skips without an error what it does not find.
     pairs = zip(body.weights, before, strict=True)
     kept = [weight.path for weight, old in pairs if len(weight.shape) > 1 and (weight.numpy() == old).all()]
     if kept:

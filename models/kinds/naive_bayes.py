@@ -18,23 +18,24 @@ class Options(Front):
     smoothing: tuple[Positive, ...] = Field(
         (1e-9, 1e-6, 1e-4, 1e-3, 1e-2, 1e-1, 1.0),
         min_length=1,
-        description="to choose from: what is added to each variance, as a share of the largest descriptor's variance",
+        description="values added to each variance, as shares of the largest variance of a descriptor, of which the "
+        "most accurate on the validation clips is chosen",
     )
 
 
 def fit(
     options: Options, train: Examples, validation: Examples, classes: int, seed: int
 ) -> tuple["keras.Model", dict[str, Any]]:
-    """`sklearn.naive_bayes.GaussianNB`; its softmax is scikit-learn's `predict_proba`.
+    """Fits `sklearn.naive_bayes.GaussianNB`; the softmax of the logits is its `predict_proba`.
 
     Args:
       train: clips to fit on.
       validation: clips to choose the smoothing by; of equally accurate ones the largest is taken.
       classes: number of genres.
-      seed: not used: nothing is drawn.
+      seed: not used, because nothing is drawn.
 
     Returns:
-      A model from float32 [batch, D] to logits [batch, classes], and what was chosen; see `classical.choose`.
+      A model from float32 [batch, D] to logits [batch, classes], and the record of `classical.choose`.
 
     Raises:
       UserError: see `classical.prepare`.
@@ -49,8 +50,8 @@ def fit(
     prepared = prepare(options, train, validation, classes)
     bayes, chosen = choose(prepared, candidates)
     mean, variance = bayes.theta_, bayes.var_  # [classes, features]
-    # log prior - sum (log(2 pi v) + (x - m)^2 / v) / 2, as a quadratic form in x. Multiplied out it loses few digits: x
-    # is centred, and no variance is less than `smoothing` times the largest.
+    # log prior - sum (log(2 pi v) + (x - m)^2 / v) / 2, as a quadratic form in x. Multiplied out it loses few digits,
+    # because x is centred and no variance is less than `smoothing` times the largest.
     quadratic = np.concatenate([mean / variance, -0.5 / variance], axis=1).T
     constant = np.log(bayes.class_prior_) - 0.5 * np.sum(np.log(2 * np.pi * variance) + mean**2 / variance, axis=1)
     joint = dense(quadratic, constant, "joint_log_likelihood")

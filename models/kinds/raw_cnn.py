@@ -14,14 +14,16 @@ if TYPE_CHECKING:
 class Options(Section):
     """Settings of `raw_cnn`."""
 
-    kernel_size: int = Field(64, ge=2, description="samples that the first convolution spans")
-    strides: int = Field(8, ge=1, description="samples between its outputs")
-    pool_size: int = Field(16, ge=2, description="of each max-pooling")
-    dropout: float = Field(0.5, ge=0.0, lt=1.0, description="after each dense layer")
+    kernel_size: int = Field(64, ge=2, description="length of the first convolution's kernel, in samples")
+    strides: int = Field(8, ge=1, description="distance between the outputs of the first convolution, in samples")
+    pool_size: int = Field(16, ge=2, description="length of each max-pooling, in steps")
+    dropout: float = Field(
+        0.5, ge=0.0, lt=1.0, description="share of each dense layer's outputs that a training step drops"
+    )
 
 
 def build(options: Options, input_shape: tuple[int, ...], classes: int) -> "keras.Model":
-    """Conv1D of 128 and 64 filters, each with max-pooling; dense layers of 100 and 20 with dropout.
+    """Builds Conv1D of 128 and 64 filters, each with max-pooling; dense layers of 100 and 20 with dropout.
 
     Args:
       input_shape: (samples,) of a window with RMS of about 1.

@@ -22,30 +22,33 @@ class Options(Front):
     C: tuple[Positive, ...] = Field(
         (0.3, 1.0, 3.0, 10.0, 30.0),
         min_length=1,
-        description="to choose from: weights of the training errors against the margin",
+        description="weights of the training errors against the margin, of which the most accurate on the validation "
+        "clips is chosen",
     )
     gamma: tuple[Positive, ...] = Field(
         (0.1, 0.3, 1.0),
         min_length=1,
-        description="to choose from: 1 / width^2 of the kernel, in units of 1 / the training clips' total variance",
+        description="values of 1 / width^2 of the kernel, in units of 1 / the training clips' total variance, of which "
+        "the most accurate on the validation clips is chosen",
     )
 
 
 def fit(
     options: Options, train: Examples, validation: Examples, classes: int, seed: int
 ) -> tuple["keras.Model", dict[str, Any]]:
-    """`sklearn.svm.SVC` with kernel exp(-gamma |x - s|^2), in a `OneVsRestClassifier`.
+    """Fits `sklearn.svm.SVC` with kernel exp(-gamma |x - s|^2), in a `OneVsRestClassifier`.
 
     Args:
       train: clips to fit on.
-      validation: clips to choose C and gamma by; of equally accurate ones the smallest C, then gamma is taken.
+      validation: clips to choose C and gamma by; of equally accurate pairs the smallest C is taken, then the smallest
+        gamma.
       classes: number of genres.
-      seed: not used: nothing is drawn.
+      seed: not used, because nothing is drawn.
 
     Returns:
-      A model from float32 [batch, D] to logits [batch, classes], the decision values less a constant per clip: their
-      order is the SVM's, their softmax no probability until it is calibrated. It holds the support vectors of all
-      machines once, at most the training clips. And what was chosen; see `classical.choose`.
+      A model from float32 [batch, D] to logits [batch, classes], the decision values less a constant per clip. Their
+      order is the SVM's; their softmax is no probability until it is calibrated. The model holds each support vector
+      once, at most all training clips. And the record of `classical.choose`.
 
     Raises:
       UserError: see `classical.prepare`.
@@ -57,7 +60,7 @@ def fit(
 
     prepared = prepare(options, train, validation, classes)
     unit = 1.0 / float(np.sum(np.var(prepared.x, axis=0)))
-    # The kernel as one matrix product, at 8 bytes per pair of clips: libsvm's own, pair by pair, takes far longer.
+    # The kernel as one matrix product takes 8 bytes per pair of clips; libsvm's own, pair by pair, takes far longer.
     candidates = (
         ({"C": c, "gamma": gamma}, OneVsRestClassifier(SVC(C=c, kernel=partial(rbf_kernel, gamma=gamma * unit))))
         for c, gamma in product(sorted(set(options.C)), sorted(set(options.gamma)))
@@ -76,7 +79,7 @@ def fit(
 
 
 def _merged(machines: "OneVsRestClassifier", clips: int) -> tuple[NDArray[np.int64], NDArray, NDArray]:
-    """Training clips that support any machine [n], their coefficients [n, machines], and the intercepts [machines]."""
+    """Returns the clips that support any machine [n], their coefficients [n, machines], and intercepts [machines]."""
     coefficients = np.zeros((clips, len(machines.estimators_)))
     for column, machine in enumerate(machines.estimators_):
         coefficients[machine.support_, column] = machine.dual_coef_[0]

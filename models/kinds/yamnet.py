@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from components.base.errors import UserError
-from models.fitting.head import HeadOptions, build_head
+from models.config import TransferOptions
+from models.fitting.head import build_head
 
 if TYPE_CHECKING:
     import keras
@@ -23,23 +24,25 @@ __all__ = ["Options", "build_base", "build_head", "fine_tune"]
 HUB = "https://tfhub.dev/google/yamnet/1?tf-hub-format=compressed"
 CLASSES = 521
 PATCH_HOP = 48
-"""Frames between the starts of two patches, at most: half a patch."""
+"""Largest distance between the starts of two patches, in frames: half a patch."""
 EPSILON = 1e-4
-"""Of the batch norm that is folded."""
+"""Epsilon of the batch norm that is folded into the convolutions."""
 BLOCKS = ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), *[(512, 1)] * 5, (1024, 2), (1024, 1))
 """(filters, stride) of the depthwise separable convolutions, layers 2 to 14; layer 1 is a plain one."""
 
 
-class Options(HeadOptions):
+class Options(TransferOptions):
     """Settings of `yamnet`."""
 
     weights: str | None = Field(
         "tfhub",
-        description="path of yamnet.tflite or of TF Hub's SavedModel of YAMNet; tfhub: download the latter; null: "
-        "random, which is for trying things out only",
+        description="pretrained weights: path of yamnet.tflite, or path of TF Hub's SavedModel of YAMNet, or tfhub, "
+        "which downloads the latter; null: random ones, for trying things out",
     )
     embedding: Literal["embedding", "scores", "both"] = Field(
-        "embedding", description="the 1024 features of the last layer, its 521 class scores, or both side by side"
+        "embedding",
+        description="output of YAMNet that the head takes: embedding (1024 features of the last layer), scores (of 521 "
+        "classes) or both",
     )
 
 
@@ -47,7 +50,7 @@ class Options(HeadOptions):
 
 
 def _body() -> "keras.Model":
-    """Log-mel patches [n, 96, 64] -> `embedding` [n, 1024], mean over the last feature map, and `scores` [n, 521]."""
+    """Builds [n, 96, 64] -> `embedding` [n, 1024], the mean over the last feature map, and `scores` [n, 521]."""
     import keras
 
     from components.audio.yamnet_mel import BANDS, PATCH
@@ -72,15 +75,15 @@ def _body() -> "keras.Model":
 
 
 def patch_starts(frames: int, patch: int) -> tuple[int, ...]:
-    """Starts of the fewest evenly spaced patches, at most PATCH_HOP apart, that cover `frames` >= `patch` frames."""
+    """Returns the starts of the fewest evenly spaced patches, at most PATCH_HOP apart, that cover `frames` frames."""
     last = math.ceil((frames - patch) / PATCH_HOP)
     return tuple(round(index * (frames - patch) / max(1, last)) for index in range(last + 1))
 
 
 def build_base(options: Options, input_shape: tuple[int, ...]) -> "keras.Model":
-    """Mean of YAMNet's outputs over the patches of a window.
+    """Builds a model that gives the mean of YAMNet's outputs over the patches of a window.
 
-    A window may have any length; one that is shorter than a patch is padded with silence, as YAMNet does it.
+    A window may have any length. One that is shorter than a patch is padded with silence, as in YAMNet.
 
     Args:
       input_shape: (frames, 64) of a window of `yamnet_mel`.
@@ -89,7 +92,7 @@ def build_base(options: Options, input_shape: tuple[int, ...]) -> "keras.Model":
       A frozen model from [batch, frames, 64] to [batch, E], E being 1024, 521 or 1545.
 
     Raises:
-      UserError: `options.weights` cannot be had, or are not YAMNet's.
+      UserError: the weights cannot be read or downloaded, or are not those of YAMNet.
     """
     import keras
 
@@ -116,7 +119,7 @@ def build_base(options: Options, input_shape: tuple[int, ...]) -> "keras.Model":
 
 
 def fine_tune(base: "keras.Model", options: Options) -> None:
-    """Unfreezes the `fine_tune_blocks` last of YAMNet's 14 layers of convolutions; there is no batch norm in them."""
+    """Unfreezes the `fine_tune_blocks` last of YAMNet's 14 layers of convolutions, which hold no batch norm."""
     if not options.fine_tune_blocks:
         return
     top = {f"layer{layer}" for layer in range(14, 14 - options.fine_tune_blocks, -1)}
@@ -135,7 +138,7 @@ def load_weights(body: "keras.Model", source: str) -> None:
       source: path of a .tflite file, path of a SavedModel, or "tfhub".
 
     Raises:
-      UserError: there is nothing there, or it is not YAMNet.
+      UserError: there is no such file, or it is not YAMNet.
     """
     from etils import epath
 
@@ -155,7 +158,7 @@ _REMEDY = f"it takes the path of yamnet.tflite, or of the directory into which {
 
 
 def _download() -> str:
-    """Directory of TF Hub's SavedModel in Keras's cache."""
+    """Downloads TF Hub's SavedModel; returns its directory in Keras's cache."""
     import keras
 
     try:
@@ -165,10 +168,10 @@ def _download() -> str:
 
 
 def _read_tflite(content: bytes) -> "dict[str, tuple[np.ndarray, np.ndarray]]":
-    """Kernel and bias of each layer, as Keras takes them, from the constants of a .tflite file.
+    """Reads kernel and bias of each layer, as Keras takes them, from the constants of a .tflite file.
 
     Raises:
-      KeyError, ValueError: no .tflite file, or not of YAMNet.
+      KeyError, ValueError: it is no .tflite file, or not that of YAMNet.
     """
     import numpy as np
     import tensorflow as tf
@@ -177,7 +180,7 @@ def _read_tflite(content: bytes) -> "dict[str, tuple[np.ndarray, np.ndarray]]":
     constants: dict[tuple[str, bool], np.ndarray] = {}
     for detail in interpreter.get_tensor_details():
         match = re.match(r"[^/;]+/(layer\d+/\w*conv|dense)/(?:bn|Conv2D|MatMul|BiasAdd)", detail["name"])
-        # Constants come first; a later tensor of the same name is what the interpreter makes of them while it runs.
+        # Constants come first; a later tensor of the same name is computed from them while the interpreter runs.
         if match and (key := (match[1].replace("/", "_"), len(detail["shape"]) == 1)) not in constants:
             constants[key] = _dequantised(interpreter.get_tensor(detail["index"]), detail["quantization_parameters"])
     # TensorFlow Lite has the output channels first, or a 1 there for a depthwise convolution; Keras has either last.
@@ -189,7 +192,7 @@ def _read_tflite(content: bytes) -> "dict[str, tuple[np.ndarray, np.ndarray]]":
 
 
 def _dequantised(values: "np.ndarray", quantization: "Mapping[str, np.ndarray]") -> "np.ndarray":
-    """float32 of a constant whose scales, if any, are one for all or one for each entry of one axis."""
+    """Converts a constant to float32; its scales, if any, are one for all entries or one for each index of an axis."""
     scales, zeros = quantization["scales"], quantization["zero_points"]
     if not scales.size:
         return values.astype("float32")
@@ -199,16 +202,16 @@ def _dequantised(values: "np.ndarray", quantization: "Mapping[str, np.ndarray]")
 
 
 def _read_saved_model(directory: str) -> "dict[str, tuple[np.ndarray, np.ndarray]]":
-    """Kernel and bias of each layer, batch norm folded, from the variables of TF Hub's SavedModel.
+    """Reads kernel and bias of each layer, with batch norm folded in, from the variables of TF Hub's SavedModel.
 
     Raises:
-      OSError, KeyError, ValueError: no SavedModel, or not of YAMNet.
+      OSError, KeyError, ValueError: it is no SavedModel, or not that of YAMNet.
     """
     import numpy as np
     import tensorflow as tf
 
     found: dict[str, dict[str, np.ndarray]] = {}
-    loaded = tf.saved_model.load(directory)  # its variables live no longer than this
+    loaded = tf.saved_model.load(directory)  # keeps the variables alive
     for variable in loaded.signatures["serving_default"].variables:
         match = re.match(r"(layer\d+/\w*conv|dense)(?:_\d+)?/(?:bn/)?(\w+)", variable.name)
         if match:

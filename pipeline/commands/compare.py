@@ -1,16 +1,12 @@
-"""`genre compare`: every model on the same clips."""
+"""`genre compare`: fits every kind of model on the same clips."""
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from components.base.errors import UserError
 from pipeline.commands import options
-
-if TYPE_CHECKING:
-    pass
 from pipeline.comparing.models import models_to_compare
 
 
@@ -18,10 +14,16 @@ from pipeline.comparing.models import models_to_compare
 @options.configuration
 @options.data
 @options.workspace
-@click.option("--models", "kinds", help="Kinds to compare, as mel_cnn,svm_rbf; else, all.")
-@click.option("--folds", metavar="COLUMN", help="Cross-validate over this column of the library's tracks.csv, as fold.")
+@click.option("--models", "kinds", help="Kinds to compare, separated by commas: mel_cnn,svm_rbf. Without it, all.")
 @click.option(
-    "--output", type=click.Path(file_okay=False, path_type=Path), help="Where to write; else, WORKSPACE/compare."
+    "--folds",
+    metavar="COLUMN",
+    help="Column of tracks.csv to cross-validate over, such as fold. Without it, the library's split.",
+)
+@click.option(
+    "--output",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Directory to write to. Without it, WORKSPACE/compare.",
 )
 def compare(
     config_file: Path | None,
@@ -32,10 +34,11 @@ def compare(
     folds: str | None,
     output: Path | None,
 ) -> None:
-    """Fit every kind of model on the same clips and say which are better, and whether that is more than chance.
+    """Fit every kind of model on the same clips, and test which differences are significant.
 
-    Prints a table, and writes it as comparison.html, .md, .csv and .json. What is computed is kept: stopped, it goes on
-    where it was. A kind that cannot be fitted here, for want of its pretrained weights, is left out and said so.
+    Prints a table, and writes it as comparison.html, .md, .csv and .json. Results are kept: a comparison that was
+    stopped goes on where it was. A kind that cannot be fitted, such as one without its pretrained weights, is left out
+    and named.
     """
     from pipeline.config.settings import load_config
     from pipeline.planning.preflight import check

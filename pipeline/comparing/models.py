@@ -12,16 +12,22 @@ if TYPE_CHECKING:
 def models_to_compare(
     config: "PipelineConfig", library: "Library", kinds: str | None
 ) -> dict[str, tuple["ModelConfig", "FeatureConfig"]]:
-    """Settings and features by kind.
+    """Chooses the settings and features of every kind that is compared.
+
+    Args:
+      kinds: names of kinds, separated by commas; None or empty: all.
+
+    Returns:
+      Both, by kind.
 
     Raises:
-      UserError: a kind that there is not, or settings that it does not take.
+      UserError: there is no such kind, or it does not take the settings that it is given.
     """
     from components.audio.config import FeatureConfig
     from models import registry
     from models.config import ModelConfig
 
-    names = [name.strip() for name in kinds.split(",")] if kinds else list(registry.KINDS)
+    names: list[str] = [name.strip() for name in kinds.split(",")] if kinds else list(registry.KINDS)
     models = {}
     for name in [*names, *config.compare]:
         registry.kind_of(ModelConfig(kind=name))

@@ -57,7 +57,7 @@ def export_model() -> Callable[[Path, "FeatureConfig"], Path]:
 
     from components.audio.preprocessing import AUDIO, FEATURE
     from components.audio.representations import feature_shape, represent, to_bytes
-    from components.audio.waveform import decode_clips
+    from components.audio.waveform import decode_wavs
     from components.store.model_card import ModelCard
     from models.config import EMBEDDING
     from models.serving import GenreModel, export
@@ -65,7 +65,7 @@ def export_model() -> Callable[[Path, "FeatureConfig"], Path]:
     def write(directory: Path, features: "FeatureConfig") -> Path:
         class Transform(tf.Module):
             def __call__(self, inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-                samples = decode_clips(tf.reshape(inputs[AUDIO], [-1]), features.audio)
+                samples = decode_wavs(tf.reshape(inputs[AUDIO], [-1]), features.audio)
                 return {FEATURE: to_bytes(represent(samples, features))}
 
         keras.utils.set_random_seed(0)

@@ -3,12 +3,11 @@
 import json
 import subprocess
 import sys
-import typing
 from pathlib import Path
 
 import pytest
 
-from components.audio.config import Representation
+from components.audio.representations import REPRESENTATIONS
 from components.base.errors import UserError
 from models.config import ModelConfig
 from models.registry import KINDS, kind_of, load, weights_digest
@@ -21,7 +20,7 @@ def test_every_kind_loads_with_its_defaults(name: str) -> None:
     assert module.__name__ == kind_of(model).module
     assert isinstance(options, module.Options)
     assert options == module.Options()
-    assert kind_of(model).representation in typing.get_args(Representation)
+    assert kind_of(model).representation in REPRESENTATIONS
 
 
 def test_options_reach_the_kind() -> None:

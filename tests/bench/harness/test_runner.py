@@ -43,5 +43,5 @@ def test_a_benchmark_runs_and_keeps_its_result(name: str, tmp_path: Path) -> Non
 
 
 def test_what_goes_wrong_in_a_benchmark_is_told(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="5 songs are too few"):
+    with pytest.raises(UserError, match="--clips 5: too few songs"):
         run(Request("unchanged_run", clips=5, repeats=1, seconds=2.0, scratch=tmp_path))

@@ -11,8 +11,8 @@ from bench.peers.template_mel import template_log_mel
 from components.audio.config import AudioConfig, FeatureConfig, MelConfig
 from components.audio.preprocessing import FEATURE, LABEL
 from components.audio.representations import feature_shape, network_input, to_bytes
-from models.config import AugmentConfig, TrainConfig
-from models.fitting.data import read_clips
+from models.config import TrainConfig
+from models.fitting.batches import read_clips
 
 AUDIO, MEL = AudioConfig(clip_seconds=2.0), MelConfig(n_mels=40)
 
@@ -56,7 +56,7 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, FeatureConfi
 def test_stock_batches_hold_the_same_clips_as_ours(records: tuple[str, FeatureConfig, np.ndarray], tmp_path) -> None:
     file, features, stored = records
     floats = write_float_records([file], features, tmp_path / "stock.gz")
-    plain = TrainConfig(batch_size=4, augment=AugmentConfig(frequency_masks=0, time_masks=0, mixup=0.0))
+    plain = TrainConfig(batch_size=4, augment="off")
     frames = feature_shape(features)[0]
     batches = list(stock_batches([floats], features, frames, plain, len(stored)))
     assert [len(windows) for windows, _ in batches] == [4, 2]

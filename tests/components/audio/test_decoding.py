@@ -15,8 +15,8 @@ from components.audio.config import AudioConfig
 from components.audio.decoding import (
     FLOOR_DBFS,
     AudioError,
+    consecutive_clips,
     decode_clip,
-    decode_clips,
     encode_wav,
     fit_to_length,
     to_pcm16,
@@ -168,7 +168,7 @@ def test_an_mp3_of_any_bit_rate_is_read_without_a_break(quality):
     all_of_it = to_pcm16(soundfile.read(io.BytesIO(file.getvalue()), dtype="float32")[0])  # in one go
     config = AudioConfig(sample_rate=22050, clip_seconds=7.0)
     np.testing.assert_allclose(decode_clip(file, config).pcm, fit_to_length(all_of_it, 7 * 22050), atol=1)
-    pieces = np.concatenate([clip.pcm for clip in decode_clips(file, config)])
+    pieces = np.concatenate([clip.pcm for clip in consecutive_clips(file, config)])
     np.testing.assert_allclose(pieces[: len(all_of_it)], all_of_it, atol=1)
 
 
@@ -197,7 +197,7 @@ def test_long_songs_are_cut_from_the_middle(shared_data):
 @pytest.mark.parametrize(("seconds", "pieces"), [(0.2, 1), (0.5, 1), (1.0, 1), (1.4, 1), (1.5, 2), (2.0, 2), (3.75, 4)])
 def test_consecutive_clips(seconds, pieces):
     samples = noise(round(seconds * RATE))
-    clips = list(decode_clips(wav(samples), CONFIG))
+    clips = list(consecutive_clips(wav(samples), CONFIG))
     assert len(clips) == pieces
     assert [clip.start_seconds for clip in clips] == list(range(pieces))
     expected = np.pad(samples, (0, RATE))[: pieces * RATE]
@@ -209,7 +209,7 @@ def test_consecutive_clips_are_decoded_when_asked_for(tmp_path):
     with wave.open(str(path), "wb") as file:
         file.setparams((1, 2, RATE, 0, "NONE", ""))
         file.writeframes(noise(60 * RATE).tobytes())
-    clips = decode_clips(path, CONFIG)
+    clips = consecutive_clips(path, CONFIG)
     assert next(clips).start_seconds == 0.0
     clips.close()
 
@@ -268,14 +268,14 @@ def test_not_audio(content, tmp_path):
         with pytest.raises(AudioError):
             decode_clip(path, CONFIG)
         with pytest.raises(AudioError):
-            list(decode_clips(path, CONFIG))
+            list(consecutive_clips(path, CONFIG))
 
 
 def test_no_samples():
     with pytest.raises(AudioError, match="no samples"):
         decode_clip(wav(np.zeros(0, np.int16)), CONFIG)
     with pytest.raises(AudioError, match="no samples"):
-        list(decode_clips(wav(np.zeros(0, np.int16)), CONFIG))
+        list(consecutive_clips(wav(np.zeros(0, np.int16)), CONFIG))
 
 
 def test_a_header_may_not_claim_any_rate():

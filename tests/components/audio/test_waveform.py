@@ -12,7 +12,7 @@ import tensorflow as tf
 from components.audio.config import AudioConfig
 from components.audio.decoding import decode_clip, fit_to_length
 from components.audio.wav import encode_wav
-from components.audio.waveform import decode_clips, wav_header
+from components.audio.waveform import decode_wavs, wav_header
 
 AUDIO = AudioConfig(sample_rate=8000, clip_seconds=0.5)
 SAMPLES = 4000
@@ -46,7 +46,7 @@ def with_list_chunk(wav: bytes) -> bytes:
 @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
 def graph(wavs: tf.Tensor) -> tf.Tensor:
     """As in Transform and in the served model: traced once for all batches."""
-    return decode_clips(wavs, AUDIO)
+    return decode_wavs(wavs, AUDIO)
 
 
 def decode(*wavs: bytes) -> np.ndarray:
@@ -124,8 +124,8 @@ def test_an_empty_batch_is_empty() -> None:
 def test_eager_execution_gives_the_same() -> None:
     clips = [noise(SAMPLES), noise(SAMPLES + 9)[9:]]
     wavs = [write_wav(clips[0]), with_list_chunk(write_wav(clips[1]))]
-    assert np.array_equal(decode_clips(tf.constant(wavs[:1]), AUDIO), clips[:1])
-    assert np.array_equal(decode_clips(tf.constant(wavs), AUDIO), clips)
+    assert np.array_equal(decode_wavs(tf.constant(wavs[:1]), AUDIO), clips[:1])
+    assert np.array_equal(decode_wavs(tf.constant(wavs), AUDIO), clips)
 
 
 @pytest.mark.parametrize("rate", [4000, 16000, 44100])

@@ -17,7 +17,7 @@ from tfx.types.experimental import simple_artifacts
 from components.audio.config import AudioConfig, FeatureConfig, MelConfig
 from components.audio.descriptors import descriptors
 from components.audio.wav import encode_wav
-from components.audio.waveform import decode_clips
+from components.audio.waveform import decode_wavs
 from components.base.errors import UserError
 from components.drift.config import DriftConfig
 from components.drift.permutations import permute_blocks
@@ -138,7 +138,7 @@ def test_a_profile_is_of_the_clips(model: standard_artifacts.Model, tmp_path: Pa
     assert profile.health[:, SCALARS.index("source_rate")].tolist() == [
         feature["source_rate"].int64_list.value[0] for feature in parsed
     ]
-    samples = decode_clips(tf.constant([feature["audio"].bytes_list.value[0] for feature in parsed]), AUDIO)
+    samples = decode_wavs(tf.constant([feature["audio"].bytes_list.value[0] for feature in parsed]), AUDIO)
     expected = descriptors(tf.cast(samples, tf.float32) / 32768.0, AUDIO, FEATURES.mel)
     np.testing.assert_allclose(profile.descriptors, expected, rtol=1e-4, atol=1e-4)
     served = tf.saved_model.load(str(saved_model(model))).signatures["serving_default"]

@@ -80,7 +80,7 @@ def data(source: str) -> tuple[Examples, Examples, np.ndarray, int]:
 
 
 def module_of(kind: str) -> ModuleType:
-    return importlib.import_module(f"models.{kind}")
+    return importlib.import_module(f"models.kinds.{kind}")
 
 
 def fit(kind: str, options: dict, train: Examples, validation: Examples, classes: int) -> tuple[keras.Model, dict]:
@@ -327,7 +327,7 @@ def test_looking_imports_no_framework() -> None:
     script = f"""
 import importlib, json, sys
 for kind in {KINDS}:
-    importlib.import_module("models." + kind).Options()
+    importlib.import_module("models.kinds." + kind).Options()
 print(json.dumps(sorted({{module.split(".")[0] for module in sys.modules}})))
 """
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

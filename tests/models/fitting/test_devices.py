@@ -137,30 +137,29 @@ posing = lambda kind=None: real("CPU") if kind == "GPU" else real(kind)
 tf.config.list_logical_devices = framework.list_logical_devices = posing
 
 from components.audio.config import FeatureConfig
-from components.audio.representations import feature_shape, represent, stored_dtype
+from components.audio.representations import feature_shape, represent, representation_of
 from components.store.model_card import ModelCard
-from components.audio.waveform import decode_clips
-from models.config import AugmentConfig, ModelConfig, TrainConfig
-from models.fitting.data import Clips
+from components.audio.waveform import decode_wavs
+from models.config import ModelConfig, TrainConfig
+from models.fitting.batches import Clips
 from models.serving import GenreModel, clip_probabilities, export
 from models.fitting.training import fit
 
 features, model = FeatureConfig.model_validate_json(features), ModelConfig.model_validate_json(model)
 wav = epath.Path(wav).read_bytes()
-dtype = stored_dtype(features).as_numpy_dtype
+dtype = representation_of(features).dtype.as_numpy_dtype
 entries = np.random.default_rng(0).integers(0, np.iinfo(dtype).max, (12, *feature_shape(features)), dtype)
 labels = np.arange(12) % 3
 clips = Clips(tf.data.Dataset.from_tensor_slices((entries, labels)), labels)
 # All clips as one batch: under a strategy Keras takes a pass of the data more, and shuffled batches would differ.
-augment = AugmentConfig(time_shift=False, mixup=0.0, frequency_masks=0, time_masks=0)
-config = TrainConfig(epochs=3, batch_size=12, learning_rate=1e-3, augment=augment)
+config = TrainConfig(epochs=3, batch_size=12, learning_rate=1e-3, augment="off")
 network, history = fit(clips, clips, model, features, config, directory + "/logs", directory + "/checkpoints")
 card = ModelCard(
     kind=model.kind, parameters=network.count_params(), window_seconds=model.window_seconds, features=features
 )
 layer = tft.TFTransformOutput(transform_output).transform_features_layer()
 export(GenreModel(network, layer, features), card, directory + "/model")
-stored = represent(decode_clips(tf.constant([wav]), features.audio), features)
+stored = represent(decode_wavs(tf.constant([wav]), features.audio), features)
 print(json.dumps({"history": history, "probabilities": clip_probabilities(network, stored, features).numpy().tolist()}))
 """
 # Dropout draws on every device by itself: without it, nothing but rounding sets the two apart.

@@ -11,11 +11,11 @@ import pytest
 import tensorflow as tf
 
 from components.audio.config import AudioConfig, FeatureConfig, MelConfig
-from components.audio.representations import feature_shape, network_input, stored_dtype
+from components.audio.representations import feature_shape, network_input, representation_of
 from components.base.errors import UserError
 from components.library.tfrecords import encode_example
 from models.config import ModelConfig, TrainConfig
-from models.fitting.data import Clips, read_clips
+from models.fitting.batches import Clips, read_clips
 from models.fitting.progress import Progress
 from models.fitting.training import clip_logits, fit
 from models.fitting.transfer import embedding_batches
@@ -51,8 +51,8 @@ def examples(family: str, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     labels = generator.permutation(np.repeat(np.arange(len(GENRES)), COUNTS))
     noise = generator.random((len(labels), *feature_shape(features)))
     values = 0.6 * noise + 0.15 * labels.reshape(-1, *[1] * (noise.ndim - 1))
-    scale = {tf.uint8: 255, tf.uint16: 65535, tf.float32: 1}[stored_dtype(features)]
-    return (values * scale).astype(stored_dtype(features).as_numpy_dtype), labels
+    scale = {tf.uint8: 255, tf.uint16: 65535, tf.float32: 1}[representation_of(features).dtype]
+    return (values * scale).astype(representation_of(features).dtype.as_numpy_dtype), labels
 
 
 def write(path: Path, entries: np.ndarray, labels: np.ndarray, order: Sequence[int]) -> str:

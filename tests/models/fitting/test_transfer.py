@@ -20,7 +20,7 @@ from components.audio.representations import (
     from_bytes,
     network_input,
     represent,
-    steps_per_second,
+    representation_of,
     to_bytes,
 )
 from components.audio.yamnet_mel import CEILING, FLOOR, PATCH, resample, yamnet_mel
@@ -277,7 +277,7 @@ def test_the_stored_mel_errs_by_no_more_than_is_said(rate: int, seconds: float) 
     seen = network_input(stored, features).numpy()
     exact = yamnet_mel(tf.constant(pcm, tf.float32) / 32768.0, features.audio).numpy()
     assert seen.shape == exact.shape == (4, *feature_shape(features))
-    assert steps_per_second(features) == 100.0
+    assert representation_of(features).steps_per_second(features) == 100.0
     assert np.isfinite(exact).all()
     assert exact.min() >= FLOOR - 1e-5
     assert exact.max() < CEILING

@@ -16,17 +16,17 @@ import tensorflow as tf
 import tensorflow_transform as tft
 from etils import epath
 
-from components.audio.config import AudioConfig, FeatureConfig, MelConfig, Representation
+from components.audio.config import AudioConfig, FeatureConfig, MelConfig
 from components.audio.descriptor_names import descriptor_count
 from components.audio.descriptors import descriptors
 from components.audio.preprocessing import FEATURE, LABEL
 from components.audio.representations import feature_shape, represent
 from components.audio.wav import encode_wav
-from components.audio.waveform import decode_clips
+from components.audio.waveform import decode_wavs
 from components.library.tfrecords import encode_example
 from components.store.model_card import ModelCard, read_card
-from models.config import EMBEDDING, AugmentConfig, ModelConfig, TrainConfig
-from models.fitting.data import Clips, read_clips
+from models.config import EMBEDDING, ModelConfig, TrainConfig
+from models.fitting.batches import Clips, read_clips
 from models.fitting.training import fit
 from models.fitting.transfer import assemble
 from models.registry import KINDS, kind_of, load
@@ -47,7 +47,7 @@ WEIGHTS = {"mobilenet": "mobilenet_v2_1.0_224_no_top_int8dequant.h5", "yamnet": 
 """Files of the shared data, without which nothing can be learnt."""
 
 
-def representation_of(kind: str) -> Representation:
+def representation_of(kind: str) -> str:
     return kind_of(ModelConfig(kind=kind)).representation
 
 
@@ -168,7 +168,7 @@ class Trained:
 
     def offline(self, wavs: list[bytes]) -> np.ndarray:
         """Probabilities as the training code computes them."""
-        stored = represent(decode_clips(tf.constant(wavs), self.features.audio), self.features)
+        stored = represent(decode_wavs(tf.constant(wavs), self.features.audio), self.features)
         return clip_probabilities(self.network, stored, self.features).numpy()
 
     def audio(self, wavs: list[bytes]) -> np.ndarray:
@@ -191,7 +191,7 @@ def transformed(
     """The songs as a kind sees them, and the Transform graph; once for all kinds that see the same."""
 
     @cache
-    def run(representation: Representation) -> tuple[list[dict[str, Any]], str]:
+    def run(representation: str) -> tuple[list[dict[str, Any]], str]:
         wavs, labels = songs
         features = FeatureConfig(representation=representation, genres=GENRES, audio=AUDIO, mel=MEL)
         return transform(features, wavs, [GENRES[label].encode() for label in labels])
@@ -223,8 +223,7 @@ def trained(request: pytest.FixtureRequest, transformed: Callable, tmp_path_fact
     directory = str(tmp_path_factory.mktemp(kind))
     clips, transform_output = transformed(kind)
     model = ModelConfig(kind=kind, window_seconds=1.0, options=options)
-    nothing = AugmentConfig(time_shift=False, frequency_masks=0, time_masks=0, mixup=0.0)
-    config = TrainConfig(epochs=EPOCHS, batch_size=6, learning_rate=3e-3, patience=EPOCHS, augment=nothing)
+    config = TrainConfig(epochs=EPOCHS, batch_size=6, learning_rate=3e-3, patience=EPOCHS, augment="off")
     family = kind_of(model).family
     often = Clips(clips.dataset.repeat(6), np.tile(clips.labels, 6)) if family == "network" else clips
     network, history = fit(often, clips, model, features, config, f"{directory}/logs", f"{directory}/checkpoints")
@@ -270,7 +269,7 @@ def test_the_best_epochs_weights_are_kept(trained: Trained, songs: tuple) -> Non
     if trained.family == "classical":
         pytest.skip("fitted in one go")
     wavs, labels = songs
-    stored = represent(decode_clips(tf.constant(wavs), AUDIO), trained.features)
+    stored = represent(decode_wavs(tf.constant(wavs), AUDIO), trained.features)
     windows = all_windows(stored, trained.features, trained.network.input_shape[1])
     logits = trained.network(windows, training=False) * trained.history["temperature"]  # as they were in training
     truth = np.repeat(labels, len(windows) // len(labels))
@@ -305,7 +304,7 @@ def test_the_embeddings_are_what_the_answers_are_made_of(trained: Trained, songs
     assert {values.dtype for values in answer.values()} == {tf.float32}
     np.testing.assert_allclose(answer["probabilities"], trained.offline(wavs), atol=1e-5)
 
-    samples = decode_clips(tf.constant(wavs), AUDIO)
+    samples = decode_wavs(tf.constant(wavs), AUDIO)
     expected = descriptors(tf.cast(samples, tf.float32) / 32768.0, AUDIO, MEL).numpy()
     np.testing.assert_allclose(answer["descriptors"], expected, rtol=1e-4, atol=1e-4)
 

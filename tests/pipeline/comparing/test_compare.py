@@ -5,7 +5,8 @@ import pytest
 
 from components.base.errors import UserError
 from components.library.layout import SPLITS
-from pipeline.comparing.compare import holm, make_folds
+from pipeline.comparing.compare import holm
+from pipeline.comparing.folds import make_folds
 
 TRACKS = [
     {"track_id": str(index), "split": SPLITS[index % 3], "fold": str(index % 5 + 1), "genre": "rock"}

@@ -106,12 +106,12 @@ WORDS = {
     "another one": ("models/registry.py", "no model is called", "there is no model called"),
     "an error that is returned": ("components/library/set_aside.py", "cannot be set aside:", "stays in use:"),
     "what to do about an error": ("components/base/errors.py", "The disk is full.", "No room is left on the disk."),
-    "the description of a setting": ("models/config.py", "over all devices together", "sum of all devices"),
+    "the description of a setting": ("models/config.py", "clips in a batch", "sum of all devices"),
     "another description": ("components/audio/config.py", "samples per frame", "samples of a frame"),
     "a module that nobody imports": ("components/unused.py", None, "VALUE = 1\n"),
     "the pipeline's configuration": ("pipeline/config/settings.py", '"genre", pattern', '"genres", pattern'),
     "the settings of ingest": ("components/library/config.py", "Field(2.0, ge=0.0", "Field(3.0, ge=0.0"),
-    "the settings of Beam": ("components/beam/config.py", "Field(1, ge=1", "Field(2, ge=1"),
+    "the settings of Beam": ("components/beam/config.py", '"multi_threading", description', '"in_memory", description'),
 }
 CODE: dict[str, tuple[tuple[str, str, str], set[str]]] = {
     "an accelerator": (("components/google/machines.py", '"NVIDIA_L4"', '"NVIDIA_L5"'), {"EndpointPusher"}),
@@ -135,7 +135,7 @@ CODE: dict[str, tuple[tuple[str, str, str], set[str]]] = {
         ("models/kinds/raw_cnn.py", "(100, 20)", "(100, 30)"),
         {"Tuner of raw_cnn", "Trainer of raw_cnn"},
     ),
-    "augmentation": (("models/fitting/data.py", "SHUFFLE_CLIPS = 2048", "SHUFFLE_CLIPS = 4096"), LEARNERS),
+    "augmentation": (("models/fitting/batches.py", "SHUFFLE_CLIPS = 2048", "SHUFFLE_CLIPS = 4096"), LEARNERS),
     "what is served": (("models/serving.py", "training=False", "training=None"), LEARNERS),
     "a window of several spans": (("components/nodes/trainer.py", "spans[1:], 1)", "spans[1:], 2)"), LEARNERS),
 }

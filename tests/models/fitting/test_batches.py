@@ -1,39 +1,34 @@
 """The training input: the same under a seed, other at every epoch, and each augmentation what it says."""
 
+import dataclasses
+import itertools
+import typing
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import tensorflow as tf
 from sklearn.utils.class_weight import compute_class_weight
 
-from components.audio.config import AudioConfig, FeatureConfig, MelConfig, Representation
-from components.audio.representations import feature_shape, network_input, stored_dtype
+from components.audio.config import AudioConfig, FeatureConfig, MelConfig
+from components.audio.representations import feature_shape, network_input, representation_of
 from components.base.errors import UserError
 from components.library.tfrecords import encode_example
-from models.config import AugmentConfig, ModelConfig, TrainConfig
-from models.fitting.data import (
-    Clips,
-    class_weights,
-    mixup,
-    random_windows,
-    read_clips,
-    spec_augment,
-    training_batches,
-    validation_batches,
-)
+from models.config import Augment, ModelConfig, TrainConfig
+from models.fitting.augmentation import LEVELS, Augmentation, augmentation_of, mixup, random_windows, spec_augment
+from models.fitting.batches import Clips, class_weights, read_clips, training_batches, validation_batches
 from models.windows import all_windows, window_shape, window_starts
 
 CLIPS = 13
-PLAIN = AugmentConfig(time_shift=False, frequency_masks=0, time_masks=0, mixup=0.0)
 
 
-def settings(batch_size: int, augment: AugmentConfig = PLAIN, seed: int = 1, weighted: bool = False) -> TrainConfig:
-    return TrainConfig(batch_size=batch_size, augment=augment, seed=seed, class_weights=weighted)
+def settings(batch_size: int, augment: str = "off", **others: Any) -> TrainConfig:
+    return TrainConfig(batch_size=batch_size, augment=augment, **{"class_weights": False} | others)
 
 
-def config_of(representation: Representation) -> FeatureConfig:
+def config_of(representation: str) -> FeatureConfig:
     return FeatureConfig(
         representation=representation,
         genres=("a", "b", "c"),
@@ -49,7 +44,7 @@ WAVEFORM = config_of("waveform")  # of 1,000 samples
 def stored_clips(config: FeatureConfig) -> tuple[np.ndarray, np.ndarray]:
     """Random stored entries [13, *feature_shape], and labels."""
     generator = np.random.default_rng(5)
-    info = np.iinfo(stored_dtype(config).as_numpy_dtype)
+    info = np.iinfo(representation_of(config).dtype.as_numpy_dtype)
     entries = generator.integers(info.min, info.max + 1, (CLIPS, *feature_shape(config)), info.dtype)
     return entries, np.arange(CLIPS, dtype=np.int64) % 3
 
@@ -131,9 +126,9 @@ def test_random_windows_are_rolled_slices(window: int) -> None:
 # --- SpecAugment and mixup ---------------------------------------------------------------------------------------
 
 
-def masked(augment: AugmentConfig, seed: int, frames: int = 30, mels: int = 20) -> np.ndarray:
+def masked(augmentation: Augmentation, seed: int, frames: int = 30, mels: int = 20) -> np.ndarray:
     """bool [200, frames, mels]: what was set to the floor."""
-    kept = spec_augment(tf.ones([200, frames, mels]), augment, tf.constant([seed, 9])).numpy()
+    kept = spec_augment(tf.ones([200, frames, mels]), augmentation, tf.constant([seed, 9])).numpy()
     assert set(np.unique(kept)) <= {0.0, 1.0}
     return kept == 0.0
 
@@ -146,7 +141,7 @@ def test_a_mask_is_one_stretch_of_at_most_its_share(axis: str, share: float) -> 
     widths = Counter()
     starts = set()
     for seed in range(10):
-        for clip in masked(AugmentConfig(**both), seed):
+        for clip in masked(Augmentation(**both), seed):
             along = clip.any(axis=0) if axis == "frequency" else clip.any(axis=1)
             whole = np.broadcast_to(along if axis == "frequency" else along[:, np.newaxis], clip.shape)
             assert np.array_equal(clip, whole)  # right across the other axis
@@ -162,9 +157,9 @@ def test_a_mask_is_one_stretch_of_at_most_its_share(axis: str, share: float) -> 
 
 
 def test_several_masks_of_both_kinds() -> None:
-    augment = AugmentConfig(frequency_masks=2, frequency_mask_share=0.2, time_masks=3, time_mask_share=0.1)
+    augmentation = Augmentation(frequency_masks=2, frequency_mask_share=0.2, time_masks=3, time_mask_share=0.1)
     bins, frames = [], []
-    for clip in masked(augment, 1):
+    for clip in masked(augmentation, 1):
         bins.append(clip.all(axis=0).sum())
         frames.append(clip.all(axis=1).sum())
         assert np.array_equal(clip, clip.all(axis=0)[np.newaxis, :] | clip.all(axis=1)[:, np.newaxis])
@@ -192,6 +187,21 @@ def test_mixup_blends_windows_as_it_blends_targets(alpha: float) -> None:
     assert own.std() > 0.05  # drawn apart for every example
 
 
+@pytest.mark.parametrize(
+    ("augment", "mixed", "expected"), [("light", None, 0.2), ("strong", 0.0, 0.0), ("off", 0.3, 0.3)]
+)
+def test_mixup_is_the_levels_unless_it_is_set(augment: str, mixed: float | None, expected: float) -> None:
+    config = TrainConfig(augment=augment, mixup=mixed)
+    assert augmentation_of(config) == dataclasses.replace(LEVELS[augment], mixup=expected)
+
+
+def test_every_level_changes_more_than_the_one_before() -> None:
+    levels = [dataclasses.astuple(LEVELS[name]) for name in ("off", "light", "strong")]
+    assert list(LEVELS) == list(typing.get_args(typing.get_args(Augment)[0]))
+    for less, more in itertools.pairwise(levels):
+        assert all(before <= after for before, after in zip(less, more, strict=True)) and less != more
+
+
 # --- Batches -----------------------------------------------------------------------------------------------------
 
 
@@ -201,7 +211,7 @@ def test_the_same_seed_gives_the_same_epochs(config: FeatureConfig) -> None:
 
     def two_epochs(seed: int) -> list[tuple[np.ndarray, ...]]:
         clips = clips_of(*stored_clips(config))
-        batches = training_batches(clips, config, window, settings(4, AugmentConfig(), seed, weighted=True))
+        batches = training_batches(clips, config, window, settings(4, "light", seed=seed, class_weights=True))
         return [epoch(batches), epoch(batches)]
 
     first, second = two_epochs(1), two_epochs(1)
@@ -213,10 +223,11 @@ def test_the_same_seed_gives_the_same_epochs(config: FeatureConfig) -> None:
     assert not np.array_equal(first[0][0], two_epochs(2)[0][0])
 
 
-def test_every_batch_of_every_epoch_draws_for_itself() -> None:
+def test_every_batch_of_every_epoch_draws_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(LEVELS, "light", Augmentation(time_shift=True))
     clip = np.random.default_rng(0).integers(0, 256, (1, 26, 12), np.uint8)
     same = clips_of(np.repeat(clip, 12, axis=0), np.zeros(12, np.int64))
-    batches = training_batches(same, MEL, 26, settings(3, PLAIN.model_copy(update={"time_shift": True})))
+    batches = training_batches(same, MEL, 26, settings(3, "light"))
     seen = {windows.tobytes() for _ in range(2) for windows, _, _ in batches.as_numpy_iterator()}
     assert len(seen) == 2 * 4  # all clips are alike, so only the draws can differ
 
@@ -239,12 +250,14 @@ def test_without_augmentation_every_clip_comes_once_and_as_it_is() -> None:
     assert orders[0] != orders[1] != list(range(CLIPS))
 
 
-def test_waveforms_are_shifted_and_mixed_but_not_masked() -> None:
+def test_waveforms_are_shifted_and_mixed_but_not_masked(monkeypatch: pytest.MonkeyPatch) -> None:
     entries, _ = stored_clips(WAVEFORM)
     entries[entries == 0] = 1
     clips = clips_of(entries, np.zeros(CLIPS, np.int64))
-    masks = AugmentConfig(frequency_masks=3, frequency_mask_share=1.0, time_masks=3, time_mask_share=1.0, mixup=0.0)
-    windows, _, _ = epoch(training_batches(clips, WAVEFORM, 400, settings(5, masks)))
+    whole = {"frequency_mask_share": 1.0, "time_mask_share": 1.0}
+    masks = Augmentation(time_shift=True, frequency_masks=3, time_masks=3, **whole)
+    monkeypatch.setitem(LEVELS, "strong", masks)
+    windows, _, _ = epoch(training_batches(clips, WAVEFORM, 400, settings(5, "strong")))
     assert windows.shape == (CLIPS, 400)
     assert (windows != 0.0).all()
 
@@ -253,9 +266,8 @@ def test_waveforms_are_shifted_and_mixed_but_not_masked() -> None:
 def test_a_clip_weighs_as_much_as_its_genre_is_rare(mixed: float) -> None:
     entries, _ = stored_clips(MEL)
     labels = np.array([0] * 9 + [2] * 4)  # none of genre 1
-    augment = PLAIN.model_copy(update={"mixup": mixed})
     clips = clips_of(entries, labels)
-    _, targets, weights = epoch(training_batches(clips, MEL, 10, settings(5, augment, weighted=True)))
+    _, targets, weights = epoch(training_batches(clips, MEL, 10, settings(5, mixup=mixed, class_weights=True)))
     assert weights.dtype == np.float32
     np.testing.assert_allclose(weights, targets @ [13 / 18, 0.0, 13 / 8], rtol=1e-6)
     assert (targets.max(axis=1) < 1.0).any() == bool(mixed)
@@ -348,5 +360,5 @@ def test_a_clip_of_an_unknown_genre_ends_the_reading(tmp_path: Path) -> None:
     labels[6] = -1
     labels[9] = -1
     path = write_clips(tmp_path / "part", entries, labels)
-    with pytest.raises(UserError, match=r"^2 clips are of a genre that is not the library's: ingest"):
+    with pytest.raises(UserError, match=r"^2 clips have a genre that is not in the library's list: ingest"):
         read_clips([path], MEL)
