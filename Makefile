@@ -38,10 +38,11 @@ test-all: test test-rest ## Run every test
 bench: $(VENV)/.installed ## Measure against what a user would pick instead; NAME=mel measures that alone
 	$(BIN)/python -m bench $(NAME)
 
-lint: $(VENV)/.installed ## Check style, format and the layers of the source
+lint: $(VENV)/.installed ## Check style, format, types and the layers of the source
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/lint-imports --no-logo
+	$(BIN)/mypy
 
 # tensorflow is overridden in pyproject.toml, which makes uv forget the extra that setup.py asks for: hence --override.
 lock: $(VENV)/.made ## Bring the locks up to setup.py and pyproject.toml; UPGRADE=1 takes newer versions, too

@@ -22,7 +22,7 @@ ENTRIES = {node: modules for node, modules in ENTRY_MODULES.items() if node not 
 
 # --- The modules -------------------------------------------------------------------------------------------------
 
-AUDIO = "config descriptor_names descriptors mel preprocessing representations wav waveform yamnet_mel"
+AUDIO = "config descriptor_names descriptors mel preprocessing representation representations wav waveform yamnet_mel"
 LEARNING = {
     "components.audio": AUDIO,
     "components.base": "errors files json_records section",
@@ -30,7 +30,7 @@ LEARNING = {
     "components.store": "model_card saved_model",
     "models": "config registry serving windows",
 }
-FITTING = "calibration data devices progress training transfer warm_start"
+FITTING = "augmentation batches calibration devices progress training transfer warm_start"
 CLOSURES: dict[str, dict[str, str]] = {
     "ImportExampleGen": {
         "components.base": "errors files json_records section times",
@@ -61,7 +61,7 @@ CLOSURES: dict[str, dict[str, str]] = {
         "components.beam": "direct",
         "components.evaluation": "checks config gate metrics predictions results",
         "components.nodes": "artifacts evaluator parameters.evaluator",
-        "components.store": "model_card saved_model",
+        "components.store": "measuring model_card saved_model",
     },
     "ReferenceProfile": {
         "components.base": "errors",
@@ -79,7 +79,7 @@ CLOSURES: dict[str, dict[str, str]] = {
         "components.store": "model_card model_store saved_model smoke",
     },
     "Reporter": {
-        "components.audio": "config mel wav waveform",
+        "components.audio": "config mel representation wav waveform",
         "components.base": "errors files json_records section times",
         "components.drift": "report",
         "components.evaluation": "predictions results",
@@ -107,10 +107,14 @@ WORDS = {
     "an error that is returned": ("components/library/set_aside.py", "cannot be set aside:", "stays in use:"),
     "what to do about an error": ("components/base/errors.py", "The disk is full.", "No room is left on the disk."),
     "the description of a setting": ("models/config.py", "clips in a batch", "sum of all devices"),
-    "another description": ("components/audio/config.py", "samples per frame", "samples of a frame"),
+    "another description": (
+        "components/audio/config.py",
+        "length of a frame of the Fourier transform",
+        "size of a frame",
+    ),
     "a module that nobody imports": ("components/unused.py", None, "VALUE = 1\n"),
     "the pipeline's configuration": ("pipeline/config/settings.py", '"genre", pattern', '"genres", pattern'),
-    "the settings of ingest": ("components/library/config.py", "Field(2.0, ge=0.0", "Field(3.0, ge=0.0"),
+    "the settings of ingest": ("components/library/config.py", "2.0", "3.0"),
     "the settings of Beam": ("components/beam/config.py", '"multi_threading", description', '"in_memory", description'),
 }
 CODE: dict[str, tuple[tuple[str, str, str], set[str]]] = {
