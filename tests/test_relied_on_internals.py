@@ -1007,7 +1007,6 @@ TABLE: list[Relied] = [
         "draws the table anew whenever it refreshes",
         call="get_renderable=_, console=_, refresh_per_second=_",
     ),
-    Relied("rich.table.Column", "numbers go to the right", has=("justify",), used=r"column\.justify"),
 ]
 
 BEAM_OPTIONS = {

@@ -194,7 +194,7 @@ def test_damaged_library(library: Path, name: str, change: Callable[[str], str],
     code, errors = genre("run", "--data", library, cwd=library)
     assert code == 1
     assert f"{library / name}: damaged: {told}" in errors
-    assert "ingest the library anew" in errors
+    assert "ingest the library again" in errors
     assert "pydantic" not in errors
 
 

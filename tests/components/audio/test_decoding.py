@@ -12,15 +12,8 @@ import scipy.io.wavfile
 import soundfile
 
 from components.audio.config import AudioConfig
-from components.audio.decoding import (
-    FLOOR_DBFS,
-    AudioError,
-    consecutive_clips,
-    decode_clip,
-    encode_wav,
-    fit_to_length,
-    to_pcm16,
-)
+from components.audio.decoding import FLOOR_DBFS, AudioError, consecutive_clips, decode_clip, fit_to_length, to_pcm16
+from components.audio.wav import encode_wav
 
 RATE = 8000
 CONFIG = AudioConfig(sample_rate=RATE, clip_seconds=1.0)
