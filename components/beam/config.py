@@ -33,7 +33,7 @@ class PortableConfig(Section):
 
     @property
     def on_this_machine(self) -> bool:
-        """Whether the cluster is on the machine that submits."""
+        """Reports whether the cluster is on the machine that submits."""
         here = r"\[local\]|local(\[.+\])?$|(\w+://)?(localhost|127\.0\.0\.1):"
         return re.match(here, self.master) is not None
 

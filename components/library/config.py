@@ -22,7 +22,7 @@ class SplitConfig(Section):
 
 
 class IngestConfig(Section):
-    """Which files an ingest accepts, and how it divides them."""
+    """Settings of an ingest: the files that it accepts, and how it divides them."""
 
     min_seconds: float = Field(2.0, ge=0.0, description="shortest file that is accepted, in seconds")
     max_reject_share: Share = Field(

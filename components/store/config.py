@@ -6,7 +6,7 @@ from components.base.section import Section
 
 
 class DeployConfig(Section):
-    """Which versions the model store keeps."""
+    """Settings of the model store: the versions that it keeps."""
 
     keep_versions: int = Field(
         10,

@@ -81,5 +81,5 @@ def _indented(lines: Iterator[str]) -> Iterator[str]:
 
 
 def _commented(lines: Iterator[str]) -> Iterator[str]:
-    """As comments; a comment among the lines becomes a line like the others."""
+    """Turns lines into comments; a comment among them becomes a line like the others."""
     return ("# " + re.sub("^( *)# ", r"\1", line) for line in lines)

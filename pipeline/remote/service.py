@@ -60,7 +60,7 @@ class Run:
 
     @property
     def ended(self) -> bool:
-        """Whether its state is its last."""
+        """Reports whether its state is its last."""
         return self.state in _ENDED
 
 
@@ -103,7 +103,7 @@ class Failure:
 
     @property
     def busy(self) -> bool:
-        """Whether the same request may succeed soon."""
+        """Reports whether the same request may succeed soon."""
         return self.lost if self.status is None else self.status in _BUSY
 
 

@@ -7,7 +7,7 @@ from components.store.model_store import Lineage
 
 
 class ReporterParameters(Section):
-    """What the report names besides the artifacts."""
+    """Facts that the report names besides the artifacts."""
 
     lineage: Lineage
     """Names the library and its span."""

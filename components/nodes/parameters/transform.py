@@ -5,7 +5,7 @@ from components.base.section import Section
 
 
 class TransformParameters(Section):
-    """What to compute of a clip; see `components.audio.preprocessing.preprocessing_fn`, which TFX hands them to."""
+    """The features to compute of a clip; TFX passes them to `components.audio.preprocessing.preprocessing_fn`."""
 
     features: FeatureConfig
     code: str
