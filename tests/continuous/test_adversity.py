@@ -88,7 +88,7 @@ def complaint(loop: Any, *arguments: object, **fate: Any) -> str:
 def test_clock_set_back(loop: Any) -> None:
     [record] = (loop.workspace / "history").iterdir()
     said = complaint(loop, set_clock=[-2.0])
-    assert "the clock was set back. Set it right; or" in said
+    assert "the clock was set back. Correct it; or" in said
     assert record.name in said
 
 
@@ -102,7 +102,7 @@ def test_damaged_history(loop: Any) -> None:
 
 def test_a_span_of_the_window_is_gone(loop: Any) -> None:
     (loop.data / "span-1").rename(loop.data / "elsewhere")
-    assert f"genre: {loop.data}: span 1 is gone, whose test split is the golden set" in complaint(loop)
+    assert f"genre: {loop.data}: span 1 is gone. Its test split is the golden set" in complaint(loop)
     said = complaint(loop, "--set", "golden=2")
     assert "span 1 of the window is gone, which version 1 was trained on. Put it back, or" in said
     (loop.data / "elsewhere").rename(loop.data / "span-1")
