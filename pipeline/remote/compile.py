@@ -72,6 +72,7 @@ def compile_remote(config: PipelineConfig, target: Target) -> str:
     parameters = run_parameters(config)
     job = runner.run(pipeline, parameter_values=parameters, write_out=False)
     _amend(job["pipelineSpec"], parameters)
+    _declare_outputs(job["pipelineSpec"])
     _wait_for_policy(job["pipelineSpec"], waiting_nodes(pipeline))
     if isinstance(settings, VertexConfig):
         job["labels"] = {**job.get("labels", {}), **settings.labels}
@@ -151,6 +152,14 @@ def _amend(spec: dict[str, Any], defaults: dict[str, Any]) -> None:
     parameters = spec["root"]["inputDefinitions"]["parameters"]
     for name, value in defaults.items():
         parameters[name] |= {"defaultValue": value, "isOptional": True}
+
+
+def _declare_outputs(spec: dict[str, Any]) -> None:
+    """Passes to each step the names of its artifacts: the backend adds some of its own; see `pipeline.remote.step`."""
+    executors = spec["deploymentSpec"]["executors"]
+    for component in spec["components"].values():
+        names = sorted(component.get("outputDefinitions", {}).get("artifacts", {}))
+        executors[component["executorLabel"]]["container"]["command"] += ["--outputs", json.dumps(names)]
 
 
 def _wait_for_policy(spec: dict[str, Any], nodes: list[str]) -> None:
