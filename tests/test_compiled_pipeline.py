@@ -35,7 +35,7 @@ WINDOW = 2
 
 
 def in_slot(number: int, *kinds: str) -> set[str]:
-    return {f"{kind}_{number}" for kind in kinds}
+    return {f"{kind}-{number}" for kind in kinds}
 
 
 DATA = ("ImportExampleGen", "StatisticsGen", "ExampleValidator", "DataGate")
@@ -506,7 +506,7 @@ def test_vertex_ai_is_given_the_same_nodes(cluster: Cluster, genre: Callable[...
     trainer = spec["deploymentSpec"]["executors"]["Trainer_executor"]["container"]
     assert trainer["resources"]["accelerator"] == {"type": "NVIDIA_TESLA_T4", "count": "1"}
     assert trainer["command"] == ["python", "-m", "pipeline.remote.step"]  # TensorFlow reads the bucket by itself
-    for name in ("ImportExampleGen_0", "StatisticsGen_1", "Transform_0", "GateEvaluator"):
+    for name in ("ImportExampleGen-0", "StatisticsGen-1", "Transform-0", "GateEvaluator"):
         container = spec["deploymentSpec"]["executors"][f"{name}_executor"]["container"]
         given = beam.PipelineOptions(container["args"])
         cloud = given.view_as(beam.GoogleCloudOptions)
@@ -518,15 +518,15 @@ def test_vertex_ai_is_given_the_same_nodes(cluster: Cluster, genre: Callable[...
 
 def test_steps_get_their_resources(cluster: Cluster) -> None:
     executors = cluster.spec["deploymentSpec"]["executors"]
-    assert executors["Transform_1_executor"]["container"]["resources"]["cpuLimit"] == 2
-    assert executors["Transform_1_executor"]["container"]["resources"]["memoryLimit"] == 4
+    assert executors["Transform-1_executor"]["container"]["resources"]["cpuLimit"] == 2
+    assert executors["Transform-1_executor"]["container"]["resources"]["memoryLimit"] == 4
     accelerator = executors["Trainer_executor"]["container"]["resources"]["accelerator"]
     assert accelerator == {"type": "nvidia.com/gpu", "count": "2"}
     kubernetes = cluster.documents[1]["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
     assert set(kubernetes) == set(executors)
     assert all(what["pvcMount"][0]["mountPath"] == str(cluster.volume) for what in kubernetes.values())
     assert kubernetes["Trainer_executor"]["nodeSelector"] == {"labels": {"pool": "gpu"}}
-    assert "nodeSelector" not in kubernetes["Transform_1_executor"]
+    assert "nodeSelector" not in kubernetes["Transform-1_executor"]
 
 
 def test_the_first_run_pushes_a_model(cluster: Cluster, story: dict[str, dict[str, Execution]]) -> None:
@@ -538,7 +538,7 @@ def test_the_first_run_pushes_a_model(cluster: Cluster, story: dict[str, dict[st
     lineage = read_lineage(cluster.store, 1)
     assert (lineage.parent, lineage.window, lineage.data) == (None, (1,), str(cluster.volume / "data"))
     for number, clips in ((1, 72), (0, 0)):  # span 1 is in slot 1, and nothing yet in the other
-        examples = cluster.backend.files(first[f"ImportExampleGen_{number}"], "examples")
+        examples = cluster.backend.files(first[f"ImportExampleGen-{number}"], "examples")
         assert {path.name for path in examples.iterdir()} == {f"Split-{split}" for split in SPLITS}
         assert records(examples / "Split-train") == clips
     page = (cluster.backend.files(first["Reporter"], "report") / "report.html").read_text()

@@ -1,8 +1,8 @@
 """Runs one node of a compiled pipeline in its container: a step's command starts this, around TFX's own entry point.
 
 Kubeflow Pipelines copies a step's inputs from the bucket to the step's disk before it, and its outputs back to the
-bucket after it. It passes the bucket's addresses to the step. With `--copied`, nodes therefore get the paths on disk. So
-a step works on every bucket that the backend knows, MinIO and S3 too, which TensorFlow could not read by itself.
+bucket after it. It passes the bucket's addresses to the step. With `--copied`, nodes therefore get the paths on disk.
+So a step works on every bucket that the backend knows, MinIO and S3 too, which TensorFlow could not read by itself.
 """
 
 import argparse

@@ -112,7 +112,7 @@ def test_what_the_decision_does_not_rest_on_waits_for_it(
 ) -> None:
     def of_slots(nodes: set[str]) -> set[str]:
         return {
-            each if slots == 1 or each not in (*SLOT, "Transform") else f"{each}_{number}"
+            each if slots == 1 or each not in (*SLOT, "Transform") else f"{each}-{number}"
             for each in nodes
             for number in range(slots)
         }
@@ -146,13 +146,13 @@ def test_a_window_has_a_slot_of_nodes_for_each_of_its_spans(compiled: dict[str, 
     spec = compiled["three spans"]
     executors = spec["deploymentSpec"]["executors"]
     for number in range(3):
-        source = spec["root"]["dag"]["tasks"][f"ImportExampleGen_{number}"]["inputs"]["parameters"]["parameters"]
+        source = spec["root"]["dag"]["tasks"][f"ImportExampleGen-{number}"]["inputs"]["parameters"]["parameters"]
         assert source["taskOutputParameter"] == {"producerTask": "Planner", "outputParameterKey": f"slot_{number}"}
         # Resources are by kind of node.
-        assert executors[f"Transform_{number}_executor"]["container"]["resources"]["cpuLimit"] == 8.0
-        assert executors[f"StatisticsGen_{number}_executor"]["container"]["resources"]["cpuLimit"] == 1.0
+        assert executors[f"Transform-{number}_executor"]["container"]["resources"]["cpuLimit"] == 8.0
+        assert executors[f"StatisticsGen-{number}_executor"]["container"]["resources"]["cpuLimit"] == 1.0
     trainer = spec["root"]["dag"]["tasks"]["Trainer"]
-    assert {f"Transform_{number}" for number in range(3)} <= set(trainer["dependentTasks"])
+    assert {f"Transform-{number}" for number in range(3)} <= set(trainer["dependentTasks"])
 
 
 def test_a_window_that_cannot_be_compiled_is_refused_in_words() -> None:
