@@ -43,8 +43,8 @@ _RUN = "{{$.pipeline_job_uuid}}"
 """The backend puts the run's own name here."""
 _DECISION = "decision"
 _BACK_OFF = {"backoffDuration": "60s", "backoffFactor": 2.0, "backoffMaxDuration": "86400s"}
-"""Waits between attempts. The last one is how long after a task's first start Argo begins another attempt: a Trainer may
-fail after hours. Vertex AI takes an hour for it at most."""
+"""Waits between attempts. The last one is how long after a task's first start Argo begins another attempt: a Trainer
+may fail after hours. Vertex AI takes an hour for it at most."""
 _ARGO_NAME = re.compile(r"[a-zA-Z0-9][-a-zA-Z0-9]{0,127}")
 EXECUTOR = "{}_executor"
 """Name of a node's executor in TFX's compiled pipelines."""
