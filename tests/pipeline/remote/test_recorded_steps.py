@@ -1,4 +1,4 @@
-"""The entry point of a step takes every input that a real backend was recorded to send; see tests/recorded/README.md."""
+"""A step takes every input that a real backend was recorded to send; see tests/recorded/README.md."""
 
 import json
 from pathlib import Path
