@@ -30,7 +30,8 @@ if [ -z "$lock" ]; then
     uv pip install --quiet --python "$2" --compile-bytecode --no-deps --no-index --no-build-isolation .
     exit
 fi
-uv pip install --quiet --python "$2" --no-deps --require-hashes --requirement "$lock"
+# Copies, because strip would reach uv's cache through links.
+UV_LINK_MODE=copy uv pip install --quiet --python "$2" --no-deps --require-hashes --requirement "$lock"
 
 # A third of that is never used by a step, by a worker or by `genre`, and every machine of a cluster would have to pull it:
 # headers and libclang, which are for building against TensorFlow; the packages' own tests; completion for notebooks; clients of
