@@ -133,17 +133,6 @@ def test_the_job_manager_may_start_task_managers_in_this_namespace(
     assert allowed == {"pods", "configmaps", "deployments", "deployments/finalizers"}
 
 
-def test_the_volume_of_artifacts_is_made_writable_for_steps(manifests: dict[str, Any], workers: dict[str, Any]) -> None:
-    pod = manifests["Job"]["spec"]["template"]["spec"]
-    (owner,) = pod["containers"]
-    (mount,) = owner["volumeMounts"]
-    assert mount in workers["volumeMounts"]
-    assert owner["image"] == workers["image"]
-    assert f"chown 1000:1000 {mount['mountPath']}" in owner["command"][-1]
-    (volume,) = pod["volumes"]
-    assert volume["persistentVolumeClaim"]["claimName"] == manifests["PersistentVolumeClaim"]["metadata"]["name"]
-
-
 def test_it_is_a_session_cluster(cluster: dict[str, Any], pod: dict[str, Any]) -> None:
     assert (cluster["apiVersion"], cluster["kind"]) == ("flink.apache.org/v1beta1", "FlinkDeployment")
     assert "job" not in cluster["spec"]
@@ -177,7 +166,8 @@ def test_workers_are_steps_elsewhere(workers: dict[str, Any], pod: dict[str, Any
     claims = {each["name"]: each["persistentVolumeClaim"]["claimName"] for each in pod["spec"]["volumes"]}
     mounts = {claims[mount["name"]]: mount["mountPath"] for mount in workers["volumeMounts"]}
     assert mounts == {volume.claim: volume.path for volume in config.kubeflow.volumes}
-    assert {"genre", "genre-artifacts"} == set(mounts)
+    assert config.kubeflow.shared
+    assert any(config.kubeflow.shared.startswith(f"{path}/") for path in mounts.values())
 
 
 def test_versions_agree(cluster: dict[str, Any], config: PipelineConfig, readme: str) -> None:
