@@ -106,7 +106,7 @@ def create_pipeline(
         imported = texts[slot_name(number)]
         if _is_empty(imported):
             continue
-        suffix = f"_{number}" if config.window > 1 else ""
+        suffix = f"-{number}" if config.window > 1 else ""
         earlier = _text_of(slots[-1].data_gate, "words") if slots else ""
         slots.append(_slot(suffix, imported, earlier, schema, texts))
     held_out = ImportExampleGen(parameters=texts["held_out"]).with_id("HeldOutExampleGen")

@@ -35,7 +35,7 @@ WINDOW = 2
 
 
 def in_slot(number: int, *kinds: str) -> set[str]:
-    return {f"{kind}_{number}" for kind in kinds}
+    return {f"{kind}-{number}" for kind in kinds}
 
 
 DATA = ("ImportExampleGen", "StatisticsGen", "ExampleValidator", "DataGate")
@@ -51,6 +51,9 @@ UNTRAINED = ("train.epochs=1", "train.learning_rate=1e-12")
 TIMES = {"time", "measured", "started", "ended"}
 OF_THE_PROCESS = {"latency_ms", "megabytes"}
 """Figures of a verdict: its speed, and the length of names in a SavedModel, which count what was traced before."""
+LOGS = "executor-logs"
+EVICTED = frozenset({"ImportExampleGen-1", "Transform-0", "Trainer", "StorePusher", "Recorder"})
+"""Tasks whose first pod is lost in every run."""
 Json = dict[str, Any]
 
 
@@ -107,6 +110,8 @@ class Backend:
 
     root: Path
     zygote: Any
+    evicted: frozenset[str]
+    """Tasks whose first pod is lost when its work is done; another one starts them again."""
     cache: dict[str, Execution] = field(default_factory=dict)
     ids: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -120,6 +125,7 @@ class Backend:
         tasks = spec["root"]["dag"]["tasks"]
         declared = spec["root"]["inputDefinitions"]["parameters"]
         assert set(parameters) <= set(declared)
+        assert all(re.fullmatch(r"[a-zA-Z0-9][-a-zA-Z0-9]{0,127}", name) for name in tasks), "Argo refuses a name"
         values = {name: parameters.get(name, what.get("defaultValue")) for name, what in declared.items()}
         done: dict[str, Execution] = {}
         after = {name: task.get("dependentTasks", ()) for name, task in tasks.items()}
@@ -160,7 +166,15 @@ class Backend:
             if key in self.cache:
                 found = self.cache[key]
                 return Execution("cached", found.artifacts, found.parameters)
-        self._start(container, {"inputs": inputs, "outputs": outputs}, disk)
+        given = {
+            "inputs": inputs,
+            "outputs": self._with_logs(outputs, f"{spec['defaultPipelineRoot']}/{place}/{disk.name}"),
+        }
+        self._start(container, given, disk)
+        if name in self.evicted:  # with all that it had made, before anything of it was uploaded
+            assert task["retryPolicy"]["maxRetryCount"] > 0
+            shutil.rmtree(disk)
+            self._start(container, given, disk)
         execution = self._collect(outputs)
         if key:
             self.cache[key] = execution
@@ -208,6 +222,11 @@ class Backend:
             "outputFile": str(disk / "output_metadata.json"),
         }
 
+    def _with_logs(self, outputs: Json, uri: str) -> Json:
+        """Adds the output that a default install has for every step (`PUBLISH_LOGS=true`), though never compiled in."""
+        logs = {"name": LOGS, "type": {"schemaTitle": "system.Artifact"}, "uri": f"{uri}/{LOGS}"}
+        return outputs | {"artifacts": outputs["artifacts"] | {LOGS: {"artifacts": [logs]}}}
+
     def _key(self, artifact: Json) -> str:
         return artifact["uri"].removeprefix("minio://mlpipeline/")
 
@@ -248,14 +267,14 @@ class Backend:
             metadata = {**provisioned["metadata"], **said.get("metadata", {})}
             with self.lock:
                 artifact_id = str(next(self.ids))
-            # No type: the backend does not tell it to the next step.
             execution.artifacts[name] = {
                 "name": artifact_id,
                 "uri": uri,
+                "type": {"instanceSchema": ""},  # present and empty, as recorded
                 "metadata": {
                     **{key: as_mlmd(value) for key, value in metadata.items()},
                     "display_name": name,
-                    "store_session_info": "{}",
+                    "store_session_info": json.dumps({"Provider": "minio", "Params": {"fromEnv": "true"}}),
                 },
             }
         return execution
@@ -349,7 +368,7 @@ def cluster(
     genre("compile", "--target", "kubeflow", "--config", config, "-o", root / "pipeline.yaml")
     ingest(1, 24)
     documents = list(yaml.safe_load_all((root / "pipeline.yaml").read_text()))
-    return Cluster(config, volume, documents, Backend(root, zygote), ingest)
+    return Cluster(config, volume, documents, Backend(root, zygote, EVICTED), ingest)
 
 
 @pytest.fixture(scope="module")
@@ -506,7 +525,7 @@ def test_vertex_ai_is_given_the_same_nodes(cluster: Cluster, genre: Callable[...
     trainer = spec["deploymentSpec"]["executors"]["Trainer_executor"]["container"]
     assert trainer["resources"]["accelerator"] == {"type": "NVIDIA_TESLA_T4", "count": "1"}
     assert trainer["command"] == ["python", "-m", "pipeline.remote.step"]  # TensorFlow reads the bucket by itself
-    for name in ("ImportExampleGen_0", "StatisticsGen_1", "Transform_0", "GateEvaluator"):
+    for name in ("ImportExampleGen-0", "StatisticsGen-1", "Transform-0", "GateEvaluator"):
         container = spec["deploymentSpec"]["executors"][f"{name}_executor"]["container"]
         given = beam.PipelineOptions(container["args"])
         cloud = given.view_as(beam.GoogleCloudOptions)
@@ -518,15 +537,15 @@ def test_vertex_ai_is_given_the_same_nodes(cluster: Cluster, genre: Callable[...
 
 def test_steps_get_their_resources(cluster: Cluster) -> None:
     executors = cluster.spec["deploymentSpec"]["executors"]
-    assert executors["Transform_1_executor"]["container"]["resources"]["cpuLimit"] == 2
-    assert executors["Transform_1_executor"]["container"]["resources"]["memoryLimit"] == 4
+    assert executors["Transform-1_executor"]["container"]["resources"]["cpuLimit"] == 2
+    assert executors["Transform-1_executor"]["container"]["resources"]["memoryLimit"] == 4
     accelerator = executors["Trainer_executor"]["container"]["resources"]["accelerator"]
     assert accelerator == {"type": "nvidia.com/gpu", "count": "2"}
     kubernetes = cluster.documents[1]["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
     assert set(kubernetes) == set(executors)
     assert all(what["pvcMount"][0]["mountPath"] == str(cluster.volume) for what in kubernetes.values())
     assert kubernetes["Trainer_executor"]["nodeSelector"] == {"labels": {"pool": "gpu"}}
-    assert "nodeSelector" not in kubernetes["Transform_1_executor"]
+    assert "nodeSelector" not in kubernetes["Transform-1_executor"]
 
 
 def test_the_first_run_pushes_a_model(cluster: Cluster, story: dict[str, dict[str, Execution]]) -> None:
@@ -538,7 +557,7 @@ def test_the_first_run_pushes_a_model(cluster: Cluster, story: dict[str, dict[st
     lineage = read_lineage(cluster.store, 1)
     assert (lineage.parent, lineage.window, lineage.data) == (None, (1,), str(cluster.volume / "data"))
     for number, clips in ((1, 72), (0, 0)):  # span 1 is in slot 1, and nothing yet in the other
-        examples = cluster.backend.files(first[f"ImportExampleGen_{number}"], "examples")
+        examples = cluster.backend.files(first[f"ImportExampleGen-{number}"], "examples")
         assert {path.name for path in examples.iterdir()} == {f"Split-{split}" for split in SPLITS}
         assert records(examples / "Split-train") == clips
     page = (cluster.backend.files(first["Reporter"], "report") / "report.html").read_text()

@@ -20,7 +20,7 @@ DEFAULT = "default"
 
 def node_kind(node: str) -> str:
     """Returns a node's id without the number of its slot, which `resources` does not know."""
-    return re.sub(r"_\d+$", "", node)
+    return re.sub(r"-\d+$", "", node)
 
 
 class Resources(Section):
@@ -60,6 +60,19 @@ class RemoteConfig(Section):
     check_buckets: bool = Field(
         True,
         description="whether `genre submit` checks that you may use the buckets; false: only the steps' account may",
+    )
+
+    retries: int = Field(
+        2,
+        ge=0,
+        le=10,
+        description="number of times that a failed step is started again, first after a minute, then after twice as "
+        "long; every step can be repeated safely; 0: a failed step ends the run",
+    )
+    parallelism: int = Field(
+        4,
+        ge=1,
+        description="number of spans of the window that are imported, or transformed, at the same time; others wait",
     )
 
     def at_submission(self) -> frozenset[str]:

@@ -1,7 +1,7 @@
 """Translates addresses of artifacts in a bucket to their copies' paths on the disk of a step, and back."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 ON_DISK = {"gs://": "/gcs/", "s3://": "/s3/", "minio://": "/minio/"}
@@ -22,20 +22,39 @@ def path_on_disk(artifact: dict[str, Any]) -> str:
     return next((path + uri.removeprefix(scheme) for scheme, path in ON_DISK.items() if uri.startswith(scheme)), uri)
 
 
-def on_disk(task: dict[str, Any], declared: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+def as_compiled(task: dict[str, Any], inputs: dict[str, Any], outputs: Collection[str]) -> dict[str, Any]:
+    """Restores in the `ExecutorInput` of a step what TFX expects of it and the backend changes.
+
+    Kubeflow Pipelines sends every input with an empty type. From version 2.5 on it adds outputs of its own, such as
+    `executor-logs`, whose types TFX does not know.
+
+    Args:
+      task: `ExecutorInput` as JSON.
+      inputs: `ComponentInputsSpec` as JSON: what the compiled component takes.
+      outputs: names of the artifacts that the compiled component makes.
+
+    Returns:
+      A copy of `task`: each input has its declared type, and there are no outputs but the declared ones.
+    """
+    task = json.loads(json.dumps(task))
+    for name, artifact in _artifacts(task.get("inputs", {})):
+        artifact["type"] = inputs["artifacts"][name]["artifactType"]
+    if "artifacts" in (made := task.get("outputs", {})):
+        made["artifacts"] = {name: found for name, found in made["artifacts"].items() if name in outputs}
+    return task
+
+
+def on_disk(task: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
     """Translates the `ExecutorInput` of a step to the artifacts on its disk.
 
     Args:
       task: `ExecutorInput` as JSON.
-      declared: `ComponentInputsSpec` as JSON.
 
     Returns:
-      `task` with paths on disk instead of addresses and with a type for every input; and the address of each path.
+      `task` with paths on disk instead of addresses; and the address of each path.
     """
     task = json.loads(json.dumps(task))
     addresses = {}
-    for name, artifact in _artifacts(task.get("inputs", {})):
-        artifact.setdefault("type", declared["artifacts"][name]["artifactType"])
     for side in ("inputs", "outputs"):
         for _, artifact in _artifacts(task.get(side, {})):
             path = path_on_disk(artifact)

@@ -5,6 +5,7 @@ knows less of it than Vertex AI does: no resolvers and no driver hooks, so our D
 """
 
 import json
+import re
 from typing import Any
 
 import yaml
@@ -21,6 +22,7 @@ from pipeline.config.targets import (
     TRAINER,
     CustomJobConfig,
     KubeflowConfig,
+    RemoteConfig,
     Resources,
     Target,
     VertexConfig,
@@ -40,6 +42,10 @@ BOOT_DISK_GB = 100
 _RUN = "{{$.pipeline_job_uuid}}"
 """The backend puts the run's own name here."""
 _DECISION = "decision"
+_BACK_OFF = {"backoffDuration": "60s", "backoffFactor": 2.0, "backoffMaxDuration": "86400s"}
+"""Waits between attempts. The last one is how long after a task's first start Argo begins another attempt: a Trainer
+may fail after hours. Vertex AI takes an hour for it at most."""
+_ARGO_NAME = re.compile(r"[a-zA-Z0-9][-a-zA-Z0-9]{0,127}")
 EXECUTOR = "{}_executor"
 """Name of a node's executor in TFX's compiled pipelines."""
 
@@ -72,7 +78,10 @@ def compile_remote(config: PipelineConfig, target: Target) -> str:
     parameters = run_parameters(config)
     job = runner.run(pipeline, parameter_values=parameters, write_out=False)
     _amend(job["pipelineSpec"], parameters)
+    _declare_outputs(job["pipelineSpec"])
+    _limit(job["pipelineSpec"], settings, config.window)
     _wait_for_policy(job["pipelineSpec"], waiting_nodes(pipeline))
+    _check_names(job["pipelineSpec"])
     if isinstance(settings, VertexConfig):
         job["labels"] = {**job.get("labels", {}), **settings.labels}
         if settings.training is not None:
@@ -151,6 +160,43 @@ def _amend(spec: dict[str, Any], defaults: dict[str, Any]) -> None:
     parameters = spec["root"]["inputDefinitions"]["parameters"]
     for name, value in defaults.items():
         parameters[name] |= {"defaultValue": value, "isOptional": True}
+
+
+def _declare_outputs(spec: dict[str, Any]) -> None:
+    """Passes to each step the names of its artifacts: the backend adds some of its own; see `pipeline.remote.step`."""
+    executors = spec["deploymentSpec"]["executors"]
+    for component in spec["components"].values():
+        names = sorted(component.get("outputDefinitions", {}).get("artifacts", {}))
+        executors[component["executorLabel"]]["container"]["command"] += ["--outputs", json.dumps(names)]
+
+
+def _limit(spec: dict[str, Any], settings: RemoteConfig, window: int) -> None:
+    """Has failed tasks started again, and lets only so many spans be imported or transformed at the same time.
+
+    Neither backend can limit how many tasks of a run are at work, so a slot of the window waits for an earlier one.
+    """
+    tasks = spec["root"]["dag"]["tasks"]
+    if settings.retries:
+        for task in tasks.values():
+            task["retryPolicy"] = {"maxRetryCount": settings.retries, **_BACK_OFF}
+    for number in range(settings.parallelism, window):
+        for node, end in (("ImportExampleGen", "DataGate"), ("Transform", "Transform")):
+            task = tasks[f"{node}-{number}"]
+            earlier = f"{end}-{number - settings.parallelism}"
+            task["dependentTasks"] = sorted({*task.get("dependentTasks", ()), earlier})
+
+
+def _check_names(spec: dict[str, Any]) -> None:
+    """Checks that Argo takes the names of the tasks as its own.
+
+    A name that it does not take is found only when a run is created; a schedule is accepted, and fails every time.
+
+    Raises:
+      ValueError: it does not: a fault of this project.
+    """
+    for name in spec["root"]["dag"]["tasks"]:
+        if not _ARGO_NAME.fullmatch(name):
+            raise ValueError(f"{name}: Argo takes no task of that name, but letters, digits and `-`, at most 128")
 
 
 def _wait_for_policy(spec: dict[str, Any], nodes: list[str]) -> None:

@@ -1,9 +1,8 @@
 """Runs one node of a compiled pipeline in its container: a step's command starts this, around TFX's own entry point.
 
 Kubeflow Pipelines copies a step's inputs from the bucket to the step's disk before it, and its outputs back to the
-bucket after it. It passes the bucket's addresses to the step, without the types of the inputs, which TFX needs. With
-`--copied`, nodes therefore get the paths on disk, and the types that the pipeline was compiled with. So a step works on
-every bucket that the backend knows, MinIO and S3 too, which TensorFlow could not read by itself.
+bucket after it. It passes the bucket's addresses to the step. With `--copied`, nodes therefore get the paths on disk.
+So a step works on every bucket that the backend knows, MinIO and S3 too, which TensorFlow could not read by itself.
 """
 
 import argparse
@@ -15,7 +14,7 @@ from typing import Any
 
 from components.base.errors import UserError
 from pipeline.process import large_imports
-from pipeline.remote.artifact_paths import in_the_bucket, on_disk
+from pipeline.remote.artifact_paths import as_compiled, in_the_bucket, on_disk
 
 
 def _run(executor: str, task: dict[str, Any], declared: str, beam_args: Sequence[str]) -> None:
@@ -38,14 +37,16 @@ def main(arguments: Sequence[str]) -> int:
     """
     parser = argparse.ArgumentParser(prog="python -m pipeline.remote.step", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--copied", action="store_true", help="inputs are on disk, and outputs are taken from there")
+    parser.add_argument("--outputs", required=True, type=json.loads, help="names of the node's artifacts, a JSON list")
     parser.add_argument("--executor_class_path", required=True)
     parser.add_argument("--json_serialized_invocation_args", required=True)
     parser.add_argument("--json_serialized_inputs_spec_args", required=True)
     known, beam_args = parser.parse_known_args(arguments)
-    task = json.loads(known.json_serialized_invocation_args)
+    declared = json.loads(known.json_serialized_inputs_spec_args)
+    task = as_compiled(json.loads(known.json_serialized_invocation_args), declared, known.outputs)
     addresses: dict[str, str] = {}
     if known.copied:
-        task, addresses = on_disk(task, json.loads(known.json_serialized_inputs_spec_args))
+        task, addresses = on_disk(task)
     try:
         _run(known.executor_class_path, task, known.json_serialized_inputs_spec_args, beam_args)
     except UserError as error:

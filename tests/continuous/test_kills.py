@@ -29,15 +29,15 @@ SETTINGS = {
 BEFORE_POLICY = (
     "Champion",
     "HeldOutExampleGen",
-    "ImportExampleGen_1",
+    "ImportExampleGen-1",
     "ImportSchemaGen",
     "DriftDetector",
-    "StatisticsGen_1",
+    "StatisticsGen-1",
     "DistributionValidator",
-    "ExampleValidator_1",
-    "DataGate_1",
+    "ExampleValidator-1",
+    "DataGate-1",
 )
-BEFORE_PUSH = ("RetrainPolicy", "Transform_1", "Trainer", "GateEvaluator", "ReferenceProfile")
+BEFORE_PUSH = ("RetrainPolicy", "Transform-1", "Trainer", "GateEvaluator", "ReferenceProfile")
 WITHIN_PUSH = ("nodes.pusher.smoke_test", "store.model_store._write_pointer", "nodes.pusher.prune")
 """The version is not there yet; it is, but not served; it is served, but nobody has noted so."""
 DEATHS = (

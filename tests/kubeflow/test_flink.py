@@ -1,11 +1,14 @@
 """The Flink cluster that we ship agrees with what Kubernetes knows, with our options, and with the README's example."""
 
+import copy
+import gzip
 import re
 import shlex
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import jsonschema
 import kubernetes_validate
 import pytest
 import yaml
@@ -72,8 +75,62 @@ def test_kubernetes_knows_every_key(manifests: dict[str, Any], pod: dict[str, An
     whole = {**pod, "spec": {**pod["spec"], "containers": [dict(each) for each in pod["spec"]["containers"]]}}
     for container in whole["spec"]["containers"]:
         container.setdefault("image", "flink")  # the operator's
-    for manifest in (whole, manifests["PersistentVolumeClaim"]):
+    for manifest in (whole, *(each for kind, each in manifests.items() if kind != "FlinkDeployment")):
         kubernetes_validate.validate(manifest, kubernetes_validate.latest_version(), strict=True)
+
+
+def strict(schema: dict[str, Any]) -> dict[str, Any]:
+    """Returns a CustomResourceDefinition's schema as JSON schema, with an error for what Kubernetes would drop."""
+    found = {key: value for key, value in schema.items() if not key.startswith("x-kubernetes-")}
+    if schema.get("x-kubernetes-int-or-string"):
+        found["type"] = ["integer", "string"]
+    if "items" in schema:
+        found["items"] = strict(schema["items"])
+    if "properties" in schema:
+        found["properties"] = {name: strict(each) for name, each in schema["properties"].items()}
+    if isinstance(schema.get("additionalProperties"), dict):
+        found["additionalProperties"] = strict(schema["additionalProperties"])
+    elif schema.get("type") == "object" and not schema.get("x-kubernetes-preserve-unknown-fields"):
+        found.setdefault("additionalProperties", False)
+    return found
+
+
+@pytest.fixture(scope="module", params=["1.10.0", "1.15.0"])
+def operator(request: pytest.FixtureRequest) -> jsonschema.Draft7Validator:
+    """The oldest and the newest version of the operator: what it takes as a FlinkDeployment."""
+    text = gzip.decompress(Path(__file__).with_name(f"flinkdeployments-{request.param}.yml.gz").read_bytes())
+    (version,) = yaml.safe_load(text)["spec"]["versions"]
+    schema = strict(version["schema"]["openAPIV3Schema"])
+    # Kubernetes' own part of every resource.
+    schema["properties"] |= {"apiVersion": {}, "kind": {}, "metadata": {}}
+    return jsonschema.Draft7Validator(schema)
+
+
+def test_the_operator_knows_every_key(operator: jsonschema.Draft7Validator, cluster: dict[str, Any]) -> None:
+    assert not list(operator.iter_errors(cluster))
+
+
+@pytest.mark.parametrize("place", ["spec", "spec.jobManager.resource", "spec.taskManager.podTemplate.spec"])
+def test_the_operator_s_schema_finds_a_misspelt_key(
+    place: str, operator: jsonschema.Draft7Validator, cluster: dict[str, Any]
+) -> None:
+    changed = section = copy.deepcopy(cluster)
+    for key in place.split("."):
+        section = section[key]
+    section["tpyo"] = "1"
+    (error,) = operator.iter_errors(changed)
+    assert "tpyo" in error.message and ".".join(map(str, error.absolute_path)) == place
+
+
+def test_the_job_manager_may_start_task_managers_in_this_namespace(
+    manifests: dict[str, Any], cluster: dict[str, Any]
+) -> None:
+    account, role, binding = (manifests[kind] for kind in ("ServiceAccount", "Role", "RoleBinding"))
+    assert cluster["spec"]["serviceAccount"] == account["metadata"]["name"]
+    assert binding["subjects"] == [{"kind": "ServiceAccount", "name": account["metadata"]["name"]}]
+    assert (binding["roleRef"]["kind"], binding["roleRef"]["name"]) == ("Role", role["metadata"]["name"])
+    allowed = {resource for rule in role["rules"] for resource in rule["resources"]}
+    assert allowed == {"pods", "configmaps", "deployments", "deployments/finalizers"}
 
 
 def test_it_is_a_session_cluster(cluster: dict[str, Any], pod: dict[str, Any]) -> None:
@@ -109,7 +166,8 @@ def test_workers_are_steps_elsewhere(workers: dict[str, Any], pod: dict[str, Any
     claims = {each["name"]: each["persistentVolumeClaim"]["claimName"] for each in pod["spec"]["volumes"]}
     mounts = {claims[mount["name"]]: mount["mountPath"] for mount in workers["volumeMounts"]}
     assert mounts == {volume.claim: volume.path for volume in config.kubeflow.volumes}
-    assert {"genre", "genre-artifacts"} == set(mounts)
+    assert config.kubeflow.shared
+    assert any(config.kubeflow.shared.startswith(f"{path}/") for path in mounts.values())
 
 
 def test_versions_agree(cluster: dict[str, Any], config: PipelineConfig, readme: str) -> None:

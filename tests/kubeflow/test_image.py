@@ -1,4 +1,4 @@
-"""The container image, without a container: its files, its install steps and a step of a pipeline in what they make."""
+"""The container image: its files, its install steps, a step in what they make, and a build where buildah is."""
 
 import functools
 import json
@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,14 @@ INSTALLED_FROM = LOCKS | {
 UNREACHABLE = re.compile(
     r"error sending request|dns error|client error \(Connect\)|timed out|network (was )?disabled", re.I
 )
+
+
+COMPILED = {"pyfarmhash"}
+"""Locked packages that are compiled when the image is built. For one more, see that `g++` is enough for it."""
+WITHOUT_WHEEL = COMPILED | {"google-apitools", "kfp-server-api", "rouge-score"}
+"""Locked packages that have no wheel for Linux on x86-64. All but `COMPILED` are pure Python."""
+LARGEST = 2.6e9
+"""Most bytes that the environment may have: every machine of a cluster pulls it."""
 
 
 def build_context(root: Path) -> set[str]:
@@ -90,6 +99,72 @@ def test_the_build_is_given_what_it_needs_and_nothing_else(tmp_path: Path) -> No
     assert build_context(tmp_path) == INSTALLED_FROM | tracked(*PACKAGES)
 
 
+def test_secrets_of_the_build_are_where_the_install_steps_look_for_them() -> None:
+    dockerfile, script = DOCKERFILE.read_text(), (ROOT / "kubeflow" / "install.sh").read_text()
+    secrets = set(re.findall(r"--mount=type=secret,id=(\w+)", dockerfile))
+    assert secrets == {"ca", "index"}
+    for text in (dockerfile, script):
+        assert set(re.findall(r"/run/secrets/(\w+)", text)) == secrets
+    # The last stage, which asks no index, has none, so none can be left in the image.
+    assert "secret" not in dockerfile.split("\nFROM ")[-1]
+
+
+def test_only_the_stage_that_builds_has_a_compiler() -> None:
+    stages = dict(
+        zip(("head", "beam", "uv", "environment", "final"), DOCKERFILE.read_text().split("\nFROM "), strict=True)
+    )
+    assert [name for name, stage in stages.items() if "g++" in stage] == ["environment"]
+
+
+def uv(*arguments: object, path: str = os.defpath) -> "subprocess.CompletedProcess[str]":
+    """Runs the uv that is beside Python, with nothing but `path` to find programs on."""
+    command = [Path(sys.executable).with_name("uv"), *arguments]
+    done = subprocess.run(
+        [str(word) for word in command], env=os.environ | {"PATH": path}, capture_output=True, text=True
+    )
+    if done.returncode and UNREACHABLE.search(done.stderr):
+        pytest.skip(f"the package index cannot be reached: {done.stderr.strip()[-300:]}")
+    return done
+
+
+def programs(directory: Path, *names: str) -> str:
+    """A PATH with some programs of this machine, and no compiler."""
+    directory.mkdir()
+    for name in names:
+        (directory / name).symlink_to(shutil.which(name, path=f"{Path(sys.executable).parent}:{os.defpath}"))
+    return str(directory)
+
+
+@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-gpu.lock"])
+def test_every_locked_package_without_a_wheel_is_known(lock: str, tmp_path: Path) -> None:
+    lines = re.findall(r"^[\w.-]+==[^\s\\]+(?: ; .*[^\s\\])?", (ROOT / lock).read_text(), re.MULTILINE)
+    wanted, found = {canonicalize_name(line.split("==")[0]): line for line in lines}, set()
+    file = tmp_path / "requirements.txt"
+    install = ("pip", "install", "--dry-run", "--no-deps", "--no-build", "--target", tmp_path / "none")
+    while True:
+        file.write_text("\n".join(wanted.values()))
+        done = uv(
+            *install, "--python", sys.executable, "--python-platform", "x86_64-manylinux_2_28", "--requirement", file
+        )
+        if done.returncode == 0:
+            break
+        # It names one at a time.
+        named = re.search(r"Because ([\w.-]+)==\S+ has no usable wheels", done.stderr)
+        assert named, done.stderr
+        found.add(canonicalize_name(named[1]))
+        del wanted[canonicalize_name(named[1])]
+    assert found == WITHOUT_WHEEL
+
+
+@pytest.mark.parametrize("name", sorted(WITHOUT_WHEEL))
+def test_one_locked_package_needs_a_compiler(name: str, tmp_path: Path) -> None:
+    path = programs(tmp_path / "bin", "sh")
+    install = ("pip", "install", "--no-cache", "--no-deps", "--python", sys.executable, "--target", tmp_path / "target")
+    done = uv(*install, f"{name}=={locked(name)}", path=path)
+    assert (done.returncode != 0) == (name in COMPILED), done.stderr
+    assert done.returncode == 0 or "No such file or directory: 'g++'" in done.stderr, done.stderr
+
+
 @functools.cache
 def no_network() -> tuple[str, ...]:
     """Words before a command that has no network, not even to this machine; none where that cannot be had."""
@@ -139,6 +214,8 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Image]:
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", environment], check=True)
     variables = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}  # uv is beside Python
     for step in (("dependencies", environment, "cpu"), ("project", environment)):
+        if step[0] == "project":  # the last stage has no compiler
+            variables |= {"PATH": programs(root / "bin", "dirname", "sh", "uv")}
         command = [source / "kubeflow" / "install.sh", *step]
         done = subprocess.run(command, env=variables, cwd=root, capture_output=True, text=True)
         if done.returncode and step[0] == "dependencies" and UNREACHABLE.search(done.stderr):
@@ -162,6 +239,17 @@ def test_it_holds_what_is_locked_and_the_project_and_nothing_else(image: Image) 
         "python", "-c", "from importlib.util import find_spec as f; print(f('pip'), f('pytest'), f('ruff'), f('uv'))"
     )
     assert found == "None None None None\n"
+
+
+@pytest.mark.long
+def test_it_has_nothing_that_only_builds_or_tests_need_and_is_small(image: Image) -> None:
+    (packages,) = image.environment.glob("lib/python3.*/site-packages")
+    for gone in ("tensorflow/include", "clang", "jedi"):
+        assert not (packages / gone).exists()
+    assert not list((packages / "apache_beam").rglob("*_test.py"))
+    assert not [path for path in packages.glob("*/tests") if path.is_dir()]
+    size = sum(path.lstat().st_size for path in image.files())
+    assert size < LARGEST, f"{size / 1e9:.2f} GB"
 
 
 @pytest.mark.long
@@ -222,3 +310,80 @@ def test_beam_s_boot_is_started_by_options_alone_and_finds_beam(image: Image) ->
     variables = os.environ | {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin"}
     subprocess.run(["sh", "-c", link.replace("/opt/genre", str(image.environment))], env=variables, check=True)
     assert f"Version: {locked('apache-beam')}" in image.run("python", "-m", "pip", "show", "apache-beam")
+
+
+def buildable() -> str:
+    """Why the real Dockerfile is not built here, or nothing."""
+    if os.environ.get("GENRE_BUILD_IMAGE") != "1":
+        return "set GENRE_BUILD_IMAGE=1: it downloads and writes 20 GB"
+    missing = [name for name in ("buildah", "debootstrap", "go") if not shutil.which(name)]
+    if missing:
+        return f"not installed: {', '.join(missing)}"
+    return "" if os.getuid() == 0 else "debootstrap needs root"
+
+
+def call(*command: object, **variables: str) -> str:
+    """Runs a command that must succeed; returns what it writes."""
+    done = subprocess.run(
+        [str(word) for word in command], cwd=ROOT, env=os.environ | variables, capture_output=True, text=True
+    )
+    assert done.returncode == 0, f"{command}: {done.stdout[-2000:]}{done.stderr[-4000:]}"
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def buildah() -> Iterator[tuple[object, ...]]:
+    """The words before each command of buildah, whose storage is a folder that is removed afterwards."""
+    with tempfile.TemporaryDirectory(prefix="genre-buildah-") as root:
+        # vfs: needs nothing of the kernel.
+        yield ("buildah", "--storage-driver", "vfs", "--root", f"{root}/storage", "--runroot", f"{root}/run")
+
+
+def debian(buildah: tuple[object, ...], root: Path) -> str:
+    """Makes a stand-in for python:3.11-slim-bookworm, where no registry can be reached; returns its name."""
+    packages = "python3.11,python3-pip,python3-venv,libpython3.11-dev,ca-certificates"
+    call("debootstrap", "--variant=minbase", f"--include={packages}", "bookworm", root)
+    (root / "usr" / "bin" / "python").symlink_to("python3.11")
+    (root / "usr" / "lib" / "python3.11" / "EXTERNALLY-MANAGED").unlink()
+    return image_of(buildah, root, "localhost/python:3.11")
+
+
+def image_of(buildah: tuple[object, ...], root: Path, name: str) -> str:
+    """Makes an image of a folder; returns its name."""
+    container = call(*buildah, "from", "scratch").strip()
+    call(*buildah, "add", "--quiet", container, root, "/")
+    call(*buildah, "commit", "--quiet", "--rm", container, name)
+    shutil.rmtree(root)
+    return name
+
+
+@pytest.mark.long
+@pytest.mark.skipif(bool(buildable()), reason=buildable())
+def test_the_dockerfile_builds_and_its_image_runs(buildah: tuple[object, ...], tmp_path: Path) -> None:
+    base = debian(buildah, tmp_path / "debian")
+    boot = tmp_path / "beam" / "opt" / "apache" / "beam"
+    boot.mkdir(parents=True)
+    module = f"github.com/apache/beam/sdks/v2/python/container@v{locked('apache-beam')}"
+    call("go", "install", module, GOBIN=str(tmp_path / "go"), CGO_ENABLED="0")
+    shutil.move(tmp_path / "go" / "container", boot / "boot")
+    beam = image_of(buildah, tmp_path / "beam", "localhost/beam:boot")
+
+    authorities = os.environ.get("SSL_CERT_FILE", "/etc/ssl/certs/ca-certificates.crt")
+    call(
+        *(*buildah, "bud", "--isolation", "chroot", "--network", "host", "--pull-never"),
+        "--layers=false",  # with vfs every cached layer is a copy of all before it: 45 GB
+        *("--secret", f"id=ca,src={authorities}"),
+        *("--build-arg", f"PYTHON_IMAGE={base}", "--build-arg", f"BEAM_IMAGE={beam}"),
+        *("--file", DOCKERFILE, "--tag", "localhost/genre:test", ROOT),
+    )
+    container = call(*buildah, "from", "--pull-never", "localhost/genre:test").strip()
+    run = (*buildah, "run", "--isolation", "chroot", "--user", "1000:1000", container, "--")
+    assert "Usage: genre" in call(*run, "genre", "--help")
+    call(*run, "genre", "doctor", "--workspace", "/tmp/w")
+    assert call(*run, "sh", "-c", "command -v gcc g++ cc c++ strip ld || true") == ""
+    # Beam's boot starts, and asks for what a runner of Beam would have given it.
+    refused = subprocess.run(
+        [str(word) for word in (*run, "/opt/genre/bin/entrypoint.sh", "--id=1")], capture_output=True, text=True
+    )
+    assert refused.returncode and "endpoint" in refused.stdout + refused.stderr
+    assert int(call(*run, "du", "-sb", "/opt/genre").split()[0]) < LARGEST

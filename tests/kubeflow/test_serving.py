@@ -1,7 +1,10 @@
-"""The manifests of the volume and of TensorFlow Serving: valid, and as the configuration and the store have it."""
+"""The manifests of the volume, of ingest and of serving: valid, and as the configuration and the store have it."""
 
+import os
 import re
+import shutil
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -38,11 +41,22 @@ def pods() -> list[Json]:
     return [
         manifest("serving.yaml", "Deployment")["spec"]["template"]["spec"],
         manifest("volume.yaml", "Job")["spec"]["template"]["spec"],
+        manifest("ingest.yaml", "Pod")["spec"],
     ]
 
 
+def test_no_manifest_names_a_namespace_and_every_command_names_the_configuration_s() -> None:
+    namespace = load_config(CONFIG, ()).kubeflow.namespace
+    for path in KUBEFLOW.glob("*.yaml"):
+        assert not re.search(r"^\s*(- \{?)?namespace:", path.read_text(), re.MULTILINE), path
+    for path in [*KUBEFLOW.glob("*.yaml"), KUBEFLOW / "README.md"]:
+        commands = re.findall(r"^(?:#\s+)?kubectl .*", path.read_text(), re.MULTILINE)
+        for command in commands:
+            assert f"kubectl --namespace {namespace} " in command, (path.name, command)
+
+
 @pytest.mark.parametrize("version", [OLDEST, kubernetes_validate.latest_version()])
-@pytest.mark.parametrize("name", ["serving.yaml", "volume.yaml"])
+@pytest.mark.parametrize("name", ["serving.yaml", "volume.yaml", "ingest.yaml"])
 def test_kubernetes_knows_every_field(name: str, version: str) -> None:
     for document in manifests(name):
         kubernetes_validate.validate(document, version, strict=True)
@@ -51,17 +65,60 @@ def test_kubernetes_knows_every_field(name: str, version: str) -> None:
         kubernetes_validate.validate(document, version, strict=True)
 
 
-@pytest.mark.parametrize("pod", pods(), ids=["serving", "volume"])
-def test_no_container_has_more_rights_than_restricted_namespaces_allow(pod: Json) -> None:
-    assert pod["securityContext"]["runAsNonRoot"] and pod["securityContext"]["runAsUser"] == 1000
+@pytest.mark.parametrize("pod", pods(), ids=["serving", "volume", "ingest"])
+def test_no_container_but_the_one_that_sets_the_owner_has_more_rights_than_restricted_namespaces_allow(
+    pod: Json,
+) -> None:
     assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
     assert pod["automountServiceAccountToken"] is False
     for container in [*pod.get("initContainers", ()), *pod["containers"]]:
-        context = container["securityContext"]
+        context = pod["securityContext"] | container["securityContext"]
         assert context["allowPrivilegeEscalation"] is False and context["readOnlyRootFilesystem"] is True
-        assert context["capabilities"] == {"drop": ["ALL"]}
         assert set(container["resources"]["requests"]) == {"cpu", "memory"}
         assert "memory" in container["resources"]["limits"]
+        if container["name"] == "owner":
+            # Allowed in "baseline" namespaces.
+            assert context["runAsUser"] == 0 and context["capabilities"] == {
+                "drop": ["ALL"],
+                "add": ["CHOWN", "FOWNER"],
+            }
+        else:
+            assert context["runAsNonRoot"] and context["runAsUser"] == 1000
+            assert context["capabilities"] == {"drop": ["ALL"]}
+
+
+def test_the_volume_is_tried_with_the_rights_of_a_step() -> None:
+    """A step has no fsGroup: Kubeflow Pipelines can give it none."""
+    for pod in pods():
+        assert "fsGroup" not in pod["securityContext"]
+
+
+def as_user(container: Json, root: Path, volume: str) -> "subprocess.CompletedProcess[str]":
+    """Runs the command of a container as its user, with its capabilities, on a folder in place of the volume."""
+    context = container["securityContext"]
+    kept = ["-all", *(f"+{name.lower()}" for name in context["capabilities"].get("add", ()))]
+    ids = [f"--reuid={context['runAsUser']}", f"--regid={context['runAsGroup']}", "--clear-groups"]
+    words = ["setpriv", *ids, "--no-new-privs", f"--bounding-set={','.join(kept)}", f"--inh-caps={','.join(kept)}"]
+    command = [word.replace(volume, str(root)) for word in container["command"]]
+    return subprocess.run([*words, *command], capture_output=True, text=True)
+
+
+@pytest.mark.skipif(os.getuid() != 0 or not shutil.which("setpriv"), reason="needs root and setpriv")
+def test_the_job_makes_a_volume_of_root_writable_and_is_refused_without_its_first_container() -> None:
+    pod = manifest("volume.yaml", "Job")["spec"]["template"]["spec"]
+    (owner,), (directories,) = pod["initContainers"], pod["containers"]
+    with tempfile.TemporaryDirectory() as directory:  # pytest's own are below a folder of root's alone
+        Path(directory).chmod(0o755)
+        root = Path(directory) / "volume"
+        root.mkdir(mode=0o755)
+        refused = as_user(directories, root, "/genre")
+        assert refused.returncode and "Permission denied" in refused.stderr
+        for _ in range(2):  # a job may be repeated
+            for container in (owner, directories):
+                done = as_user(container, root, "/genre")
+                assert done.returncode == 0, done.stderr
+        assert (root.stat().st_uid, root.stat().st_gid, oct(root.stat().st_mode)) == (1000, 1000, "0o42775")
+        assert {path.name: path.stat().st_gid for path in root.iterdir()} == {"data": 1000, "models": 1000}
 
 
 def test_the_volume_is_the_one_that_the_pipeline_is_compiled_with() -> None:
@@ -75,8 +132,9 @@ def test_the_volume_is_the_one_that_the_pipeline_is_compiled_with() -> None:
         assert {"name": name, "persistentVolumeClaim": {"claimName": volume.claim}} in pod["volumes"]
         for container in [*pod.get("initContainers", ()), *pod["containers"]]:
             assert [each["mountPath"] for each in container["volumeMounts"] if each["name"] == name] == [volume.path]
-    (directories,) = pods()[1]["containers"]
-    assert directories["image"] == config.kubeflow.image
+    (owner,), (directories,) = pods()[1]["initContainers"], pods()[1]["containers"]
+    (ingest,) = pods()[2]["containers"]
+    assert {each["image"] for each in (owner, directories, ingest)} == {config.kubeflow.image}
     assert {config.data, str(Workspace(root_path(config.workspace)).models)} <= set(directories["command"])
 
 
@@ -157,6 +215,15 @@ def served(written: Path, expected: int) -> int:
                 break
         time.sleep(0.02)
     return version
+
+
+def test_nothing_is_restarted_while_nothing_has_been_pushed(tmp_path: Path) -> None:
+    (pointer,) = pods()[0]["initContainers"]
+    assert pointer["restartPolicy"] == "Always", "a sidecar, which what follows waits for"
+    assert pointer["startupProbe"]["failureThreshold"] == 2**31 - 1 and "livenessProbe" not in pointer
+    with following(tmp_path / "models", tmp_path) as written:
+        time.sleep(0.5)  # two dozen looks
+        assert not written.exists()
 
 
 def test_what_the_store_points_at_is_served_after_a_push_and_after_a_roll_back(tmp_path: Path) -> None:

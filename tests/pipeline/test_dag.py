@@ -1,6 +1,8 @@
 """Which nodes the DAG has, and how they hang together, before anything runs."""
 
 import json
+import re
+from graphlib import TopologicalSorter
 from typing import Any
 
 import pytest
@@ -59,7 +61,8 @@ def test_an_endpoint_is_served_after_the_push(compiled: dict[str, dict[str, Any]
     given = task["inputs"]["parameters"]["parameters"]["taskOutputParameter"]
     assert given == {"producerTask": "Planner", "outputParameterKey": "endpoint"}
     container = spec["deploymentSpec"]["executors"]["EndpointPusher_executor"]["container"]
-    assert (container["image"], container["command"]) == ("r/genre:1", ["python", "-m", "pipeline.remote.step"])
+    command = ["python", "-m", "pipeline.remote.step", "--outputs", '["served_model"]']
+    assert (container["image"], container["command"]) == ("r/genre:1", command)
     assert "EndpointPusher" not in tasks["Reporter"]["dependentTasks"]  # the report is there even if that fails
 
 
@@ -94,7 +97,7 @@ def test_the_trainer_is_a_custom_job(compiled: dict[str, dict[str, Any]]) -> Non
     plain = container("plain Vertex AI", "Trainer")
     assert step == plain["command"]
     assert container("all of Vertex AI", "Trainer")["args"] == plain["args"]
-    assert container("all of Vertex AI", "Transform")["command"] == plain["command"]
+    assert container("all of Vertex AI", "Transform") == container("plain Vertex AI", "Transform")
     assert "pipeline.remote.custom_job" not in json.dumps(compiled["Kubeflow"])
 
 
@@ -112,7 +115,7 @@ def test_what_the_decision_does_not_rest_on_waits_for_it(
 ) -> None:
     def of_slots(nodes: set[str]) -> set[str]:
         return {
-            each if slots == 1 or each not in (*SLOT, "Transform") else f"{each}_{number}"
+            each if slots == 1 or each not in (*SLOT, "Transform") else f"{each}-{number}"
             for each in nodes
             for number in range(slots)
         }
@@ -146,13 +149,39 @@ def test_a_window_has_a_slot_of_nodes_for_each_of_its_spans(compiled: dict[str, 
     spec = compiled["three spans"]
     executors = spec["deploymentSpec"]["executors"]
     for number in range(3):
-        source = spec["root"]["dag"]["tasks"][f"ImportExampleGen_{number}"]["inputs"]["parameters"]["parameters"]
+        source = spec["root"]["dag"]["tasks"][f"ImportExampleGen-{number}"]["inputs"]["parameters"]["parameters"]
         assert source["taskOutputParameter"] == {"producerTask": "Planner", "outputParameterKey": f"slot_{number}"}
         # Resources are by kind of node.
-        assert executors[f"Transform_{number}_executor"]["container"]["resources"]["cpuLimit"] == 8.0
-        assert executors[f"StatisticsGen_{number}_executor"]["container"]["resources"]["cpuLimit"] == 1.0
+        assert executors[f"Transform-{number}_executor"]["container"]["resources"]["cpuLimit"] == 8.0
+        assert executors[f"StatisticsGen-{number}_executor"]["container"]["resources"]["cpuLimit"] == 1.0
     trainer = spec["root"]["dag"]["tasks"]["Trainer"]
-    assert {f"Transform_{number}" for number in range(3)} <= set(trainer["dependentTasks"])
+    assert {f"Transform-{number}" for number in range(3)} <= set(trainer["dependentTasks"])
+
+
+@pytest.mark.parametrize("window", [1, 2, 26])
+def test_tasks_are_named_and_limited_as_the_backends_want_it(window: int) -> None:
+    """The form is that of Argo's `ValidateWorkflow` for the names of tasks in a DAG."""
+    from tfx.dsl.context_managers.dsl_context_registry import new_registry
+
+    from pipeline.remote.compile import compile_remote
+
+    settings = config_of(window=window, kubeflow={"image": "r/genre:1", "retries": 3, "parallelism": 4})
+    with new_registry():
+        tasks = next(yaml.safe_load_all(compile_remote(settings, "kubeflow")))["root"]["dag"]["tasks"]
+    assert all(re.fullmatch(r"[a-zA-Z0-9][-a-zA-Z0-9]{0,127}", name) for name in tasks)
+    for name, task in tasks.items():
+        assert task["retryPolicy"]["maxRetryCount"] == 3, name
+        assert set(task.get("dependentTasks", ())) <= set(tasks)
+    imports = [number for number in range(window) if f"ImportExampleGen-{number}" in tasks]
+    assert len(imports) == (window if window > 1 else 0)
+    waiting = {
+        number
+        for number in imports
+        if f"DataGate-{number - 4}" in tasks[f"ImportExampleGen-{number}"]["dependentTasks"]
+    }
+    assert waiting == set(range(4, window))
+    order = TopologicalSorter({name: task.get("dependentTasks", ()) for name, task in tasks.items()})
+    assert len(list(order.static_order())) == len(tasks)  # and so there is no circle
 
 
 def test_a_window_that_cannot_be_compiled_is_refused_in_words() -> None:
