@@ -34,6 +34,9 @@ class Resources(Section):
         "Vertex AI; null: no accelerator",
     )
     accelerators: int = Field(1, ge=1, description="number of accelerators of that kind")
+    node_labels: dict[str, str] = Field(
+        default_factory=dict, description="labels that a machine must have to run the step; on Kubeflow only"
+    )
 
 
 class Volume(Section):
@@ -109,8 +112,11 @@ class KubeflowConfig(RemoteConfig):
         None, description="folder of the artifacts: gs://, s3:// or minio://; null: the server's default"
     )
     volumes: tuple[Volume, ...] = Field((), description="persistent volumes, for data and workspace outside a bucket")
-    node_labels: dict[str, str] = Field(
-        default_factory=dict, description="labels that a machine must have to run a step with an accelerator"
+    shared: str | None = Field(
+        None,
+        pattern="^/.",
+        description="folder at or below the path of one of `volumes`, where Flink's or Spark's workers see the artifacts "
+        "of a step; null: artifacts stay on the disk of the step",
     )
 
 
