@@ -115,8 +115,8 @@ class KubeflowConfig(RemoteConfig):
     shared: str | None = Field(
         None,
         pattern="^/.",
-        description="folder at or below the path of one of `volumes`, where Flink's or Spark's workers see the artifacts "
-        "of a step; null: artifacts stay on the disk of the step",
+        description="folder at or below the path of one of `volumes`, where workers of Flink or Spark see the "
+        "artifacts of a step; null: artifacts stay on the disk of the step",
     )
 
 

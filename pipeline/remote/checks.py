@@ -83,9 +83,9 @@ def _kubeflow_beam_problems(beam: BeamConfig, settings: KubeflowConfig) -> Itera
     for volume in settings.volumes:
         if place := next((at for at in ON_DISK.values() if f"{volume.path.rstrip('/')}/".startswith(at)), ""):
             yield (
-                f"kubeflow.volumes: {volume.claim} is mounted at {volume.path}, but Kubeflow Pipelines copies the inputs "
-                f"of each step to {place}: a step would empty files that another one reads. Mount it elsewhere; for "
-                "workers of Flink or Spark, name its path in kubeflow.shared."
+                f"kubeflow.volumes: {volume.claim} is mounted at {volume.path}, but Kubeflow Pipelines copies the "
+                f"inputs of each step to {place}: a step would empty files that another one reads. Mount it elsewhere; "
+                "for workers of Flink or Spark, name its path in kubeflow.shared."
             )
     if settings.shared is not None and not any(_is_below(settings.shared, each.path) for each in settings.volumes):
         yield (

@@ -6,6 +6,7 @@ knows less of it than Vertex AI does: no resolvers and no driver hooks, so our D
 
 import json
 import re
+from importlib.metadata import version
 from typing import Any
 
 import yaml
@@ -20,6 +21,7 @@ from components.beam.options import with_defaults
 from components.nodes.retrain_policy import RETRAIN
 from pipeline.config.settings import PipelineConfig
 from pipeline.config.targets import (
+    DEFAULT,
     TRAINER,
     CustomJobConfig,
     KubeflowConfig,
@@ -31,7 +33,10 @@ from pipeline.config.targets import (
 )
 from pipeline.dag import POLICY, create_pipeline, waiting_nodes
 from pipeline.planning.planner import MAX_WINDOW, Planner
+from pipeline.planning.source_digest import package_digest
 from pipeline.remote.checks import check_nodes, check_target
+from pipeline.remote.setup_check import ArtifactCheck, SetupCheck, create_setup_check
+from pipeline.remote.setup_problems import DISTRIBUTION, Setup
 from pipeline.workspace import Workspace, root_path
 
 ResourceSpec = pipeline_spec_pb2.PipelineDeploymentConfig.PipelineContainerSpec.ResourceSpec
@@ -88,9 +93,16 @@ def compile_setup_check(config: PipelineConfig, target: Target) -> str:
     Its first step has the resources of the Trainer, which asks for most.
     """
     settings = check_target(config, target)
-    config = _with_workers(config, settings)
-    resources = {SetupCheck.__name__: settings.resources_of(TRAINER), ArtifactCheck.__name__: Resources()}
-    pipeline = setup_check(config, accelerators_of(config, target, resources[SetupCheck.__name__]))
+    of_trainer = settings.resources_of(TRAINER)
+    setup = Setup(
+        target=target,
+        version=version(DISTRIBUTION),
+        digest=package_digest(),
+        config=_with_workers(config, settings),
+        accelerators=of_trainer.accelerators if of_trainer.accelerator else 0,
+    )
+    pipeline = create_setup_check(setup, _artifacts(config, settings))
+    resources = {SetupCheck.__name__: of_trainer, ArtifactCheck.__name__: settings.resources_of(DEFAULT)}
     return _text_of(_compiled(pipeline, settings, {}, resources), settings, resources)
 
 
@@ -146,9 +158,7 @@ def _with_workers(config: PipelineConfig, settings: KubeflowConfig | VertexConfi
     return config.model_copy(update={"beam": with_defaults(config.beam, settings.image, *places)})
 
 
-def _create(
-    config: PipelineConfig, settings: KubeflowConfig | VertexConfig, parameters: dict[str, Any]
-) -> Pipeline:
+def _create(config: PipelineConfig, settings: KubeflowConfig | VertexConfig, parameters: dict[str, Any]) -> Pipeline:
     planner = Planner(
         compiled=config.model_dump_json(),
         run=_RUN,
