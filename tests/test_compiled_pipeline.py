@@ -351,9 +351,9 @@ def cluster(
             "volumes": [{"claim": "genre", "path": str(volume)}],
             "resources": {
                 "default": {"cpus": 2, "memory_gb": 4},
-                "Trainer": {"accelerator": "nvidia.com/gpu", "accelerators": 2},
+                "Trainer": {"accelerator": "nvidia.com/gpu", "accelerators": 2, "node_labels": {"pool": "gpu"}},
             },
-            "node_labels": {"pool": "gpu"},
+            "shared": str(volume / "steps"),
         },
     }
     config.write_text(yaml.safe_dump(yaml.safe_load(TINY.read_text()) | target))

@@ -81,7 +81,7 @@ def _kubeflow_beam_problems(beam: BeamConfig, settings: KubeflowConfig) -> Itera
     """Kubeflow Pipelines copies artifacts to the disk of the step that needs them: Beam's workers must see copies."""
     copied = "the artifacts, which Kubeflow Pipelines copies to the disk of each step"
     for volume in settings.volumes:
-        if place := next((at for at in ON_DISK.values() if f"{volume.path.rstrip('/')}/".startswith(at)), ""):
+        if place := next((at.rstrip("/") for at in ON_DISK.values() if _is_below(volume.path, at)), ""):
             yield (
                 f"kubeflow.volumes: {volume.claim} is mounted at {volume.path}, but Kubeflow Pipelines copies the "
                 f"inputs of each step to {place}: a step would empty files that another one reads. Mount it elsewhere; "

@@ -87,9 +87,9 @@ def _of_data(root: epath.Path) -> Iterator[str]:
     if not spans:
         yield f"data: {root}: it has no complete span. Ingest songs into it: `genre ingest folder DIR --data {root}`."
         return
-    file = next(iter(sorted(read_manifest(root, spans[-1]).files)))
-    with (span_dir(root, spans[-1]) / file).open("rb") as opened:
-        opened.read(1)
+    for file in sorted(read_manifest(root, spans[-1]).files)[:1]:
+        with (span_dir(root, spans[-1]) / file).open("rb") as opened:
+            opened.read(1)
 
 
 def _of_place(key: str, root: epath.Path) -> Iterator[str]:
@@ -106,6 +106,8 @@ def _of_place(key: str, root: epath.Path) -> Iterator[str]:
 
 
 def _of_space(key: str, path: Path) -> Iterator[str]:
+    if not path.exists():
+        return  # `_of_place` could not make it
     free = shutil.disk_usage(path).free / 1e9
     if free < MIN_FREE_GB:
         yield f"{key}: {path}: {free:.1f} GB are free, but a run needs {MIN_FREE_GB:g} GB at least. Make room."
