@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from components.base.errors import UserError
 from components.beam.config import BeamConfig
-from components.google.machines import step_problem
+from components.google.machines import Finding, step_finding
 from pipeline.config.targets import DEFAULT, TRAINER, KubeflowConfig, Resources, Target, VertexConfig, node_kind
 from pipeline.remote.artifact_paths import ON_DISK
 from pipeline.remote.credentials import is_loopback
@@ -126,15 +126,33 @@ def _vertex_problems(config: "PipelineConfig", settings: VertexConfig) -> Iterat
                 f"vertex.resources.{node}.node_labels: Vertex AI has no labels of machines; they are for --target "
                 "kubeflow. Remove them, and choose by cpus, memory_gb and accelerator."
             )
-        asked = (given.cpus or 0.0, given.memory_gb or 0.0, given.accelerator, given.accelerators)
-        if problem := step_problem(*asked):
-            yield f"vertex.resources.{node}: {problem}"
+        if (found := _step(given)).text and found.certain:
+            yield f"vertex.resources.{node}: {found.text}"
     if settings.training is not None and settings.resources_of(TRAINER).accelerator is not None:
         yield (
             f"vertex.resources.{TRAINER}: its accelerator would idle, for training is on the machine of "
             "vertex.training. Ask for accelerators there."
         )
     yield from _vertex_submission_problems(settings)
+
+
+def _step(given: Resources) -> Finding:
+    return step_finding(given.cpus or 0.0, given.memory_gb or 0.0, given.accelerator, given.accelerators)
+
+
+def doubts(settings: KubeflowConfig | VertexConfig) -> list[str]:
+    """Lists what may be wrong with the machines of a target: no public table states it, so it is not refused."""
+    if isinstance(settings, KubeflowConfig):
+        return []
+    findings = {f"vertex.resources.{node}": _step(given) for node, given in settings.resources.items()}
+    for name, machine in (("endpoint", settings.endpoint), ("training", settings.training)):
+        if machine is not None:
+            findings[f"vertex.{name}"] = machine.finding
+    return [
+        f"{key}: {found.text}. No public table of Google states it, so it is not refused."
+        for key, found in findings.items()
+        if found.text and not found.certain
+    ]
 
 
 def _vertex_submission_problems(settings: VertexConfig) -> Iterator[str]:

@@ -178,6 +178,8 @@ def _custom_job(pipeline: str, settings: VertexConfig, training: CustomJobConfig
     machine: dict[str, Any] = {"machineType": training.machine_type}
     if training.accelerator is not None:
         machine |= {"acceleratorType": training.accelerator, "acceleratorCount": training.accelerators}
+    if training.tpu_topology:
+        machine["tpuTopology"] = training.tpu_topology
     worker = {
         "machineSpec": machine,
         "replicaCount": 1,
@@ -188,7 +190,15 @@ def _custom_job(pipeline: str, settings: VertexConfig, training: CustomJobConfig
     spec: dict[str, Any] = {"workerPoolSpecs": [worker], "scheduling": scheduling}
     if settings.service_account is not None:
         spec["serviceAccount"] = settings.service_account
-    job = {"displayName": f"{pipeline}-{TRAINER.lower()}", "labels": settings.labels, "jobSpec": spec}
+    if settings.network is not None:
+        spec["network"] = settings.network
+    job: dict[str, Any] = {
+        "displayName": f"{pipeline}-{TRAINER.lower()}",
+        "labels": settings.labels,
+        "jobSpec": spec,
+    }
+    if settings.encryption_key is not None:
+        job["encryptionSpec"] = {"kmsKeyName": settings.encryption_key}
     parent = f"projects/{settings.project}/locations/{settings.region}"
     return [*CUSTOM_JOB, "--job", json.dumps(job), "--parent", parent, "--api", vertex_api(settings), "--"]
 

@@ -51,8 +51,9 @@ def main(arguments: Sequence[str]) -> int:
     addresses: dict[str, str] = {}
     if known.copied:
         task, addresses = on_disk(task)
+    places: dict[str, str] = {}
     try:
-        with own_copies(task, known.shared) if known.shared else nullcontext((task, {})) as (given, places):
+        with own_copies(task, known.shared) if known.shared else nullcontext((task, places)) as (given, places):
             _run(known.executor_class_path, given, known.json_serialized_inputs_spec_args, beam_args)
     except UserError as error:
         print(f"genre: {error}", file=sys.stderr, flush=True)

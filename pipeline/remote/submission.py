@@ -1,6 +1,7 @@
 """Prepares what `genre submit` and `genre schedule` start."""
 
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,9 +21,10 @@ def compiled(config: "PipelineConfig", target: "Target", *, smoke: bool = False)
     """
     from pipeline.planning.preflight import check_model
     from pipeline.process import large_imports, output_to
-    from pipeline.remote.checks import check_target
+    from pipeline.remote.checks import check_target, doubts
 
-    check_target(config, target)
+    for doubt in doubts(check_target(config, target)):
+        print(f"genre: warning: {doubt}", file=sys.stderr, flush=True)
     check_model(config)
     with output_to(Path(os.devnull)):
         with large_imports():

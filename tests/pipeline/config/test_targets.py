@@ -8,7 +8,7 @@ import pytest
 from components.base.errors import UserError
 from pipeline.config.settings import PipelineConfig, load_config
 from pipeline.config.targets import Target
-from pipeline.remote.checks import check_nodes, check_target
+from pipeline.remote.checks import check_nodes, check_target, doubts
 
 KUBEFLOW = {"data": "/genre/data", "workspace": "/genre"}
 VERTEX = {"data": "gs://b/data", "workspace": "gs://b"}
@@ -123,12 +123,12 @@ def test_workers_of_beam_see_what_the_steps_see(config: PipelineConfig, told: st
             ["vertex.resources.Trainer: accelerator nvidia.com/gpu is none of", "NVIDIA_L4", "TPU_V3"],
         ),
         (
-            vertex({"resources": {"Trainer": {"accelerator": "NVIDIA_TESLA_T4", "accelerators": 3}}}),
-            ["no machine has 3 of NVIDIA_TESLA_T4; choose 1 or 2 or 4"],
+            vertex({"resources": {"Trainer": {"accelerator": "NVIDIA_L4", "accelerators": 3}}}),
+            ["no machine has 3 of NVIDIA_L4; choose 1 or 2 or 4 or 8"],
         ),
         (
-            vertex({"resources": {"Trainer": {"accelerator": "NVIDIA_TESLA_V100", "cpus": 16.0}}}),
-            ["no machine with 1 of NVIDIA_TESLA_V100 has more than 12 CPUs and 78 GB"],
+            vertex({"resources": {"Trainer": {"accelerator": "NVIDIA_TESLA_A100", "cpus": 16.0}}}),
+            ["no machine with 1 of NVIDIA_TESLA_A100 has more than 12 CPUs and 85 GB"],
         ),
         (vertex({"resources": {"default": {"memory_gb": 700.0}}}), ["no machine has more than 96 CPUs and 624 GB"]),
         (
@@ -166,3 +166,33 @@ def test_resources_of_a_node_that_is_not_there() -> None:
     check_nodes({"default": config.kubeflow.resources["default"]}, ["Trainer"], "kubeflow")
     with pytest.raises(UserError, match="no node Evaluator; it has Trainer, GateEvaluator"):
         check_nodes(config.kubeflow.resources, ["Trainer", "GateEvaluator"], "kubeflow")
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        (
+            {"resources": {"Trainer": {"accelerator": "NVIDIA_TESLA_T4", "accelerators": 3}}},
+            "vertex.resources.Trainer: there may be no machine with 3 of NVIDIA_TESLA_T4; known are 1 or 2 or 4.",
+        ),
+        (
+            {"resources": {"default": {"accelerator": "NVIDIA_TESLA_V100", "cpus": 16.0}}},
+            "vertex.resources.default: a machine with 1 of NVIDIA_TESLA_V100 may not have more than 12 CPUs and 78 GB.",
+        ),
+        (
+            {"training": {"machine_type": "n1-standard-96", "accelerator": "NVIDIA_TESLA_P100"}},
+            "vertex.training: n1-standard-96 may not have 1 of NVIDIA_TESLA_P100; these had it: n1-standard-2",
+        ),
+    ],
+)
+def test_what_no_public_table_states_is_a_warning(changes: dict[str, Any], told: str) -> None:
+    (doubt,) = doubts(check_target(vertex(changes), "vertex"))
+    assert doubt.startswith(told)
+    assert doubt.endswith("No public table of Google states it, so it is not refused.")
+
+
+def test_there_is_no_doubt_about_what_the_table_has() -> None:
+    training = {"machine_type": "a4-highgpu-8g", "accelerator": "NVIDIA_B200", "accelerators": 8}
+    resources = {"Transform": {"accelerator": "NVIDIA_TESLA_T4", "cpus": 48.0}}
+    assert doubts(check_target(vertex({"training": training, "resources": resources}), "vertex")) == []
+    assert doubts(check_target(kubeflow(), "kubeflow")) == []
