@@ -11,7 +11,7 @@ import stat
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -46,11 +46,11 @@ def own_copies(task: dict[str, Any], volume: Path) -> Iterator[tuple[dict[str, A
     task = copy.deepcopy(task)
     places: dict[str, str] = {}
     try:
+        _make(folder)
         _remove_leftovers(volume)
         for side in ("inputs", "outputs"):
             for number, (name, artifact) in enumerate(artifacts_of(task, side)):
                 path = folder / side / f"{number}-{name}"
-                path.parent.mkdir(parents=True, exist_ok=True)
                 places[str(path)] = artifact["uri"]
                 if side == "inputs":
                     _copy(Path(artifact["uri"]), path, read_only=True)
@@ -95,14 +95,17 @@ def _sizes(path: Path) -> dict[str, int]:
     return {str(file.relative_to(path)): file.stat().st_size for file in files}
 
 
-def _remove_leftovers(volume: Path) -> None:
+def _make(folder: Path) -> None:
     try:
-        volume.mkdir(parents=True, exist_ok=True)
-        old = time.time() - _LEFTOVER_DAYS * 24 * 3600
-        for folder in volume.glob(f"{_PREFIX}*"):
-            if folder.stat().st_mtime < old:
-                shutil.rmtree(folder, ignore_errors=True)
-    except FileNotFoundError:
-        return  # another step has removed it meanwhile
+        for side in ("inputs", "outputs"):
+            (folder / side).mkdir(parents=True)
     except OSError as error:
         raise _CopyError(str(error)) from error
+
+
+def _remove_leftovers(volume: Path) -> None:
+    old = time.time() - _LEFTOVER_DAYS * 24 * 3600
+    for folder in volume.glob(f"{_PREFIX}*"):
+        with suppress(FileNotFoundError):  # another step has removed it meanwhile
+            if folder.stat().st_mtime < old:
+                shutil.rmtree(folder, ignore_errors=True)
