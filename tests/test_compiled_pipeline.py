@@ -351,9 +351,9 @@ def cluster(
             "volumes": [{"claim": "genre", "path": str(volume)}],
             "resources": {
                 "default": {"cpus": 2, "memory_gb": 4},
-                "Trainer": {"accelerator": "nvidia.com/gpu", "accelerators": 2},
+                "Trainer": {"accelerator": "nvidia.com/gpu", "accelerators": 2, "node_labels": {"pool": "gpu"}},
             },
-            "node_labels": {"pool": "gpu"},
+            "shared": str(volume / "steps"),
         },
     }
     config.write_text(yaml.safe_dump(yaml.safe_load(TINY.read_text()) | target))
@@ -524,7 +524,8 @@ def test_vertex_ai_is_given_the_same_nodes(cluster: Cluster, genre: Callable[...
     }
     trainer = spec["deploymentSpec"]["executors"]["Trainer_executor"]["container"]
     assert trainer["resources"]["accelerator"] == {"type": "NVIDIA_TESLA_T4", "count": "1"}
-    assert trainer["command"] == ["python", "-m", "pipeline.remote.step"]  # TensorFlow reads the bucket by itself
+    command = trainer["command"]
+    assert command[:4] == ["python", "-m", "pipeline.remote.step", "--outputs"]  # TensorFlow reads the bucket by itself
     for name in ("ImportExampleGen-0", "StatisticsGen-1", "Transform-0", "GateEvaluator"):
         container = spec["deploymentSpec"]["executors"][f"{name}_executor"]["container"]
         given = beam.PipelineOptions(container["args"])
@@ -546,6 +547,15 @@ def test_steps_get_their_resources(cluster: Cluster) -> None:
     assert all(what["pvcMount"][0]["mountPath"] == str(cluster.volume) for what in kubernetes.values())
     assert kubernetes["Trainer_executor"]["nodeSelector"] == {"labels": {"pool": "gpu"}}
     assert "nodeSelector" not in kubernetes["Transform-1_executor"]
+
+
+def test_beam_works_on_the_shared_volume_and_leaves_nothing_there(
+    cluster: Cluster, story: dict[str, dict[str, Execution]]
+) -> None:
+    shared = cluster.volume / "steps"
+    container = cluster.spec["deploymentSpec"]["executors"]["Transform-1_executor"]["container"]
+    assert container["command"][4:6] == ["--shared", str(shared)]
+    assert list(shared.iterdir()) == []
 
 
 def test_the_first_run_pushes_a_model(cluster: Cluster, story: dict[str, dict[str, Execution]]) -> None:

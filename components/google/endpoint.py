@@ -38,6 +38,7 @@ from google.cloud.aiplatform_v1 import (
     DedicatedResources,
     DeployedModel,
     DeployModelResponse,
+    EncryptionSpec,
     Endpoint,
     EndpointServiceClient,
     MachineSpec,
@@ -125,6 +126,8 @@ def serve(
     region: str,
     api: str,
     credentials: Credentials | None = None,
+    *,
+    encryption_key: str | None = None,
 ) -> str:
     """Serves `version` from the endpoint that `config` describes.
 
@@ -135,6 +138,7 @@ def serve(
       region: region of the endpoint and of the model registry.
       api: URL of Vertex AI there.
       credentials: None: Application Default Credentials.
+      encryption_key: name of the key that encrypts endpoint and model; None: Google's keys.
 
     Returns:
       Resource name of the endpoint.
@@ -142,14 +146,22 @@ def serve(
     Raises:
       UserError: the deployment failed; the message has the reason, and what is served now.
     """
-    return _Rollout(version, config, project, region, api, credentials or default_credentials()).run()
+    key = EncryptionSpec(kms_key_name=encryption_key) if encryption_key else None
+    return _Rollout(version, config, project, region, api, credentials or default_credentials(), key).run()
 
 
 class _Rollout:
     """One version on its way to the users."""
 
     def __init__(
-        self, version: Version, config: EndpointConfig, project: str, region: str, api: str, credentials: Credentials
+        self,
+        version: Version,
+        config: EndpointConfig,
+        project: str,
+        region: str,
+        api: str,
+        credentials: Credentials,
+        encryption: EncryptionSpec | None,
     ) -> None:
         options = ClientOptions(api_endpoint=api)
         self._endpoints = EndpointServiceClient(transport="rest", client_options=options, credentials=credentials)
@@ -163,6 +175,7 @@ class _Rollout:
         self._project = project
         self._api = api
         self._credentials = credentials
+        self._encryption = encryption
         self._parent = f"projects/{project}/locations/{region}"
         self._name = f"{self._parent}/endpoints/{config.name}"
 
@@ -199,7 +212,7 @@ class _Rollout:
     def _found_or_made(self) -> Endpoint:
         self._wait_for_others(self._name, DEPLOY_SECONDS)
         try:
-            return self._endpoint()
+            return self._of_our_key(self._endpoint())
         except NotFound as error:
             if self._config.name.isdigit():
                 raise UserError(
@@ -207,7 +220,9 @@ class _Rollout:
                     "that there is, or to a name that begins with a letter: it is created then."
                 ) from error
         # A dedicated endpoint takes requests of 10 MB; the shared ones 1.5 MB, which a clip of 30 s in base64 exceeds.
-        made = Endpoint(display_name=self._config.name, dedicated_endpoint_enabled=True)
+        made = Endpoint(
+            display_name=self._config.name, dedicated_endpoint_enabled=True, encryption_spec=self._encryption
+        )
         self._finish(
             self._endpoints.create_endpoint(
                 parent=self._parent,
@@ -218,6 +233,16 @@ class _Rollout:
             )
         )
         return self._endpoint()
+
+    def _of_our_key(self, endpoint: Endpoint) -> Endpoint:
+        """Checks that a found endpoint is encrypted as configured, which cannot be changed."""
+        ours = self._encryption.kms_key_name if self._encryption else ""
+        if ours and endpoint.encryption_spec.kms_key_name != ours:
+            raise UserError(
+                f"it is encrypted with {endpoint.encryption_spec.kms_key_name or 'keys of Google'}, not with {ours} "
+                "(vertex.encryption_key). Set vertex.endpoint.name to another one; it is created with that key."
+            )
+        return endpoint
 
     def _registered(self) -> Model:
         """The version in the model registry, which is put there if it is not."""
@@ -241,6 +266,7 @@ class _Rollout:
                         version_description=f"version {self._version.number} of the model store",
                         artifact_uri=self._version.saved_model,
                         container_spec=ModelContainerSpec(image_uri=self._config.image),
+                        encryption_spec=self._encryption,
                     ),
                 },
                 retry=CHANGING,
@@ -351,6 +377,7 @@ class _Rollout:
         if self._config.accelerator is not None:
             machine.accelerator_type = AcceleratorType[self._config.accelerator]
             machine.accelerator_count = self._config.accelerators
+        machine.tpu_topology = self._config.tpu_topology
         return DedicatedResources(
             machine_spec=machine,
             min_replica_count=self._config.min_replicas,

@@ -49,6 +49,6 @@ def EndpointPusher(  # noqa: N802 (the name of a node)
         saved_model=str(saved_model),
         features=read_card(saved_model).features,
     )
-    name = serve(version, known.endpoint, known.project, known.region, known.api)
+    name = serve(version, known.endpoint, known.project, known.region, known.api, encryption_key=known.encryption_key)
     served_model.set_string_custom_property("pushed_destination", name)
     served_model.set_string_custom_property("pushed_version", str(number))

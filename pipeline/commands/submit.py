@@ -20,27 +20,34 @@ _BY_HAND = "retrain.when=now"
 @click.command()
 @options.started
 @click.option("--wait", is_flag=True, help="Follow the run to its end; exit with 1 if it fails.")
-def submit(target: "Target", dry_run: bool, wait: bool, run_settings: tuple[str, ...], **what: Any) -> None:
+@click.option("--smoke", is_flag=True, help="Run the smoke test instead, and follow it: two steps, about a minute.")
+def submit(
+    target: "Target", dry_run: bool, wait: bool, smoke: bool, run_settings: tuple[str, ...], **what: Any
+) -> None:
     """Start a run on Kubeflow Pipelines or Vertex AI.
 
     Compiles the pipeline of --config, or takes a --package that `genre compile` wrote.
 
     Such a run trains, whatever the settings retrain.* are, unless the same data with the same settings was judged
     before. With `--run-set retrain.when=policy` it decides as a scheduled run does.
+
+    With --smoke, two steps in the very image, with the very volumes, buckets, account and resources of the Trainer,
+    check all of these, accelerators and Beam's workers. The log of a step that fails lists what is wrong.
     """
     from pipeline.remote.connect import connect
 
-    config, start = prepare(target, dry_run, run_settings=(_BY_HAND, *run_settings), **what)
+    config, start = prepare(target, dry_run, run_settings=(_BY_HAND, *run_settings), smoke=smoke, **what)
     service = connect(config, target)
     if dry_run:
         click.echo(service.submit_request(start).as_yaml(), nl=False)
         return
     run = service.submit(start)
     click.echo(f"run {run.id}\n{run.url}")
-    if wait:
+    if wait or smoke:
         run = _follow(service, run)
         if run.state != "succeeded":
-            raise UserError(f"run {run.id} {run.state}{f': {run.error}' if run.error else ''}. See {run.url}")
+            look = "The log of the step that failed lists what is wrong:" if smoke else "See"
+            raise UserError(f"run {run.id} {run.state}{f': {run.error}' if run.error else ''}. {look} {run.url}")
 
 
 def _follow(service: "Service", run: "Run") -> "Run":

@@ -34,6 +34,9 @@ class Resources(Section):
         "Vertex AI; null: no accelerator",
     )
     accelerators: int = Field(1, ge=1, description="number of accelerators of that kind")
+    node_labels: dict[str, str] = Field(
+        default_factory=dict, description="labels that a machine must have to run the step; on Kubeflow only"
+    )
 
 
 class Volume(Section):
@@ -109,8 +112,11 @@ class KubeflowConfig(RemoteConfig):
         None, description="folder of the artifacts: gs://, s3:// or minio://; null: the server's default"
     )
     volumes: tuple[Volume, ...] = Field((), description="persistent volumes, for data and workspace outside a bucket")
-    node_labels: dict[str, str] = Field(
-        default_factory=dict, description="labels that a machine must have to run a step with an accelerator"
+    shared: str | None = Field(
+        None,
+        pattern="^/.",
+        description="folder at or below the path of one of `volumes`, where workers of Flink or Spark see the "
+        "artifacts of a step; null: artifacts stay on the disk of the step",
     )
 
 
@@ -145,11 +151,14 @@ class VertexConfig(RemoteConfig):
     )
     labels: dict[str, str] = Field(default_factory=dict, description="labels of the runs")
     network: str | None = Field(
-        None, description="network peered with the steps: projects/NUMBER/global/networks/NAME; null: none"
+        None,
+        description="network peered with the steps and the custom job: projects/NUMBER/global/networks/NAME; not with "
+        "the endpoint, because a peered one has no traffic split; null: none",
     )
     encryption_key: str | None = Field(
         None,
-        description="your own key: projects/P/locations/REGION/keyRings/RING/cryptoKeys/KEY; null: Google's keys",
+        description="your own key for the runs, the custom job, the registered model and the endpoint: "
+        "projects/P/locations/REGION/keyRings/RING/cryptoKeys/KEY; null: Google's keys",
     )
     api_endpoint: str | None = Field(
         None, description="private endpoint of the API, as https://HOST; null: the region's public one"
@@ -163,7 +172,7 @@ class VertexConfig(RemoteConfig):
 
     def at_submission(self) -> frozenset[str]:
         """See `RemoteConfig`; the nodes that deploy and that start the custom job have some of them compiled in."""
-        compiled = {"project", "region", "labels", "service_account", "api_endpoint"}
+        compiled = {"project", "region", "labels", "service_account", "network", "encryption_key", "api_endpoint"}
         return self.AT_SUBMISSION - compiled if self.endpoint or self.training else self.AT_SUBMISSION
 
 

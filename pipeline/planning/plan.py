@@ -271,6 +271,7 @@ def make_plan(config: PipelineConfig, inputs: "Preflight", now: datetime, *, ask
             project=config.vertex.project,
             region=config.vertex.region,
             api=vertex_api(config.vertex),
+            encryption_key=config.vertex.encryption_key,
             code=node_digest("EndpointPusher"),
         )
     schema = root / SCHEMA_FILE

@@ -140,3 +140,19 @@ def source_digest(*modules: str) -> str:
 def node_digest(node: str, *more: str) -> str:
     """Computes the digest of a node of `ENTRY_MODULES`, and of `more` modules that it loads by name."""
     return source_digest(*ENTRY_MODULES[node], *more)
+
+
+def package_digest() -> str:
+    """Computes the digest of all code that the steps of a compiled pipeline may run, to compare two installations.
+
+    Returns:
+      16 hexadecimal digits.
+    """
+    digest = hashlib.sha256()
+    for package in (*FIRST_PARTY, "pipeline"):
+        start = _file(package)
+        if start is None:
+            raise ImportError(f"package {package} has no source files")
+        for path in sorted(start.parent.rglob("*.py")):
+            digest.update(f"{package}/{path.relative_to(start.parent)}\n{_parsed(path.read_bytes()).code}\n".encode())
+    return digest.hexdigest()[:16]

@@ -1,6 +1,6 @@
 """Translates addresses of artifacts in a bucket to their copies' paths on the disk of a step, and back."""
 
-import json
+import copy
 from collections.abc import Collection, Iterator
 from typing import Any
 
@@ -8,8 +8,9 @@ ON_DISK = {"gs://": "/gcs/", "s3://": "/s3/", "minio://": "/minio/"}
 """By scheme of a bucket: the folder in which the launcher of Kubeflow Pipelines keeps its files on a step's disk."""
 
 
-def _artifacts(lists: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    for name, found in lists.get("artifacts", {}).items():
+def artifacts_of(task: dict[str, Any], side: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Iterates over the names and artifacts of the `inputs` or `outputs` of a step."""
+    for name, found in task.get(side, {}).get("artifacts", {}).items():
         for artifact in found.get("artifacts", ()):
             yield name, artifact
 
@@ -36,8 +37,8 @@ def as_compiled(task: dict[str, Any], inputs: dict[str, Any], outputs: Collectio
     Returns:
       A copy of `task`: each input has its declared type, and there are no outputs but the declared ones.
     """
-    task = json.loads(json.dumps(task))
-    for name, artifact in _artifacts(task.get("inputs", {})):
+    task = copy.deepcopy(task)
+    for name, artifact in artifacts_of(task, "inputs"):
         artifact["type"] = inputs["artifacts"][name]["artifactType"]
     if "artifacts" in (made := task.get("outputs", {})):
         made["artifacts"] = {name: found for name, found in made["artifacts"].items() if name in outputs}
@@ -53,10 +54,10 @@ def on_disk(task: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
     Returns:
       `task` with paths on disk instead of addresses; and the address of each path.
     """
-    task = json.loads(json.dumps(task))
+    task = copy.deepcopy(task)
     addresses = {}
     for side in ("inputs", "outputs"):
-        for _, artifact in _artifacts(task.get(side, {})):
+        for _, artifact in artifacts_of(task, side):
             path = path_on_disk(artifact)
             addresses[path] = artifact["uri"]
             artifact["uri"] = path

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from components.base.errors import UserError
 from components.beam.config import BeamConfig
-from components.google.machines import step_problem
+from components.google.machines import Finding, step_finding
 from pipeline.config.targets import DEFAULT, TRAINER, KubeflowConfig, Resources, Target, VertexConfig, node_kind
 from pipeline.remote.artifact_paths import ON_DISK
 from pipeline.remote.credentials import is_loopback
@@ -15,9 +15,11 @@ if TYPE_CHECKING:
     from pipeline.config.settings import PipelineConfig
 
 _POD_LABEL_VALUE = re.compile(r"([A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?)?")
-
-
 _POD_LABEL_KEY = re.compile(r"([a-z0-9.-]{1,253}/)?[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")
+_LABELS = (
+    "Kubernetes allows letters, digits, `-`, `_` and `.`, at most 63, with a letter or digit first and last; a key may "
+    "have a `domain/` before it."
+)
 KUBERNETES_ACCELERATORS = ("nvidia.com/gpu", "amd.com/gpu")
 """Resources of Kubernetes that TensorFlow can use."""
 
@@ -45,10 +47,10 @@ def check_target(config: "PipelineConfig", target: Target) -> KubeflowConfig | V
 def _kubeflow_problems(config: "PipelineConfig", settings: KubeflowConfig) -> Iterator[str]:
     if not settings.image:
         yield "kubeflow.image: missing. Name the container image that has this project in it."
-    volumes = [volume.path.rstrip("/") + "/" for volume in settings.volumes]
+    volumes = [volume.path for volume in settings.volumes]
     for key in ("data", "workspace"):
         root = getattr(config, key)
-        if not root.startswith("gs://") and not any(f"{root}/".startswith(path) for path in volumes):
+        if not root.startswith("gs://") and not any(_is_below(root, path) for path in volumes):
             below = f", or below one of the volumes ({', '.join(volumes)})" if volumes else ""
             yield (
                 f"{key}: {root} is not where the steps can see it. Name a bucket, gs://...{below}; or mount a "
@@ -61,34 +63,47 @@ def _kubeflow_problems(config: "PipelineConfig", settings: KubeflowConfig) -> It
         yield f"kubeflow.host: {settings.host} is no URL. Write it as https://kubeflow.example.com/pipeline."
     for key, value in settings.labels.items():
         if not (_POD_LABEL_KEY.fullmatch(key) and _POD_LABEL_VALUE.fullmatch(value)):
-            yield (
-                f"kubeflow.labels.{key}: {value!r}: Kubernetes allows letters, digits, `-`, `_` and `.`, at most 63, "
-                "with a letter or digit first and last; a key may have a `domain/` before it."
-            )
+            yield f"kubeflow.labels.{key}: {value!r}: {_LABELS}"
     for node, given in settings.resources.items():
+        for key, value in given.node_labels.items():
+            if not (_POD_LABEL_KEY.fullmatch(key) and _POD_LABEL_VALUE.fullmatch(value)):
+                yield f"kubeflow.resources.{node}.node_labels.{key}: {value!r}: {_LABELS}"
         if given.accelerator is not None and given.accelerator not in KUBERNETES_ACCELERATORS:
             allowed = ", ".join(KUBERNETES_ACCELERATORS)
             yield (
                 f"kubeflow.resources.{node}.accelerator: {given.accelerator} is no resource of Kubernetes that "
-                f"TensorFlow can use; choose from {allowed}. Choose its model by kubeflow.node_labels."
+                f"TensorFlow can use; choose from {allowed}. Choose its model by node_labels, beside it."
             )
     yield from _kubeflow_beam_problems(config.beam, settings)
 
 
 def _kubeflow_beam_problems(beam: BeamConfig, settings: KubeflowConfig) -> Iterator[str]:
-    """Kubeflow Pipelines copies artifacts to the disk of the step that needs them: Beam's workers must see it."""
-    cluster = beam.flink or beam.spark
-    if beam.dataflow or (cluster and not cluster.on_this_machine):
-        root = settings.pipeline_root or "minio://"  # what the server's own is, unless its operator changed it
-        place = next((place.rstrip("/") for scheme, place in ON_DISK.items() if root.startswith(scheme)), "")
-        copied = f"the artifacts, which Kubeflow Pipelines copies to {place} of each step"
-        if beam.dataflow:
-            yield f"beam.runner: workers of dataflow would not see {copied}. Choose flink, or --target vertex."
-        elif not any(f"{place}/".startswith(volume.path.rstrip("/") + "/") for volume in settings.volumes):
+    """Kubeflow Pipelines copies artifacts to the disk of the step that needs them: Beam's workers must see copies."""
+    copied = "the artifacts, which Kubeflow Pipelines copies to the disk of each step"
+    for volume in settings.volumes:
+        if place := next((at.rstrip("/") for at in ON_DISK.values() if _is_below(volume.path, at)), ""):
             yield (
-                f"kubeflow.volumes: workers of {beam.runner} would not see {copied}. Mount a volume at {place}, in "
-                "the workers too."
+                f"kubeflow.volumes: {volume.claim} is mounted at {volume.path}, but Kubeflow Pipelines copies the "
+                f"inputs of each step to {place}: a step would empty files that another one reads. Mount it elsewhere; "
+                "for workers of Flink or Spark, name its path in kubeflow.shared."
             )
+    if settings.shared is not None and not any(_is_below(settings.shared, each.path) for each in settings.volumes):
+        yield (
+            f"kubeflow.shared: {settings.shared} is on none of the volumes. Mount one there, in the steps "
+            "(kubeflow.volumes) and in Beam's workers."
+        )
+    cluster = beam.flink or beam.spark
+    if beam.dataflow:
+        yield f"beam.runner: workers of dataflow would not see {copied}. Choose flink, or --target vertex."
+    elif cluster and not cluster.on_this_machine and settings.shared is None:
+        yield (
+            f"kubeflow.shared: missing. Workers of {beam.runner} would not see {copied}. Mount a volume at the same "
+            "path in the steps (kubeflow.volumes) and in the workers, and name that path here."
+        )
+
+
+def _is_below(path: str, folder: str) -> bool:
+    return f"{path.rstrip('/')}/".startswith(f"{folder.rstrip('/')}/")
 
 
 def _vertex_problems(config: "PipelineConfig", settings: VertexConfig) -> Iterator[str]:
@@ -106,15 +121,38 @@ def _vertex_problems(config: "PipelineConfig", settings: VertexConfig) -> Iterat
         if not root.startswith("gs://"):
             yield f"{key}: {root} is not in a bucket of Google Cloud. Name one: gs://..."
     for node, given in settings.resources.items():
-        asked = (given.cpus or 0.0, given.memory_gb or 0.0, given.accelerator, given.accelerators)
-        if problem := step_problem(*asked):
-            yield f"vertex.resources.{node}: {problem}"
+        if given.node_labels:
+            yield (
+                f"vertex.resources.{node}.node_labels: Vertex AI has no labels of machines; they are for --target "
+                "kubeflow. Remove them, and choose by cpus, memory_gb and accelerator."
+            )
+        if (found := _step(given)).text and found.certain:
+            yield f"vertex.resources.{node}: {found.text}"
     if settings.training is not None and settings.resources_of(TRAINER).accelerator is not None:
         yield (
             f"vertex.resources.{TRAINER}: its accelerator would idle, for training is on the machine of "
             "vertex.training. Ask for accelerators there."
         )
     yield from _vertex_submission_problems(settings)
+
+
+def _step(given: Resources) -> Finding:
+    return step_finding(given.cpus or 0.0, given.memory_gb or 0.0, given.accelerator, given.accelerators)
+
+
+def doubts(settings: KubeflowConfig | VertexConfig) -> list[str]:
+    """Lists what may be wrong with the machines of a target: no public table states it, so it is not refused."""
+    if isinstance(settings, KubeflowConfig):
+        return []
+    findings = {f"vertex.resources.{node}": _step(given) for node, given in settings.resources.items()}
+    for name, machine in (("endpoint", settings.endpoint), ("training", settings.training)):
+        if machine is not None:
+            findings[f"vertex.{name}"] = machine.finding
+    return [
+        f"{key}: {found.text}. No public table of Google states it, so it is not refused."
+        for key, found in findings.items()
+        if found.text and not found.certain
+    ]
 
 
 def _vertex_submission_problems(settings: VertexConfig) -> Iterator[str]:

@@ -6,10 +6,12 @@ knows less of it than Vertex AI does: no resolvers and no driver hooks, so our D
 
 import json
 import re
+from importlib.metadata import version
 from typing import Any
 
 import yaml
 from kfp.pipeline_spec import pipeline_spec_pb2
+from tfx.dsl.components.base.executor_spec import BeamExecutorSpec
 from tfx.orchestration.data_types import RuntimeParameter
 from tfx.orchestration.kubeflow.v2.kubeflow_v2_dag_runner import KubeflowV2DagRunner, KubeflowV2DagRunnerConfig
 from tfx.orchestration.pipeline import Pipeline
@@ -19,6 +21,7 @@ from components.beam.options import with_defaults
 from components.nodes.retrain_policy import RETRAIN
 from pipeline.config.settings import PipelineConfig
 from pipeline.config.targets import (
+    DEFAULT,
     TRAINER,
     CustomJobConfig,
     KubeflowConfig,
@@ -30,7 +33,10 @@ from pipeline.config.targets import (
 )
 from pipeline.dag import POLICY, create_pipeline, waiting_nodes
 from pipeline.planning.planner import MAX_WINDOW, Planner
+from pipeline.planning.source_digest import package_digest
 from pipeline.remote.checks import check_nodes, check_target
+from pipeline.remote.setup_check import ArtifactCheck, SetupCheck, create_setup_check
+from pipeline.remote.setup_problems import DISTRIBUTION, Setup
 from pipeline.workspace import Workspace, root_path
 
 ResourceSpec = pipeline_spec_pb2.PipelineDeploymentConfig.PipelineContainerSpec.ResourceSpec
@@ -64,55 +70,107 @@ def compile_remote(config: PipelineConfig, target: Target) -> str:
     settings = check_target(config, target)
     if config.window > MAX_WINDOW:
         raise UserError(f"window: {config.window} spans are too many for a compiled pipeline; at most {MAX_WINDOW}")
-    pipeline = _create(config, settings)
+    parameters = run_parameters(config)
+    pipeline = _create(config, settings, parameters)
     nodes = [node.id for node in pipeline.components]
     check_nodes(settings.resources, nodes, target)
+    resources = {node: settings.resources_of(node) for node in nodes}
+    job = _compiled(pipeline, settings, parameters, resources)
+    spec = job["pipelineSpec"]
+    # It would be served what an earlier run saw.
+    spec["root"]["dag"]["tasks"][Planner.__name__].pop("cachingOptions")
+    _limit(spec, settings, config.window)
+    _wait_for_policy(spec, waiting_nodes(pipeline))
+    if isinstance(settings, VertexConfig) and settings.training is not None:
+        container = spec["deploymentSpec"]["executors"][EXECUTOR.format(TRAINER)]["container"]
+        container["command"] = [*_custom_job(config.name, settings, settings.training), *container["command"]]
+    return _text_of(job, settings, resources)
+
+
+def compile_setup_check(config: PipelineConfig, target: Target) -> str:
+    """Compiles the pipeline of `genre submit --smoke`, which checks where `config` is to run; see `compile_remote`.
+
+    Its first step has the resources of the Trainer, which asks for most.
+    """
+    settings = check_target(config, target)
+    of_trainer = settings.resources_of(TRAINER)
+    setup = Setup(
+        target=target,
+        version=version(DISTRIBUTION),
+        digest=package_digest(),
+        config=_with_workers(config, settings),
+        accelerators=of_trainer.accelerators if of_trainer.accelerator else 0,
+    )
+    pipeline = create_setup_check(setup, _artifacts(config, settings))
+    resources = {SetupCheck.__name__: of_trainer, ArtifactCheck.__name__: settings.resources_of(DEFAULT)}
+    return _text_of(_compiled(pipeline, settings, {}, resources), settings, resources)
+
+
+def _compiled(
+    pipeline: Pipeline,
+    settings: KubeflowConfig | VertexConfig,
+    parameters: dict[str, Any],
+    resources: dict[str, Resources],
+) -> dict[str, Any]:
+    """Returns a PipelineJob that has the steps' image, commands and resources, with `parameters` to set for a run."""
     for node in pipeline.components:
-        node.platform_config = _resource_spec(settings.resources_of(node.id))
-    command = STEP if target == "vertex" else (*STEP, "--copied")
+        node.platform_config = _resource_spec(resources[node.id])
+    command = STEP if isinstance(settings, VertexConfig) else (*STEP, "--copied")
     runner = KubeflowV2DagRunner(
         KubeflowV2DagRunnerConfig(
             default_image=settings.image, default_commands=list(command), use_pipeline_spec_2_1=True
         )
     )
-    parameters = run_parameters(config)
     job = runner.run(pipeline, parameter_values=parameters, write_out=False)
-    _amend(job["pipelineSpec"], parameters)
-    _declare_outputs(job["pipelineSpec"])
-    _limit(job["pipelineSpec"], settings, config.window)
-    _wait_for_policy(job["pipelineSpec"], waiting_nodes(pipeline))
-    _check_names(job["pipelineSpec"])
+    spec = job["pipelineSpec"]
+    _amend(spec, parameters)
+    if isinstance(settings, KubeflowConfig) and settings.shared is not None:
+        beam = [node.id for node in pipeline.components if isinstance(node.executor_spec, BeamExecutorSpec)]
+        _share(spec, beam, settings.shared)
+    _declare_outputs(spec)
+    _check_names(spec)
+    return job
+
+
+def _text_of(job: dict[str, Any], settings: KubeflowConfig | VertexConfig, resources: dict[str, Resources]) -> str:
+    """Returns a compiled pipeline as the text of a file for the target of `settings`."""
     if isinstance(settings, VertexConfig):
         job["labels"] = {**job.get("labels", {}), **settings.labels}
-        if settings.training is not None:
-            executors = job["pipelineSpec"]["deploymentSpec"]["executors"]
-            container = executors[EXECUTOR.format(TRAINER)]["container"]
-            container["command"] = [*_custom_job(config.name, settings, settings.training), *container["command"]]
         return json.dumps(job, indent=2, sort_keys=True)
     if settings.pipeline_root is not None:
         job["pipelineSpec"]["defaultPipelineRoot"] = settings.pipeline_root
     documents = [job["pipelineSpec"]]
-    if platform := _kubernetes(settings, nodes):
+    if platform := _kubernetes(settings, resources):
         documents.append(platform)
     return yaml.safe_dump_all(documents, sort_keys=True, width=120)
 
 
-def _create(config: PipelineConfig, settings: KubeflowConfig | VertexConfig) -> Pipeline:
+def _artifacts(config: PipelineConfig, settings: KubeflowConfig | VertexConfig) -> str:
+    """Returns the folder of the artifacts; empty: the server's own."""
+    if settings.pipeline_root is None and isinstance(settings, VertexConfig):
+        return str(Workspace(root_path(config.workspace)).artifacts)
+    return settings.pipeline_root or ""
+
+
+def _with_workers(config: PipelineConfig, settings: KubeflowConfig | VertexConfig) -> PipelineConfig:
+    """Returns `config` so that Beam's workers, wherever they are, find everything in the image."""
+    places = (settings.project, settings.region) if isinstance(settings, VertexConfig) else ()
+    return config.model_copy(update={"beam": with_defaults(config.beam, settings.image, *places)})
+
+
+def _create(config: PipelineConfig, settings: KubeflowConfig | VertexConfig, parameters: dict[str, Any]) -> Pipeline:
     planner = Planner(
         compiled=config.model_dump_json(),
         run=_RUN,
-        **{name: RuntimeParameter(name=name, ptype=str) for name in run_parameters(config)},
+        **{name: RuntimeParameter(name=name, ptype=str) for name in parameters},
     )
-    texts = {name: channel.future()[0].value for name, channel in planner.outputs.items()}
-    artifacts = settings.pipeline_root
-    if artifacts is None and isinstance(settings, VertexConfig):
-        artifacts = str(Workspace(root_path(config.workspace)).artifacts)
-    # Beam's workers, wherever they are, find everything in the image.
-    places = (settings.project, settings.region) if isinstance(settings, VertexConfig) else ()
-    beam = with_defaults(config.beam, settings.image, *places)
-    config = config.model_copy(update={"beam": beam})
-    endpoint = isinstance(settings, VertexConfig) and settings.endpoint is not None
-    return create_pipeline(config, texts, first=(planner,), artifacts=artifacts or "", endpoint=endpoint)
+    return create_pipeline(
+        _with_workers(config, settings),
+        {name: channel.future()[0].value for name, channel in planner.outputs.items()},
+        first=(planner,),
+        artifacts=_artifacts(config, settings),
+        endpoint=isinstance(settings, VertexConfig) and settings.endpoint is not None,
+    )
 
 
 def _custom_job(pipeline: str, settings: VertexConfig, training: CustomJobConfig) -> list[str]:
@@ -120,6 +178,8 @@ def _custom_job(pipeline: str, settings: VertexConfig, training: CustomJobConfig
     machine: dict[str, Any] = {"machineType": training.machine_type}
     if training.accelerator is not None:
         machine |= {"acceleratorType": training.accelerator, "acceleratorCount": training.accelerators}
+    if training.tpu_topology:
+        machine["tpuTopology"] = training.tpu_topology
     worker = {
         "machineSpec": machine,
         "replicaCount": 1,
@@ -130,7 +190,15 @@ def _custom_job(pipeline: str, settings: VertexConfig, training: CustomJobConfig
     spec: dict[str, Any] = {"workerPoolSpecs": [worker], "scheduling": scheduling}
     if settings.service_account is not None:
         spec["serviceAccount"] = settings.service_account
-    job = {"displayName": f"{pipeline}-{TRAINER.lower()}", "labels": settings.labels, "jobSpec": spec}
+    if settings.network is not None:
+        spec["network"] = settings.network
+    job: dict[str, Any] = {
+        "displayName": f"{pipeline}-{TRAINER.lower()}",
+        "labels": settings.labels,
+        "jobSpec": spec,
+    }
+    if settings.encryption_key is not None:
+        job["encryptionSpec"] = {"kmsKeyName": settings.encryption_key}
     parent = f"projects/{settings.project}/locations/{settings.region}"
     return [*CUSTOM_JOB, "--job", json.dumps(job), "--parent", parent, "--api", vertex_api(settings), "--"]
 
@@ -150,16 +218,19 @@ def _resource_spec(given: Resources) -> Any:
 def _amend(spec: dict[str, Any], defaults: dict[str, Any]) -> None:
     """Corrects what TFX's compiler leaves out of, or gets wrong in, a pipeline spec."""
     tasks = spec["root"]["dag"]["tasks"]
-    # It would be served what an earlier run saw.
-    tasks[Planner.__name__].pop("cachingOptions")
     for task in tasks.values():
         for parameter in task.get("inputs", {}).get("parameters", {}).values():
             if produced := parameter.get("taskOutputParameter"):
                 # TFX calls the task so here, but nowhere else.
                 produced["producerTask"] = produced["producerTask"].removesuffix("_task")
-    parameters = spec["root"]["inputDefinitions"]["parameters"]
     for name, value in defaults.items():
-        parameters[name] |= {"defaultValue": value, "isOptional": True}
+        spec["root"]["inputDefinitions"]["parameters"][name] |= {"defaultValue": value, "isOptional": True}
+
+
+def _share(spec: dict[str, Any], nodes: list[str], folder: str) -> None:
+    """Passes to the steps that use Beam the folder that its workers see; the others read their own disk, fastest."""
+    for node in nodes:
+        spec["deploymentSpec"]["executors"][EXECUTOR.format(node)]["container"]["command"] += ["--shared", folder]
 
 
 def _declare_outputs(spec: dict[str, Any]) -> None:
@@ -218,11 +289,10 @@ def _wait_for_policy(spec: dict[str, Any], nodes: list[str]) -> None:
         task["dependentTasks"] = sorted({*task.get("dependentTasks", ()), POLICY})
 
 
-def _kubernetes(settings: KubeflowConfig, nodes: list[str]) -> dict[str, Any]:
+def _kubernetes(settings: KubeflowConfig, resources: dict[str, Resources]) -> dict[str, Any]:
     """Returns the second document of the file, with what only Kubernetes knows; empty if there is nothing."""
     executors = {}
-    for node in nodes:
-        given = settings.resources_of(node)
+    for node, given in resources.items():
         wanted: dict[str, Any] = {}
         if settings.labels:
             wanted["podMetadata"] = {"labels": settings.labels}
@@ -238,8 +308,8 @@ def _kubernetes(settings: KubeflowConfig, nodes: list[str]) -> dict[str, Any]:
         if given.accelerator is not None:
             # Machines with accelerators keep everything off that does not say it wants one.
             wanted["tolerations"] = [{"key": given.accelerator, "operator": "Exists", "effect": "NoSchedule"}]
-            if settings.node_labels:
-                wanted["nodeSelector"] = {"labels": settings.node_labels}
+        if given.node_labels:
+            wanted["nodeSelector"] = {"labels": given.node_labels}
         if wanted:
             executors[EXECUTOR.format(node)] = wanted
     return {"platforms": {"kubernetes": {"deploymentSpec": {"executors": executors}}}} if executors else {}

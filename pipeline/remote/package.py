@@ -82,7 +82,7 @@ def read_package(text: str, source: str, target: Target) -> Package:
     Raises:
       UserError: it is no compiled pipeline, not of this project, of another version, or for another target.
     """
-    documents = _documents(text, source)
+    documents = documents_of(text, source)
     try:
         tasks = _spec_of(documents[0])["root"]["dag"]["tasks"]
         _spec_of(documents[0])["root"]["inputDefinitions"]["parameters"]
@@ -107,7 +107,12 @@ def read_package(text: str, source: str, target: Target) -> Package:
     return Package(tuple(documents), config)
 
 
-def _documents(text: str, source: str) -> list[Any]:
+def documents_of(text: str, source: str) -> list[Any]:
+    """Returns the documents of a file that `genre compile` may have written.
+
+    Raises:
+      UserError: it is neither JSON nor YAML.
+    """
     try:
         return [json.loads(text)]
     except ValueError:

@@ -1,6 +1,7 @@
 """Prepares what `genre submit` and `genre schedule` start."""
 
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,23 +13,24 @@ if TYPE_CHECKING:
     from pipeline.remote.service import Start
 
 
-def compiled(config: "PipelineConfig", target: "Target") -> str:
-    """Returns the compiled pipeline, as the text of a file.
+def compiled(config: "PipelineConfig", target: "Target", *, smoke: bool = False) -> str:
+    """Returns the compiled pipeline, or the one of the smoke test, as the text of a file.
 
     Raises:
       UserError: the configuration does not fit the target.
     """
     from pipeline.planning.preflight import check_model
     from pipeline.process import large_imports, output_to
-    from pipeline.remote.checks import check_target
+    from pipeline.remote.checks import check_target, doubts
 
-    check_target(config, target)
+    for doubt in doubts(check_target(config, target)):
+        print(f"genre: warning: {doubt}", file=sys.stderr, flush=True)
     check_model(config)
     with output_to(Path(os.devnull)):
         with large_imports():
-            from pipeline.remote.compile import compile_remote
+            from pipeline.remote.compile import compile_remote, compile_setup_check
 
-        return compile_remote(config, target)
+        return (compile_setup_check if smoke else compile_remote)(config, target)
 
 
 def prepare(
@@ -41,6 +43,7 @@ def prepare(
     data: str | None,
     span: str | None,
     run_settings: tuple[str, ...],
+    smoke: bool = False,
 ) -> tuple["PipelineConfig", "Start"]:
     """Prepares a run: reads the package or compiles the pipeline, and fills in the run parameters.
 
@@ -55,6 +58,7 @@ def prepare(
       data: run parameter; None: the compiled default.
       span: run parameter; None: the compiled default.
       run_settings: settings of the run parameter `settings`, each as `section.key=value`.
+      smoke: whether to run the smoke test of the configuration instead; see `pipeline.remote.setup_check`.
 
     Returns:
       The configuration to connect with, and the run to start.
@@ -67,7 +71,7 @@ def prepare(
     from pipeline.planning.preflight import check_model
     from pipeline.remote.buckets import check_buckets
     from pipeline.remote.checks import check_target
-    from pipeline.remote.package import read_package
+    from pipeline.remote.package import Package, documents_of, read_package
     from pipeline.remote.service import Start, new_name
 
     read = None
@@ -94,6 +98,9 @@ def prepare(
     check_model(of_run)
     if not dry_run:
         check_buckets(of_run, target)
+    if smoke:
+        check = Package(tuple(documents_of(compiled(of_run, target, smoke=True), "the smoke test")), of_run)
+        return config, Start(new_name(f"{config.name}-smoke"), check, {})
     read = read or read_package(compiled(config, target), "the compiled pipeline", target)
     return config, Start(new_name(config.name), read, read.defaults | given)
 

@@ -15,6 +15,8 @@ from pipeline.config.settings import PipelineConfig
 
 TRAINING = {"machine_type": "g2-standard-8", "accelerator": "NVIDIA_L4", "strategy": "SPOT", "timeout_hours": 2.0}
 ENDPOINT = {"name": "genre", "image": "r/serving:1", "traffic": 10}
+NETWORK = "projects/4711/global/networks/vpc"
+KEY = "projects/my-project/locations/europe-west4/keyRings/r/cryptoKeys/k"
 VERTEX = {"image": "r/genre:1", "project": "my-project", "region": "europe-west4"}
 SLOT = ("ImportExampleGen", "StatisticsGen", "ExampleValidator", "DataGate")
 DECIDING = {
@@ -35,7 +37,8 @@ def compiled() -> dict[str, dict[str, Any]]:
 
     from pipeline.remote.compile import compile_remote
 
-    both = config_of(vertex=VERTEX | {"endpoint": ENDPOINT, "training": TRAINING}, kubeflow={"image": "r/genre:1"})
+    extras = {"endpoint": ENDPOINT, "training": TRAINING, "network": NETWORK, "encryption_key": KEY}
+    both = config_of(vertex=VERTEX | extras, kubeflow={"image": "r/genre:1"})
     resources = {"default": {"cpus": 1.0}, "Transform": {"cpus": 8.0}}
     three = config_of(window=3, kubeflow={"image": "r/genre:1", "resources": resources}, tune={"enabled": True})
     specs = {}
@@ -89,6 +92,7 @@ def test_the_trainer_is_a_custom_job(compiled: dict[str, dict[str, Any]]) -> Non
     }
     assert worker["containerSpec"] == {"imageUri": "r/genre:1"}
     assert job["jobSpec"]["scheduling"] == {"timeout": "7200s", "strategy": "SPOT"}
+    assert (job["jobSpec"]["network"], job["encryptionSpec"]) == (NETWORK, {"kmsKeyName": KEY})
     json_format.ParseDict(job, CustomJob.pb(CustomJob()))
     assert options == {
         "--parent": "projects/my-project/locations/europe-west4",
@@ -182,6 +186,25 @@ def test_tasks_are_named_and_limited_as_the_backends_want_it(window: int) -> Non
     assert waiting == set(range(4, window))
     order = TopologicalSorter({name: task.get("dependentTasks", ()) for name, task in tasks.items()})
     assert len(list(order.static_order())) == len(tasks)  # and so there is no circle
+
+
+def test_only_steps_that_use_beam_work_on_the_shared_volume() -> None:
+    from tfx.dsl.context_managers.dsl_context_registry import new_registry
+
+    from pipeline.remote.compile import compile_remote
+
+    volumes = ({"claim": "artifacts", "path": "/artifacts"},)
+    settings = config_of(kubeflow={"image": "r/genre:1", "volumes": volumes, "shared": "/artifacts"})
+    with new_registry():
+        spec = next(yaml.safe_load_all(compile_remote(settings, "kubeflow")))
+    commands = {
+        name.removesuffix("_executor"): executor["container"]["command"]
+        for name, executor in spec["deploymentSpec"]["executors"].items()
+    }
+    sharing = {name for name, command in commands.items() if command[4:6] == ["--shared", "/artifacts"]}
+    beam = {"ImportExampleGen", "HeldOutExampleGen", "StatisticsGen", "Transform", "GateEvaluator"}
+    assert sharing == beam
+    assert {name for name, command in commands.items() if "--shared" in command} == beam
 
 
 def test_a_window_that_cannot_be_compiled_is_refused_in_words() -> None:

@@ -14,4 +14,6 @@ class EndpointParameters(Section):
     region: str
     api: str
     """URL of Vertex AI in the region."""
+    encryption_key: str | None
+    """Name of the user's own key; null: Google's keys."""
     code: str

@@ -14,6 +14,7 @@ import google.auth
 import pytest
 import requests
 from google.auth.credentials import AnonymousCredentials
+from google.cloud.aiplatform_v1 import AcceleratorType
 from google.oauth2.credentials import Credentials
 from pydantic import ValidationError
 
@@ -23,6 +24,7 @@ from components.google import endpoint as module
 from components.google import retries
 from components.google.config import EndpointConfig
 from components.google.endpoint import Version, serve, settled, shared, smoke_instance
+from components.google.machines import OFFERS, Finding
 
 if TYPE_CHECKING:
     from tests.conftest import Asked, ScriptedService
@@ -34,6 +36,7 @@ GENRES = ("clicks", "noise", "tone")
 FEATURES = FeatureConfig(
     representation="waveform", genres=GENRES, audio=AudioConfig(sample_rate=4000, clip_seconds=0.5), mel=MelConfig()
 )
+KEY = "projects/my-project/locations/europe-west4/keyRings/r/cryptoKeys/k"
 PARENT = "projects/my-project/locations/europe-west4"
 NUMBERED = "projects/4711/locations/europe-west4"
 """As Vertex AI has it in its answers."""
@@ -637,13 +640,71 @@ def test_the_smoke_request_is_a_short_wav() -> None:
         ({"traffic": 101}, "traffic"),
         ({"accelerator": "nvidia.com/gpu"}, "accelerator nvidia.com/gpu is none of NVIDIA_TESLA_P4"),
         ({"accelerator": "NVIDIA_L4"}, "n1-standard-4 cannot have 1 of NVIDIA_L4; choose g2-standard-4"),
-        ({"accelerator": "NVIDIA_TESLA_T4", "accelerators": 3}, "no machine has 3 of NVIDIA_TESLA_T4; choose 1 or 2"),
+        ({"accelerator": "NVIDIA_L4", "accelerators": 3}, "no machine has 3 of NVIDIA_L4; choose 1 or 2 or 4 or 8"),
+        ({"accelerator": "NVIDIA_B200"}, "no machine has 1 of NVIDIA_B200; choose 8"),
+        ({"machine_type": "ct6e-standard-4t", "accelerator": "TPU_V3"}, "has its TPUs without being asked"),
         ({"machine_type": "g2-standard-24"}, "g2-standard-24 has 2 of NVIDIA_L4: set"),
     ],
 )
 def test_settings_that_vertex_ai_would_refuse(changes: Json, told: str) -> None:
     with pytest.raises(ValidationError, match=re.escape(told)):
         EndpointConfig(**{"name": "genre", "image": "r/serving:1"} | changes)
+
+
+def test_machines_of_every_series() -> None:
+    """Those without a number of their own have it in their name."""
+    for machine, accelerator, count in (
+        ("a3-megagpu-8g", "NVIDIA_H100_MEGA_80GB", 8),
+        ("a3-ultragpu-8g", "NVIDIA_H200_141GB", 8),
+        ("a4-highgpu-8g", "NVIDIA_B200", 8),
+    ):
+        config = EndpointConfig(
+            name="genre", image="r", machine_type=machine, accelerator=accelerator, accelerators=count
+        )
+        assert config.finding == Finding()
+        assert accelerator in AcceleratorType.__members__
+        assert config.tpu_topology == ""
+    for machine, topology in (
+        ("ct5lp-hightpu-1t", "1x1"),
+        ("ct5lp-hightpu-8t", "2x4"),
+        ("ct6e-standard-1t", "1x1"),
+        ("ct6e-standard-4t", "2x2"),
+    ):
+        assert EndpointConfig(name="genre", image="r", machine_type=machine).tpu_topology == topology
+
+
+def test_every_accelerator_of_the_table_has_the_name_that_vertex_ai_gives_it() -> None:
+    assert {offer.accelerator for offer in OFFERS} <= set(AcceleratorType.__members__)
+
+
+def test_a_machine_with_tpus_is_asked_for_with_its_topology(vertex: Vertex) -> None:
+    roll_out(vertex, machine_type="ct6e-standard-4t")
+    (asked,) = vertex.requests("POST", ".*:deployModel")
+    machine = asked.body["deployedModel"]["dedicatedResources"]["machineSpec"]
+    assert machine == {"machineType": "ct6e-standard-4t", "tpuTopology": "2x2"}
+
+
+def test_endpoint_and_model_are_encrypted_with_a_key_of_ones_own(vertex: Vertex) -> None:
+    version = Version("genre", 1, "candidate 1", "gs://b/models/1", FEATURES)
+    config = EndpointConfig(name="genre", image="r/serving:1")
+
+    def served_with(key: str | None) -> str:
+        return serve(
+            version, config, "my-project", "europe-west4", vertex.url, AnonymousCredentials(), encryption_key=key
+        )
+
+    served_with(KEY)
+    for path, name in ((".*/endpoints", None), (".*/models:upload", "model")):
+        (asked,) = vertex.requests("POST", path)
+        assert (asked.body[name] if name else asked.body)["encryptionSpec"] == {"kmsKeyName": KEY}
+    vertex.endpoints["genre"]["encryptionSpec"] = {"kmsKeyName": KEY}
+    served_with(KEY)
+    served_with(None)  # whoever made it wanted the key
+    with pytest.raises(UserError, match=r"encrypted with .*/k, not with .*/other \(vertex\.encryption_key\)"):
+        served_with(f"{KEY[:-1]}other")
+    del vertex.endpoints["genre"]["encryptionSpec"]
+    with pytest.raises(UserError, match="encrypted with keys of Google, not with"):
+        served_with(KEY)
 
 
 # --- The node ----------------------------------------------------------------------------------------------------
@@ -680,6 +741,7 @@ def run_node(vertex: Vertex, pushed: Path | None) -> Json:
         project="my-project",
         region="europe-west4",
         api=vertex.url,
+        encryption_key=None,
         code="",
     )
     executor = EndpointPusher.EXECUTOR_SPEC.executor_class()

@@ -8,7 +8,7 @@ import pytest
 from components.base.errors import UserError
 from pipeline.config.settings import PipelineConfig, load_config
 from pipeline.config.targets import Target
-from pipeline.remote.checks import check_nodes, check_target
+from pipeline.remote.checks import check_nodes, check_target, doubts
 
 KUBEFLOW = {"data": "/genre/data", "workspace": "/genre"}
 VERTEX = {"data": "gs://b/data", "workspace": "gs://b"}
@@ -54,13 +54,17 @@ def test_what_is_right_is_taken() -> None:
     [
         (kubeflow({"image": ""}), ["kubeflow.image: missing"]),
         (kubeflow({"volumes": ()}), ["data: /genre/data is not where", "workspace: /genre is not where"]),
-        (kubeflow(data="/other"), ["data: /other is not where", "below one of the volumes (/genre/)"]),
+        (kubeflow(data="/other"), ["data: /other is not where", "below one of the volumes (/genre)"]),
         (kubeflow(data="/genre-2/data"), ["data: /genre-2/data is not where"]),
         (kubeflow(data="s3://b/data"), ["data: s3://b/data is not where"]),
         (kubeflow({"pipeline_root": "/artifacts"}), ["kubeflow.pipeline_root: /artifacts is not in a bucket"]),
         (
             kubeflow({"resources": {"Trainer": {"accelerator": "NVIDIA_TESLA_T4"}}}),
             ["kubeflow.resources.Trainer.accelerator: NVIDIA_TESLA_T4", "nvidia.com/gpu"],
+        ),
+        (
+            kubeflow({"resources": {"Trainer": {"node_labels": {"pool": "a b"}}}}),
+            ["kubeflow.resources.Trainer.node_labels.pool: 'a b': Kubernetes allows"],
         ),
         (kubeflow({"host": "kubeflow.example.com"}), ["kubeflow.host: kubeflow.example.com is no URL"]),
         (kubeflow({"labels": {"team": "my team"}}), ["kubeflow.labels.team: 'my team': Kubernetes allows"]),
@@ -74,17 +78,25 @@ def test_kubeflow(config: PipelineConfig, told: list[str]) -> None:
 
 FLINK = {"runner": "flink", "flink": {"master": "genre-flink-rest:8081"}}
 DATAFLOW = {"runner": "dataflow", "dataflow": {"temp_location": "gs://b/tmp"}}
-GENRE, GCS, MINIO = ({"claim": name, "path": f"/{name}"} for name in ("genre", "gcs", "minio"))
+GENRE, ARTIFACTS = ({"claim": name, "path": f"/{name}"} for name in ("genre", "artifacts"))
 
 
 @pytest.mark.parametrize(
     ("config", "told"),
     [
         (kubeflow(beam=DATAFLOW), "beam.runner: workers of dataflow would not see the artifacts"),
-        (kubeflow(beam=FLINK), "kubeflow.volumes: workers of flink would not see the artifacts"),
-        (kubeflow({"pipeline_root": "gs://b/x", "volumes": (GENRE, MINIO)}, beam=FLINK), "Mount a volume at /gcs"),
-        (kubeflow({"volumes": (GENRE, MINIO)}, beam=FLINK), ""),
-        (kubeflow({"pipeline_root": "gs://b/x", "volumes": (GENRE, GCS)}, beam=FLINK), ""),
+        (kubeflow(beam=FLINK), "kubeflow.shared: missing. Workers of flink would not see the artifacts"),
+        (kubeflow({"shared": "/artifacts"}, beam=FLINK), "kubeflow.shared: /artifacts is on none of the volumes"),
+        (kubeflow({"shared": "/genre-2"}), "kubeflow.shared: /genre-2 is on none of the volumes"),
+        (kubeflow({"volumes": (GENRE, ARTIFACTS), "shared": "/artifacts"}, beam=FLINK), ""),
+        (kubeflow({"shared": "/genre/steps"}, beam=FLINK), ""),
+        *(
+            (
+                kubeflow({"volumes": (GENRE, {"claim": "a", "path": path})}),
+                f"kubeflow.volumes: a is mounted at {path}, but",
+            )
+            for path in ("/minio", "/gcs/", "/s3/bucket")
+        ),
         (kubeflow(beam={"runner": "flink", "flink": {"master": "[local]", "environment": "process"}}), ""),
         (vertex(beam=DATAFLOW), ""),
         (vertex(beam=FLINK), ""),
@@ -111,14 +123,18 @@ def test_workers_of_beam_see_what_the_steps_see(config: PipelineConfig, told: st
             ["vertex.resources.Trainer: accelerator nvidia.com/gpu is none of", "NVIDIA_L4", "TPU_V3"],
         ),
         (
-            vertex({"resources": {"Trainer": {"accelerator": "NVIDIA_TESLA_T4", "accelerators": 3}}}),
-            ["no machine has 3 of NVIDIA_TESLA_T4; choose 1 or 2 or 4"],
+            vertex({"resources": {"Trainer": {"accelerator": "NVIDIA_L4", "accelerators": 3}}}),
+            ["no machine has 3 of NVIDIA_L4; choose 1 or 2 or 4 or 8"],
         ),
         (
-            vertex({"resources": {"Trainer": {"accelerator": "NVIDIA_TESLA_V100", "cpus": 16.0}}}),
-            ["no machine with 1 of NVIDIA_TESLA_V100 has more than 12 CPUs and 78 GB"],
+            vertex({"resources": {"Trainer": {"accelerator": "NVIDIA_TESLA_A100", "cpus": 16.0}}}),
+            ["no machine with 1 of NVIDIA_TESLA_A100 has more than 12 CPUs and 85 GB"],
         ),
         (vertex({"resources": {"default": {"memory_gb": 700.0}}}), ["no machine has more than 96 CPUs and 624 GB"]),
+        (
+            vertex({"resources": {"default": {"node_labels": {"pool": "gpu"}}}}),
+            ["vertex.resources.default.node_labels: Vertex AI has no labels of machines"],
+        ),
         (vertex({"service_account": "steps"}), ["vertex.service_account: steps is no e-mail address"]),
         (vertex({"network": "projects/my-project/global/networks/vpc"}), ["vertex.network: ", "the project's number"]),
         (vertex({"encryption_key": "key"}), ["vertex.encryption_key: key is no key"]),
@@ -150,3 +166,33 @@ def test_resources_of_a_node_that_is_not_there() -> None:
     check_nodes({"default": config.kubeflow.resources["default"]}, ["Trainer"], "kubeflow")
     with pytest.raises(UserError, match="no node Evaluator; it has Trainer, GateEvaluator"):
         check_nodes(config.kubeflow.resources, ["Trainer", "GateEvaluator"], "kubeflow")
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        (
+            {"resources": {"Trainer": {"accelerator": "NVIDIA_TESLA_T4", "accelerators": 3}}},
+            "vertex.resources.Trainer: there may be no machine with 3 of NVIDIA_TESLA_T4; known are 1 or 2 or 4.",
+        ),
+        (
+            {"resources": {"default": {"accelerator": "NVIDIA_TESLA_V100", "cpus": 16.0}}},
+            "vertex.resources.default: a machine with 1 of NVIDIA_TESLA_V100 may not have more than 12 CPUs and 78 GB.",
+        ),
+        (
+            {"training": {"machine_type": "n1-standard-96", "accelerator": "NVIDIA_TESLA_P100"}},
+            "vertex.training: n1-standard-96 may not have 1 of NVIDIA_TESLA_P100; these had it: n1-standard-2",
+        ),
+    ],
+)
+def test_what_no_public_table_states_is_a_warning(changes: dict[str, Any], told: str) -> None:
+    (doubt,) = doubts(check_target(vertex(changes), "vertex"))
+    assert doubt.startswith(told)
+    assert doubt.endswith("No public table of Google states it, so it is not refused.")
+
+
+def test_there_is_no_doubt_about_what_the_table_has() -> None:
+    training = {"machine_type": "a4-highgpu-8g", "accelerator": "NVIDIA_B200", "accelerators": 8}
+    resources = {"Transform": {"accelerator": "NVIDIA_TESLA_T4", "cpus": 48.0}}
+    assert doubts(check_target(vertex({"training": training, "resources": resources}), "vertex")) == []
+    assert doubts(check_target(kubeflow(), "kubeflow")) == []

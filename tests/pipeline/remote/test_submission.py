@@ -74,7 +74,7 @@ def parameters(body: dict[str, Any]) -> dict[str, Any]:
     """Of a request that starts a run."""
     if "runtime_config" in body:
         return body["runtime_config"]["parameters"]
-    return body["runtimeConfig"]["parameterValues"]
+    return body["runtimeConfig"].get("parameterValues", {})
 
 
 @TARGETS
@@ -158,6 +158,34 @@ def test_waiting_for_a_run_that_fails(target: str, answering: Any, package_file:
     done = genre("submit", "--target", target, "--package", file, "--wait")
     assert done.exit_code != 0
     assert "run r1 failed: Trainer: no memory. See http" in str(done.exception)
+
+
+@TARGETS
+def test_the_smoke_test_is_waited_for(target: str, answering: Any, package_file: Package) -> None:
+    from tfx.dsl.context_managers.dsl_context_registry import new_registry
+
+    file = package_file(target, **{HOST[target]: answering.url})
+    command = ("submit", "--target", target, "--package", file, "--smoke")
+    with new_registry():  # a node can be made once in each
+        done = genre(*command, "--data", "gs://b/other")
+    assert done.exit_code == 0, done.output
+    assert done.stdout.splitlines()[-1].split()[1:] == ["run", "succeeded"]
+    (asked,) = answering.requests(*CREATED[target])
+    assert parameters(asked.body) == {}
+    spec = asked.body.get("pipelineSpec") or asked.body["pipeline_spec"]
+    spec = spec.get("pipeline_spec", spec)
+    tasks = spec["root"]["dag"]["tasks"]
+    assert set(tasks) == {"SetupCheck", "ArtifactCheck"}
+    setup = json.loads(tasks["SetupCheck"]["inputs"]["parameters"]["setup"]["runtimeValue"]["constant"])
+    assert (setup["target"], setup["config"]["data"]) == (target, "gs://b/other")
+
+    failed = {"run_id": "r1", "state": "FAILED", "error": {"message": "SetupCheck failed"}}
+    answering.on("GET", f"{KUBEFLOW}/runs/r1", (200, failed))
+    failed = {"name": "x/r1", "state": "PIPELINE_STATE_FAILED", "error": {"message": "SetupCheck failed"}}
+    answering.on("GET", rf"{VERTEX}/pipelineJobs/r1(\?.*)?", (200, failed))
+    with new_registry():
+        done = genre(*command)
+    assert "SetupCheck failed. The log of the step that failed lists what is wrong: http" in str(done.exception)
 
 
 @TARGETS
