@@ -182,7 +182,7 @@ class Image:
 
     def start(self, *command: object) -> "subprocess.CompletedProcess[str]":
         """Starts a command as the image would: through its entry point, with nothing else on the path."""
-        variables = {"PATH": str(self.environment / "bin"), "HOME": str(self.home)}
+        variables = {"PATH": str(self.environment / "bin"), "HOME": str(self.home), "PYTHONDONTWRITEBYTECODE": "1"}
         if not no_network():
             variables |= dict.fromkeys(("http_proxy", "https_proxy", "all_proxy"), "http://127.0.0.1:9")
         words = [*no_network(), "/bin/sh", ROOT / "kubeflow" / "entrypoint.sh", *command]
