@@ -988,7 +988,7 @@ TABLE: list[Relied] = [
     Relied(
         "google.cloud.aiplatform_v1.MachineSpec",
         "machine of an endpoint",
-        has=("accelerator_type", "accelerator_count", "machine_type"),
+        has=("accelerator_type", "accelerator_count", "machine_type", "tpu_topology"),
     ),
     Relied(
         "google.cloud.aiplatform_v1.ContainerSpec",

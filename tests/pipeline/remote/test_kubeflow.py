@@ -124,9 +124,9 @@ def test_a_busy_server_is_asked_again(service: Any, kubeflow: Callable[..., Kube
 def test_an_answer_that_is_lost_starts_no_second_run(
     service: Any, kubeflow: Callable[..., KubeflowService], start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    service.on("POST", RUNS, (200, RUN, 1.5))
+    service.on("POST", RUNS, (200, RUN, 60.0))
     service.on("GET", RUNS, (200, {"runs": [RUN]}))
-    monkeypatch.setattr(retries, "REQUEST_SECONDS", 0.7)
+    monkeypatch.setattr(retries, "REQUEST_SECONDS", 3.0)
     assert kubeflow().submit(start).id == "1f2e"
     assert len(service.requests("POST", RUNS)) == 1
     assert name_asked_for(service.requests("GET", RUNS)[0]) == "genre-1"
@@ -135,9 +135,9 @@ def test_an_answer_that_is_lost_starts_no_second_run(
 def test_a_request_that_is_lost_is_made_again_under_the_same_name(
     service: Any, kubeflow: Callable[..., KubeflowService], start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    service.on("POST", RUNS, (200, RUN, 1.5), (200, RUN))
+    service.on("POST", RUNS, (200, RUN, 60.0), (200, RUN))
     service.on("GET", RUNS, (200, {}))
-    monkeypatch.setattr(retries, "REQUEST_SECONDS", 0.7)
+    monkeypatch.setattr(retries, "REQUEST_SECONDS", 3.0)
     assert kubeflow().submit(start).id == "1f2e"
     assert [asked.body["display_name"] for asked in service.requests("POST", RUNS)] == ["genre-1"] * 2
 

@@ -114,9 +114,9 @@ def test_a_busy_service_is_asked_again(service: Any, vertex: Callable[..., Verte
 def test_an_answer_that_is_lost_starts_no_second_run(
     service: Any, vertex: Callable[..., VertexService], start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    service.on("POST", JOBS, (200, RUN, 1.5))
+    service.on("POST", JOBS, (200, RUN, 60.0))
     service.on("GET", JOB, (200, RUN | {"state": "PIPELINE_STATE_RUNNING"}))
-    monkeypatch.setattr(retries, "REQUEST_SECONDS", 0.7)
+    monkeypatch.setattr(retries, "REQUEST_SECONDS", 3.0)
     assert vertex().submit(start).state == "running"
     assert len(service.requests("POST", JOBS)) == 1
 
@@ -124,9 +124,9 @@ def test_an_answer_that_is_lost_starts_no_second_run(
 def test_a_request_that_is_lost_is_made_again_under_the_same_id(
     service: Any, vertex: Callable[..., VertexService], start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    service.on("POST", JOBS, (200, RUN, 1.5), (200, RUN))
+    service.on("POST", JOBS, (200, RUN, 60.0), (200, RUN))
     service.on("GET", JOB, refused(404, "NOT_FOUND", "none yet"))
-    monkeypatch.setattr(retries, "REQUEST_SECONDS", 0.7)
+    monkeypatch.setattr(retries, "REQUEST_SECONDS", 3.0)
     assert vertex().submit(start).id == "genre-1"
     assert [query(asked)["pipelineJobId"] for asked in service.requests("POST", JOBS)] == ["genre-1"] * 2
 
