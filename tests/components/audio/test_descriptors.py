@@ -158,6 +158,7 @@ def beyond(samples: np.ndarray, audio: AudioConfig, mel: MelConfig) -> dict[str,
     return {name: float(share) for name, share in shares.items() if not share <= 1.0}
 
 
+@pytest.mark.long
 def test_every_shared_recording_as_librosa(shared_data: Path) -> None:
     files = sorted(path for path in (shared_data / "music").rglob("*") if path.suffix in (".ogg", ".mp3"))
     assert len(files) >= 15

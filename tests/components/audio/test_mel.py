@@ -162,6 +162,7 @@ def test_loudness_does_not_count() -> None:
 NOT_MUSIC = ("robin", "humpback", "pibble")
 
 
+@pytest.mark.long
 def test_every_shared_recording_as_librosa(shared_data: Path) -> None:
     files = sorted(path for path in (shared_data / "music").rglob("*") if path.suffix in (".ogg", ".mp3"))
     assert len(files) >= 15
