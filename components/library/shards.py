@@ -34,7 +34,7 @@ SILENCE_DBFS = -60.0
 CLIPS_PER_SHARD = 64
 """Input files of a shard, of which a worker makes one at a time."""
 
-_EDITION = 3  # increased whenever the same inputs give other shards, as by a change of these constants
+_EDITION = 2  # increased whenever the same inputs and settings give other shards
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def inputs_digest(inputs: Sequence[Listed], audio: AudioConfig, config: IngestCo
     digest = hashlib.sha256()
     versions = (_EDITION, soundfile.__libsndfile_version__, soxr.__libsoxr_version__)
     # Without the share of rejects, so that a second ingest with a higher one need not decode again.
-    rules = (config.min_seconds, config.splits.model_dump())
+    rules = (config.min_seconds, SILENCE_DBFS, CLIPS_PER_SHARD, config.splits.model_dump())
     digest.update(json.dumps([versions, rules, audio.model_dump()]).encode())
     for item in inputs:
         track = item.track
