@@ -196,5 +196,5 @@ class MachineConfig(Section):
 
     @property
     def tpu_topology(self) -> str:
-        """How the machine's TPUs are connected; empty: it has none."""
+        """Returns how the TPUs of the machine are connected; empty: it has none."""
         return TPU_TOPOLOGIES.get(self.machine_type, "")

@@ -25,7 +25,7 @@ MIN_FREE_GB = 2.0
 
 
 class Setup(Section):
-    """What a step must find; the machine that compiles the pipeline knows it."""
+    """The surroundings that a step must find, as the machine that compiled the pipeline knows them."""
 
     target: Target
     version: str
