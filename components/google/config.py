@@ -15,6 +15,11 @@ class EndpointConfig(MachineConfig):
     image: str = Field(
         min_length=1, description="container image that serves a SavedModel, such as Vertex AI's for TensorFlow"
     )
+    public: bool = Field(
+        False,
+        description="whether who has the permission may reach the endpoint from the internet although vertex.network is "
+        "set; without a network it is always so",
+    )
     min_replicas: int = Field(1, ge=1, description="smallest number of machines for a version")
     max_replicas: int = Field(1, ge=1, description="largest number of machines for a version")
     traffic: int = Field(

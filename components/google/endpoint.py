@@ -212,7 +212,7 @@ class _Rollout:
     def _found_or_made(self) -> Endpoint:
         self._wait_for_others(self._name, DEPLOY_SECONDS)
         try:
-            return self._of_our_key(self._endpoint())
+            return self._usable(self._endpoint())
         except NotFound as error:
             if self._config.name.isdigit():
                 raise UserError(
@@ -234,8 +234,13 @@ class _Rollout:
         )
         return self._endpoint()
 
-    def _of_our_key(self, endpoint: Endpoint) -> Endpoint:
-        """Checks that a found endpoint is encrypted as configured, which cannot be changed."""
+    def _usable(self, endpoint: Endpoint) -> Endpoint:
+        """Checks that a found endpoint splits traffic and is encrypted as configured, which cannot be changed."""
+        if endpoint.network:
+            raise UserError(
+                f"it is peered with {endpoint.network}: such an endpoint has one model and no traffic split, so no version "
+                "can be tried out before it serves. Set vertex.endpoint.name to another one."
+            )
         ours = self._encryption.kms_key_name if self._encryption else ""
         if ours and endpoint.encryption_spec.kms_key_name != ours:
             raise UserError(

@@ -684,6 +684,14 @@ def test_a_machine_with_tpus_is_asked_for_with_its_topology(vertex: Vertex) -> N
     assert machine == {"machineType": "ct6e-standard-4t", "tpuTopology": "2x2"}
 
 
+def test_an_endpoint_that_is_peered_with_a_network_is_left_as_it_is(vertex: Vertex) -> None:
+    roll_out(vertex)
+    vertex.endpoints["genre"]["network"] = "projects/4711/global/networks/vpc"
+    told = refused(vertex, 2)
+    assert "it is peered with projects/4711/global/networks/vpc" in told and "no traffic split" in told
+    assert vertex.traffic() == {"genre-1": 100}
+
+
 def test_endpoint_and_model_are_encrypted_with_a_key_of_ones_own(vertex: Vertex) -> None:
     version = Version("genre", 1, "candidate 1", "gs://b/models/1", FEATURES)
     config = EndpointConfig(name="genre", image="r/serving:1")
