@@ -57,6 +57,8 @@ class Run:
     nodes: tuple[NodeState, ...] = ()
     """Empty in lists of runs."""
     error: str = ""
+    starting: bool = False
+    """Whether a step has a pod that does not run yet: it waits for a machine, its image or its volumes."""
 
     @property
     def ended(self) -> bool:
@@ -145,6 +147,10 @@ class Service(ABC):
     def run(self, run_id: str) -> Run:
         """Returns a run with its nodes."""
         return self._run(self._asked("read the run", lambda: self._get_run(run_id), f"there is no run {run_id}"))
+
+    def find_out(self, run: Run) -> str:
+        """Returns where a person reads why a step of `run` fails or does not start."""
+        return run.url
 
     def runs(self, limit: int) -> list[Run]:
         """Returns the latest runs of the pipeline, latest first, without their nodes."""
