@@ -254,7 +254,7 @@ class _Rollout:
         name = f"{self._parent}/models/{self._version.model}"
         self._wait_for_others(name, DEPLOY_SECONDS)
         # By what it is, not by its number: another workspace has a version of that number, too.
-        digest = hashlib.sha256(f"{self._version.candidate} {self._config.image}".encode()).hexdigest()[:16]
+        digest = hashlib.sha256(f"{self._version.candidate} {self._config.container}".encode()).hexdigest()[:16]
         alias = f"v{self._version.number}-{digest}"
         if found := self._model(f"{name}@{alias}"):
             return found
@@ -270,7 +270,7 @@ class _Rollout:
                         version_aliases=[alias],
                         version_description=f"version {self._version.number} of the model store",
                         artifact_uri=self._version.saved_model,
-                        container_spec=ModelContainerSpec(image_uri=self._config.image),
+                        container_spec=ModelContainerSpec(image_uri=self._config.container),
                         encryption_spec=self._encryption,
                     ),
                 },

@@ -644,6 +644,7 @@ def test_the_smoke_request_is_a_short_wav() -> None:
         ({"accelerator": "NVIDIA_B200"}, "no machine has 1 of NVIDIA_B200; choose 8"),
         ({"machine_type": "ct6e-standard-4t", "accelerator": "TPU_V3"}, "has its TPUs without being asked"),
         ({"machine_type": "g2-standard-24"}, "g2-standard-24 has 2 of NVIDIA_L4: set"),
+        ({"machine_type": "ct6e-standard-4t", "image": None}, "image: missing. Vertex AI's containers for TensorFlow"),
     ],
 )
 def test_settings_that_vertex_ai_would_refuse(changes: Json, told: str) -> None:
@@ -671,6 +672,13 @@ def test_machines_of_every_series() -> None:
         ("ct6e-standard-4t", "2x2"),
     ):
         assert EndpointConfig(name="genre", image="r", machine_type=machine).tpu_topology == topology
+
+
+def test_the_image_of_a_machine() -> None:
+    gpu = {"machine_type": "g2-standard-8", "accelerator": "NVIDIA_L4"}
+    assert EndpointConfig(name="genre").container == "us-docker.pkg.dev/vertex-ai/prediction/tf2-cpu.2-15:latest"
+    assert EndpointConfig(name="genre", **gpu).container == "us-docker.pkg.dev/vertex-ai/prediction/tf2-gpu.2-15:latest"
+    assert EndpointConfig(name="genre", image="r/s:1", **gpu).container == "r/s:1"
 
 
 def test_every_accelerator_of_the_table_has_the_name_that_vertex_ai_gives_it() -> None:

@@ -2,8 +2,11 @@
 
 import io
 import json
+import shutil
+import subprocess
+import sys
 import wave
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -292,6 +295,44 @@ def test_the_served_model_answers_as_in_training(trained: Trained, songs: tuple)
         np.testing.assert_allclose(answer["probabilities"], expected, atol=1e-5, err_msg=name)
         np.testing.assert_allclose(answer["probabilities"].numpy().sum(axis=1), 1.0, atol=1e-5)
         assert answer["genres"].numpy().tolist() == [[genre.encode() for genre in GENRES]] * len(wavs)
+
+
+ANSWERS = """
+import json, sys
+import tensorflow as tf
+
+model, wavs = sys.argv[1:]
+examples = tf.constant([bytes.fromhex(each) for each in open(wavs)])
+print(tf.__version__)
+print(json.dumps(tf.saved_model.load(model).signatures["audio"](audio=examples)["probabilities"].numpy().tolist()))
+"""
+
+
+@pytest.fixture(scope="module", params=["2.15.1", "2.20.0"])
+def older_tensorflow(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A Python with another TensorFlow: of Vertex AI's container (endpoint.image), of TensorFlow Serving (serving.yaml)."""
+    directory = tmp_path_factory.mktemp("tensorflow") / "environment"
+    uv = Path(sys.executable).with_name("uv")
+    subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, directory], check=True)
+    install = [uv, "pip", "install", "--quiet", "--python", directory / "bin" / "python", "setuptools<80"]
+    done = subprocess.run([*install, f"tensorflow-cpu=={request.param}"], capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"TensorFlow {request.param} cannot be installed here: {done.stderr.strip()[-300:]}")
+    yield directory / "bin" / "python"
+    shutil.rmtree(directory)
+
+
+@pytest.mark.long
+def test_the_runtimes_that_serve_it_answer_alike(
+    trained: Trained, older_tensorflow: Path, songs: tuple, tmp_path: Path
+) -> None:
+    wavs, _ = songs
+    (tmp_path / "wavs").write_text("\n".join(wav.hex() for wav in wavs))
+    command = [older_tensorflow, "-c", ANSWERS, trained.directory, tmp_path / "wavs"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env={"CUDA_VISIBLE_DEVICES": ""})
+    version, answer = done.stdout.splitlines()
+    assert version != tf.__version__
+    np.testing.assert_allclose(json.loads(answer), trained.offline(wavs), atol=1e-5)
 
 
 def test_the_embeddings_are_what_the_answers_are_made_of(trained: Trained, songs: tuple) -> None:
