@@ -4,10 +4,10 @@ from pydantic import Field, model_validator
 
 from components.google.machines import MachineConfig
 
-
 VERTEX_TENSORFLOW = "us-docker.pkg.dev/vertex-ai/prediction/tf2-{}.2-15:latest"
-"""Vertex AI's newest container for TensorFlow, "Prebuilt containers for inference", by `cpu` or `gpu`. TensorFlow 2.15 loads
-what 2.21 exports: tests/models/kinds/test_contract.py."""
+"""Vertex AI's newest container for TensorFlow, "Prebuilt containers for inference", by `cpu` or `gpu`.
+
+TensorFlow 2.15 answers with a model of 2.21 as that does: tests/models/kinds/test_contract.py."""
 
 
 class EndpointConfig(MachineConfig):
@@ -20,12 +20,12 @@ class EndpointConfig(MachineConfig):
     image: str | None = Field(
         None,
         min_length=1,
-        description="container image in Artifact Registry that serves a SavedModel; null: Vertex AI's for TensorFlow 2.15",
+        description="container image in Artifact Registry that serves a SavedModel; null: Vertex AI's for TensorFlow",
     )
     public: bool = Field(
         False,
-        description="whether who has the permission may reach the endpoint from the internet although vertex.network is "
-        "set; without a network it is always so",
+        description="whether those who have the permission may reach the endpoint from the internet although "
+        "vertex.network is set; without a network it is always so",
     )
     min_replicas: int = Field(1, ge=1, description="smallest number of machines for a version")
     max_replicas: int = Field(1, ge=1, description="largest number of machines for a version")
@@ -44,7 +44,9 @@ class EndpointConfig(MachineConfig):
     @model_validator(mode="after")
     def _check_image(self) -> "EndpointConfig":
         if self.image is None and self.tpu_topology:
-            raise ValueError(f"image: missing. Vertex AI's containers for TensorFlow do not use the TPUs of {self.machine_type}")
+            raise ValueError(
+                f"image: missing. Vertex AI's containers for TensorFlow do not use the TPUs of {self.machine_type}"
+            )
         return self
 
     @model_validator(mode="after")

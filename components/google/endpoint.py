@@ -238,8 +238,8 @@ class _Rollout:
         """Checks that a found endpoint splits traffic and is encrypted as configured, which cannot be changed."""
         if endpoint.network:
             raise UserError(
-                f"it is peered with {endpoint.network}: such an endpoint has one model and no traffic split, so no version "
-                "can be tried out before it serves. Set vertex.endpoint.name to another one."
+                f"it is peered with {endpoint.network}: such an endpoint has one model and no traffic split, so no "
+                "version can be tried out before it serves. Set vertex.endpoint.name to another one."
             )
         ours = self._encryption.kms_key_name if self._encryption else ""
         if ours and endpoint.encryption_spec.kms_key_name != ours:

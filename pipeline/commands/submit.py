@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pipeline.remote.service import Run, Service
 
 START_SECONDS = 300.0
-"""Longest time until a step's pod runs, in seconds, that is not remarkable: large images and new machines take minutes."""
+"""Longest usual time until a step's pod runs, in seconds: large images and new machines take minutes."""
 _BY_HAND = "retrain.when=now"
 """Comes before the settings of --run-set, which override it."""
 
@@ -75,8 +75,8 @@ def _follow(service: "Service", run: "Run", smoke: bool) -> "Run":
             runs_or_warned = time.monotonic()
         elif time.monotonic() - runs_or_warned > START_SECONDS:
             late = (
-                f"a step of run {run.id} has not started for {START_SECONDS:g} s: its image cannot be pulled, a volume cannot "
-                f"be mounted, or no machine has what it asks for. See {service.find_out(run)}"
+                f"a step of run {run.id} has not started for {START_SECONDS:g} s: its image cannot be pulled, a volume "
+                f"cannot be mounted, or no machine has what it asks for. See {service.find_out(run)}"
             )
             if smoke:
                 raise UserError(f"{late}. The run itself waits on; end it there.")

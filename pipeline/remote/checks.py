@@ -166,9 +166,9 @@ def _vertex_submission_problems(settings: VertexConfig) -> Iterator[str]:
         )
     if settings.network is not None and settings.endpoint is not None and not settings.endpoint.public:
         yield (
-            "vertex.endpoint: an endpoint that is peered with vertex.network cannot split its traffic, so no version could "
-            "be tried out before it serves. Set vertex.endpoint.public to true for one on the internet, for which a "
-            "caller needs the permission aiplatform.endpoints.predict; or remove vertex.endpoint or vertex.network."
+            "vertex.endpoint: an endpoint that is peered with vertex.network cannot split its traffic, so no version "
+            "could be tried out before it serves. Set vertex.endpoint.public to true for one on the internet, where "
+            "callers need the permission aiplatform.endpoints.predict; or remove vertex.endpoint or vertex.network."
         )
     if key is not None:
         location = re.fullmatch(r"projects/[^/]+/locations/([^/]+)/keyRings/[^/]+/cryptoKeys/[^/]+", key)

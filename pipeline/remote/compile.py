@@ -290,9 +290,9 @@ def _kubernetes(settings: KubeflowConfig, resources: dict[str, Resources]) -> di
     """Returns the second document of the file, with what only Kubernetes knows."""
     executors = {}
     for node, given in resources.items():
-        # A cluster may make the container's own file system read-only. Everything that a step writes is here, on its volumes, or
-        # where Kubeflow Pipelines mounts the artifacts.
-        wanted: dict[str, Any] = {"emptyDirMounts": [{"volumeName": "genre-tmp", "mountPath": "/tmp"}]}  # noqa: S108
+        # A cluster may make the container's own file system read-only. Everything that a step writes is here, on its
+        # volumes, or where Kubeflow Pipelines mounts the artifacts.
+        wanted: dict[str, Any] = {"emptyDirMounts": [{"volumeName": "genre-tmp", "mountPath": "/tmp"}]}
         if settings.labels:
             wanted["podMetadata"] = {"labels": settings.labels}
         if settings.volumes:

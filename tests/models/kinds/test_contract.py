@@ -310,7 +310,7 @@ print(json.dumps(tf.saved_model.load(model).signatures["audio"](audio=examples)[
 
 @pytest.fixture(scope="module", params=["2.15.1", "2.20.0"])
 def older_tensorflow(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A Python with another TensorFlow: of Vertex AI's container (endpoint.image), of TensorFlow Serving (serving.yaml)."""
+    """A Python with the TensorFlow of Vertex AI's container (endpoint.image), of TensorFlow Serving (serving.yaml)."""
     directory = tmp_path_factory.mktemp("tensorflow") / "environment"
     uv = Path(sys.executable).with_name("uv")
     subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, directory], check=True)

@@ -189,7 +189,7 @@ def test_the_smoke_test_is_waited_for(target: str, answering: Any, package_file:
 
 
 def smoke_run(state: str, executor: str) -> dict[str, Any]:
-    """A run of the smoke test with the tasks that the API server makes of an Argo workflow: pods are tasks of their own."""
+    """A run of the smoke test as the API server makes it of an Argo workflow, whose pods are tasks of their own."""
     spec = {"root": {"dag": {"tasks": {"SetupCheck": {}, "ArtifactCheck": {"dependentTasks": ["SetupCheck"]}}}}}
     states = {"genre-smoke-x7": "RUNNING", "root-driver": "SUCCEEDED", "root": "RUNNING"}
     states |= {"SetupCheck-driver": "SUCCEEDED", "SetupCheck": "RUNNING", "executor": executor}
@@ -228,7 +228,9 @@ def test_a_pod_that_starts_in_time(answering: Any, package_file: Package) -> Non
     answering.on("GET", f"{KUBEFLOW}/runs/r1", *((200, smoke_run(*state)) for state in states))
     with new_registry():
         done = genre("submit", "--target", "kubeflow", "--package", file, "--smoke")
-    assert "run r1 failed. The log of the step that failed lists what is wrong: kubectl --namespace " in str(done.exception)
+    assert "run r1 failed. The log of the step that failed lists what is wrong: kubectl --namespace " in str(
+        done.exception
+    )
     assert "logs --selector pipeline/runid=r1 --container main" in str(done.exception)
 
 
