@@ -73,7 +73,7 @@ OFFERS = (
     _n1("NVIDIA_TESLA_V100", 4, 48, 312),
     _n1("NVIDIA_TESLA_V100", 8, 96, 624),
     # G2, A2 and A3: "GPU machine types", cloud.google.com/compute/docs/gpus; "Accelerator-optimized machine family",
-    # cloud.google.com/compute/docs/accelerator-optimized-machines. The API of Compute Engine has the same figures for A2
+    # cloud.google.com/compute/docs/accelerator-optimized-machines. Compute Engine's API has the same figures for A2
     # and A3: github.com/skypilot-org/skypilot-catalog, catalogs/v8/gcp/vms.csv.
     Offer("NVIDIA_L4", 1, 32, 128, tuple(f"g2-standard-{cpus}" for cpus in (4, 8, 12, 16, 32))),
     Offer("NVIDIA_L4", 2, 24, 96, ("g2-standard-24",)),
@@ -102,7 +102,7 @@ OFFERS = (
     Offer("TPU_V3", 8, 96, 624),
 )
 # "TPU v5e" and "TPU v6e", cloud.google.com/tpu/docs/v5e and /v6e: slices that one machine has. For endpoints: "Deploy a
-# model to Cloud TPU VMs", cloud.google.com/vertex-ai/docs/predictions/use-tpu. A step cannot ask for them, because the API
+# model to Cloud TPU VMs", cloud.google.com/vertex-ai/docs/predictions/use-tpu. A step cannot ask for them, as the API
 # has no accelerator of that name: they are for machines by name, in `vertex.training` and `vertex.endpoint`.
 TPU_TOPOLOGIES = {
     f"{series}-{chips}t": topology
