@@ -8,6 +8,10 @@ class UserError(Exception):
     """An error that the user can repair. Its text is: what is wrong, where, and what to do. No traceback is shown."""
 
 
+class DamagedError(UserError):
+    """A file is missing, or is not what was written."""
+
+
 _REMEDIES = {
     errno.ENOSPC: "The disk is full. Make room",
     errno.EDQUOT: "The quota of this user is used up. Make room",

@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 from etils import epath
 
 from components.base.errors import UserError
-from components.base.files import write_atomically
-from components.base.json_records import read_record
+from components.base.files import remove
+from components.base.json_records import read_record, record_files, write_record
 from components.base.section import Section
 from components.base.times import Time, timestamp
 from components.library.span_import import SpanImport
@@ -34,10 +34,8 @@ def read_set_aside(directory: epath.Path) -> list[SetAside]:
     Raises:
       UserError: a record is damaged.
     """
-    if not directory.exists():
-        return []
     remedy = "Remove it, and the span is used again."
-    records = [read_record(path, SetAside, remedy) for path in directory.glob("*.json")]
+    records = [read_record(path, SetAside, remedy) for path in record_files(directory)]
     return sorted(records, key=lambda record: record.span)
 
 
@@ -48,7 +46,7 @@ def restore(directory: epath.Path, span: int) -> None:
       UserError: it is not set aside.
     """
     try:
-        _file(directory, span).unlink()
+        remove(_file(directory, span))
     except FileNotFoundError:
         others = ", ".join(str(record.span) for record in read_set_aside(directory)) or "none"
         raise UserError(f"{directory}: span {span} is not set aside (spans that are: {others}).") from None
@@ -71,7 +69,7 @@ def unusable(directory: str, imported: SpanImport, error: UserError) -> UserErro
     record = SetAside(span=imported.span, digest=imported.manifest, time=now, reason=str(error))
     path = _file(epath.Path(directory), imported.span)
     try:
-        write_atomically(path, record.model_dump_json(indent=2) + "\n")
+        write_record(path, record)
     except OSError as problem:
         return UserError(f"{error}\nSpan {imported.span} cannot be set aside: {path}: {problem.strerror}.")
     return UserError(

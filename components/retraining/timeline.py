@@ -253,7 +253,8 @@ def _roll_backs(records: Sequence[Record], store: Store) -> list[Event]:
         push = store.pushes.get(version)
         candidates = [record for record in records if record.candidate == withdrawal.candidate]
         origin = candidates[0] if candidates else push.lineage if push else None
-        words = f"{withdrawal.reason or 'no reason given'}; version {withdrawal.served} took its place"
+        heir = "no version" if withdrawal.served is None else f"version {withdrawal.served}"
+        words = f"{withdrawal.reason or 'no reason given'}; {heir} took its place"
         found.append(
             Event(
                 time=withdrawal.time,

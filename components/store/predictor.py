@@ -13,6 +13,8 @@ from etils import epath
 
 from components.audio.decoding import AudioError, consecutive_clips
 from components.audio.wav import encode_wav
+from components.store.checksums import require_sound
+from components.store.loading import load
 from components.store.model_card import read_card
 
 _BATCH = 8
@@ -32,9 +34,14 @@ class Predictor:
     """A loaded model."""
 
     def __init__(self, saved_model: epath.Path) -> None:
-        """Loads `saved_model`, a version of the model store."""
-        self._model = tf.saved_model.load(str(saved_model))
+        """Loads `saved_model`, a version of the model store.
+
+        Raises:
+          UserError: it is damaged, or does not load.
+        """
+        require_sound(saved_model)
         self._audio = read_card(saved_model).features.audio
+        self._model = load(saved_model, "audio")
 
     def _answers(self, song: Path) -> Iterator[dict[str, np.ndarray]]:
         clips = consecutive_clips(song, self._audio)

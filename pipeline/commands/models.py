@@ -70,7 +70,8 @@ def rollback(
 
     store = options.configured(config_file, overrides, workspace=workspace)[1].models
     former, served = roll_back(store, version, reason)
-    click.echo(f"version {served} is served; version {former} is rolled back and will not be pushed again")
+    now = f"version {served} is served" if served else "no version is served: there is no other. `genre run` pushes one"
+    click.echo(f"{now}; version {former} is rolled back and will not be pushed again")
 
 
 def _figures(judged: "Judged | None") -> dict[str, Any] | None:
@@ -83,9 +84,9 @@ def _figures(judged: "Judged | None") -> dict[str, Any] | None:
 
 def _accounts(store: "epath.Path") -> list[dict[str, Any]]:
     """Returns all that the store records about each version, the newest first; null where it has no record."""
-    from components.store.model_card import find_card
     from components.store.model_store import (
         current_version,
+        find_version_card,
         read_lineage,
         read_verdict,
         version_dir,
@@ -96,7 +97,7 @@ def _accounts(store: "epath.Path") -> list[dict[str, Any]]:
     served = current_version(store)
     accounts = []
     for version in reversed(versions(store)):
-        card = find_card(version_dir(store, version))
+        card = find_version_card(store, version)
         verdict = read_verdict(store, version)
         records = {
             "lineage": read_lineage(store, version),

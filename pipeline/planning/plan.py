@@ -33,14 +33,14 @@ from components.nodes.parameters.retrain_policy import PolicyParameters
 from components.nodes.parameters.transform import TransformParameters
 from components.retraining.history import gather_facts, read_history
 from components.retraining.policy import Facts
-from components.store.model_card import find_card
 from components.store.model_store import (
     Lineage,
     best_on_golden,
     champion_of,
     current_version,
+    find_version_card,
     read_lineage,
-    version_dir,
+    withdrawals,
     withdrawn_version,
 )
 from models.config import TrainerParameters
@@ -197,7 +197,7 @@ def _facts(inputs: "Preflight", candidate: str, parent: int | None, now: datetim
     """Gathers what is known of the candidate before a clip is looked at."""
     store = inputs.workspace.models
     lineage = read_lineage(store, parent) if parent is not None else None
-    card = find_card(version_dir(store, parent)) if parent is not None else None
+    card = find_version_card(store, parent) if parent is not None else None
     known = card.features.genres if card else inputs.library.genres
     return gather_facts(
         read_history(inputs.workspace.history),
@@ -304,7 +304,12 @@ def make_plan(config: PipelineConfig, inputs: "Preflight", now: datetime, *, ask
             code=node_digest("GateEvaluator"),
         ),
         reference=ReferenceParameters(code=node_digest("ReferenceProfile")),
-        pusher=PusherParameters(store=store, lineage=lineage, keep_versions=config.deploy.keep_versions),
+        pusher=PusherParameters(
+            store=store,
+            lineage=lineage,
+            keep_versions=config.deploy.keep_versions,
+            lost=tuple(number for number, each in withdrawals(workspace.models).items() if each.damaged),
+        ),
         endpoint=endpoint,
         recorder=RecorderParameters(candidate=candidate, history=history, now=moment),
         reporter=ReporterParameters(

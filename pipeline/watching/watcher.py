@@ -18,7 +18,7 @@ from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from components.base.errors import UserError
-from components.base.files import write_atomically
+from components.base.json_records import write_record
 from components.base.locks import HeldError
 from components.base.times import timestamp
 from components.retraining.history import note_failure, read_record
@@ -309,7 +309,7 @@ class Watcher:
         self._status = self._status.model_copy(update=changes)
         path = status_file(self._workspace)
         try:
-            write_atomically(path, self._status.model_dump_json(indent=2) + "\n")
+            write_record(path, self._status)
         except OSError as error:
             raise UserError(f"{path}: the status cannot be written: {error.strerror or error}") from error
 
