@@ -45,18 +45,20 @@ def read_record(path: epath.Path, kind: type[_Record], remedy: str) -> _Record:
     try:
         text = path.read_bytes()
         content = _content(text)
-        if _DIGEST in content and content.pop(_DIGEST) != _digest(content):
-            raise DamagedError(
-                f"{path}: damaged: its content does not match its {_DIGEST}. {remedy} If you changed the file "
-                f"yourself, remove that key."
-            )
-        return kind.model_validate_json(json.dumps(content) if content else text)
+        digest = content.pop(_DIGEST, None)
+        record = kind.model_validate_json(json.dumps(content) if content else text)
     except FileNotFoundError:
         raise DamagedError(f"{path}: missing. {remedy}") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror or error}. Make it readable.") from error
     except ValidationError as error:
         raise DamagedError(f"{path}: damaged: {'; '.join(problems(error))}. {remedy}") from error
+    if digest is not None and digest != _digest(content):
+        raise DamagedError(
+            f"{path}: damaged: its content does not match its {_DIGEST}. {remedy} If you changed the file yourself, "
+            "remove that key."
+        )
+    return record
 
 
 def find_record(path: epath.Path, kind: type[_Record], remedy: str) -> _Record | None:

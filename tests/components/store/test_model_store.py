@@ -28,6 +28,8 @@ from components.store.model_store import (
     withdrawn_version,
 )
 
+LOCKS = {".lock", ".push.lock"}
+
 
 @pytest.fixture
 def store(tmp_path: epath.Path) -> epath.Path:
@@ -82,9 +84,10 @@ def test_publishing_copies_the_model_and_points_at_it(store: epath.Path, source:
     assert current_version(store) == 1
     copied = contents(version_dir(store, 1))
     assert json.loads(copied.pop("assets.extra/lineage.json")) == lineage("A").model_dump(mode="json")
+    assert copied.pop("assets.extra/checksums.json")
     assert copied == contents(source)
     assert read_lineage(store, 1) == lineage("A")
-    assert set(contents(store)) == {"current.json", *(f"1/{name}" for name in contents(version_dir(store, 1)))}
+    assert set(contents(store)) - LOCKS == {"current.json", *(f"1/{name}" for name in contents(version_dir(store, 1)))}
 
 
 def test_a_new_candidate_gets_the_next_number(store: epath.Path, source: epath.Path) -> None:
@@ -201,7 +204,7 @@ def test_a_roll_back_that_is_killed_is_finished_by_the_next(
     for name in "ABC":
         push(store, source, name)
     with monkeypatch.context() as patch:
-        kill_at(patch, "write_atomically", after=1)
+        kill_at(patch, "write_record", after=1)
         with pytest.raises(Killed):
             roll_back(store, reason="first")
     assert current_version(store) == 3
@@ -272,7 +275,7 @@ def test_killed_before_the_pointer_moves(
 ) -> None:
     push(store, source, "A")
     with monkeypatch.context() as patch:
-        kill_at(patch, "write_atomically")
+        kill_at(patch, "write_record")
         with pytest.raises(Killed):
             push(store, source, "B")
     assert versions(store) == [1, 2]
@@ -289,7 +292,7 @@ def test_killed_before_the_pointer_moves_and_never_finished(
 ) -> None:
     push(store, source, "A")
     with monkeypatch.context() as patch:
-        kill_at(patch, "write_atomically")
+        kill_at(patch, "write_record")
         with pytest.raises(Killed):
             push(store, source, "B")
     assert push(store, source, "C") == 3
@@ -313,9 +316,9 @@ def test_killed_in_the_midst_of_the_copy(
     assert current_version(store) == 1
     assert push(store, source, "B") == 2
     copy = contents(version_dir(store, 2))
-    del copy["assets.extra/lineage.json"]
+    del copy["assets.extra/lineage.json"], copy["assets.extra/checksums.json"]
     assert copy == contents(source)
-    assert not [name for name in contents(store) if name.startswith(".")]
+    assert {name for name in contents(store) if name.startswith(".")} == LOCKS
 
 
 def test_killed_before_the_pointers_new_text_takes_its_place(

@@ -18,7 +18,7 @@ from components.evaluation.gate import judge
 from components.evaluation.predictions import ScoredClips
 from components.retraining.history import note_decision, note_failure, note_outcome, outcome_of
 from components.retraining.policy import Decision, Facts
-from components.store.model_store import Lineage, prune, publish, roll_back
+from components.store.model_store import Lineage, current_version, prune, publish, roll_back
 from pipeline.cli import cli
 
 START = datetime(2026, 3, 1, 6, 0, 0, tzinfo=UTC)
@@ -183,9 +183,9 @@ def test_why_of_a_version_whose_files_were_removed(year: Path, tmp_path: Path) -
     shutil.copytree(year, root)
     store = epath.Path(root / "models")
     for candidate in ("aaaa5555", "bbbb6666"):
-        lineage = Lineage(candidate=candidate, parent=1, data="/data", span=5, window=(5,))
+        lineage = Lineage(candidate=candidate, parent=current_version(store), data="/data", span=5, window=(5,))
         publish(store, epath.Path(root / "source"), lineage)
-    assert prune(store, 2) == [2]
+    assert prune(store, 2) == [1, 2]
     lines = told(root, "why", "2")
     assert lines[0].endswith("calls jazz rock; its files were removed since")
     assert lines[1] == f"trained on spans 2 to 4 of /data; judged against version 1; candidate {SECOND}"

@@ -71,23 +71,23 @@ CLOSURES: dict[str, dict[str, str]] = {
     },
     "EndpointPusher": {
         "components.audio": "config wav",
-        "components.base": "errors files json_records section times",
+        "components.base": "errors files json_records locks section times",
         "components.evaluation": "results",
         "components.google": "client config endpoint machines retries",
         "components.library": "tfrecords",
         "components.nodes": "endpoint_pusher parameters.endpoint_pusher",
-        "components.store": "model_card model_store saved_model smoke",
+        "components.store": "checksums loading model_card model_store saved_model smoke",
     },
     "Reporter": {
         "components.audio": "config mel representation wav waveform",
-        "components.base": "errors files json_records section times",
+        "components.base": "errors files json_records locks section times",
         "components.drift": "report",
         "components.evaluation": "predictions results",
         "components.library": "layout",
         "components.nodes": "artifacts parameters.reporter reporter",
         "components.reporting": "charts page report spectrograms timeline_chart",
         "components.retraining": "config history policy timeline",
-        "components.store": "model_card model_store saved_model",
+        "components.store": "checksums model_card model_store saved_model",
     },
 }
 """By node and folder: the modules whose code its digest covers, each by its name in the folder."""
