@@ -1,7 +1,7 @@
 """Records that this project keeps as JSON files: how to write and to read one.
 
-A record that is replaced while the pipeline runs carries the SHA-256 of its content as its last key, so that one changed
-bit is damage, and not another answer. A record without that key, which a person wrote, is read as it is.
+A record that `write_record` wrote has the SHA-256 of its content as its last key, so that one changed bit is damage,
+and not another answer. A record without that key, which a person wrote, is read as it is.
 """
 
 import hashlib

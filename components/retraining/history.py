@@ -11,8 +11,8 @@ from datetime import datetime, timedelta
 
 from etils import epath
 
-from components.base.errors import UserError
 from components.base import json_records
+from components.base.errors import UserError
 from components.base.section import Section
 from components.base.times import Time, timestamp
 from components.drift.report import DriftReport

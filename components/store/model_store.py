@@ -97,7 +97,7 @@ def versions(store: epath.Path) -> list[int]:
 
 
 def _numbers(directory: epath.Path, suffix: str = "") -> list[int]:
-    """Returns the numbers that name files or directories, with this suffix, ascending; none if there is no directory."""
+    """Returns the numbers that name files and directories, with this suffix, ascending; none without a directory."""
     if not directory.is_dir():
         return []
     number = re.compile(r"[1-9][0-9]{0,17}" + re.escape(suffix))
@@ -458,8 +458,8 @@ def _require_admitted(store: epath.Path, lineage: Lineage) -> None:
         raise WithdrawnError(message, withdrawn)
     if champion is not None and withdrawal_of(store, champion):
         raise UserError(
-            f"{store}: version {champion} is served, but a roll-back of it was interrupted. `genre rollback` finishes it; "
-            "then run again."
+            f"{store}: version {champion} is served, but a roll-back of it was interrupted. `genre rollback` finishes "
+            "it; then run again."
         )
 
 

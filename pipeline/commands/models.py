@@ -69,6 +69,7 @@ def rollback(
     from components.store.model_store import roll_back
 
     store = options.configured(config_file, overrides, workspace=workspace)[1].models
+    reason = reason.encode(errors="backslashreplace").decode()  # an argument may hold bytes that are no text
     former, served = roll_back(store, version, reason)
     now = f"version {served} is served" if served else "no version is served: there is no other. `genre run` pushes one"
     click.echo(f"{now}; version {former} is rolled back and will not be pushed again")
