@@ -375,7 +375,7 @@ def test_numbers_as_a_person_reads_them() -> None:
     assert p_value(0.0117) == "= 0.0117" and p_value(1e-9) == "< 0.0001"
 
 
-@pytest.mark.parametrize("folds", [("test",), ("2019", "2020", "2021")])
+@pytest.mark.parametrize("folds", [("test",), ("2019", HOSTILE, "'\"><img src=x onerror=alert(1)>")])
 def test_a_comparison_is_a_page_of_the_same_kind(folds: tuple[str, ...]) -> None:
     truth = np.arange(30) % 3
     rows = tuple(
@@ -393,13 +393,14 @@ def test_a_comparison_is_a_page_of_the_same_kind(folds: tuple[str, ...]) -> None
         for kind, right, better_than in (("svm", 27, (HOSTILE,)), (HOSTILE, 12, ()))
     )
     comparison = Comparison(
-        data="/data", clips=30, genres=("a", "b", "c"), folds=folds, rows=rows, left_out={"mobilenet": HOSTILE}
+        data=HOSTILE, clips=30, genres=("a", "b", HOSTILE), folds=folds, rows=rows, left_out={HOSTILE: HOSTILE}
     )
     html = render_comparison(comparison)
     page = Page(html)
     assert tuple(page.ids) == (("models", "folds", "left-out") if len(folds) > 1 else ("models", "left-out"))
-    assert page.references == [] and not {"script", "link"} & set(page.tags) and "://" not in html
+    assert page.references == [] and not {"script", "link", "img"} & set(page.tags) and "://" not in html
     assert all(text in page.text for row in rows for text in (*COLUMNS, *cells(row)))
+    assert len(folds) == 1 or all(fold in page.text for fold in folds)
     assert re.findall(r'aria-label="svm: ([^"]*)"', html) == ["90.0 %, 95 % interval 74.4 % to 96.5 %"]
 
 
