@@ -8,11 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
+from etils import epath
 
 from components.audio.config import FeatureConfig
 from components.audio.preprocessing import AUDIO
 from components.audio.representations import feature_shape, represent, representation_of
 from components.audio.waveform import decode_wavs
+from components.base.files import replacing
 from components.library.layout import Manifest, span_dir
 from models.fitting.batches import Clips
 from pipeline.planning.source_digest import source_digest
@@ -46,19 +48,18 @@ def stored_features(
     key = json.dumps([manifest.digest, features.model_dump(), source_digest("components.audio.preprocessing")])
     path = cache / f"features-{features.representation}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.npy"
     if not path.exists():
-        cache.mkdir(parents=True, exist_ok=True)
         place = {track_id: index for index, track_id in enumerate(track_ids)}
-        partial = path.with_suffix(".partial")
         shape = (len(track_ids), *feature_shape(features))
-        table = np.lib.format.open_memmap(partial, "w+", representation_of(features).dtype.as_numpy_dtype, shape)
         compute = tf.function(
             lambda wavs: represent(decode_wavs(wavs, features.audio), features),
             input_signature=[tf.TensorSpec([None], tf.string)],
         )
-        for batch in _batches(read_wavs(root, manifest.span)):
-            table[[place[track_id] for track_id, _ in batch]] = compute(tf.constant([wav for _, wav in batch])).numpy()
-        table.flush()
-        partial.rename(path)
+        with replacing(epath.Path(path)) as partial:
+            table = np.lib.format.open_memmap(partial, "w+", representation_of(features).dtype.as_numpy_dtype, shape)
+            for batch in _batches(read_wavs(root, manifest.span)):
+                wavs = tf.constant([wav for _, wav in batch])
+                table[[place[track_id] for track_id, _ in batch]] = compute(wavs).numpy()
+            table.flush()
     return np.load(path, mmap_mode="r")
 
 

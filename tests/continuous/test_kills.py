@@ -18,6 +18,8 @@ from ml_metadata.proto import metadata_store_pb2
 
 from components.retraining.history import read_history
 from components.store.model_store import current_version, read_lineage, version_dir, versions
+from pipeline.watching.status import read_status
+from pipeline.workspace import Workspace
 
 ARTISTS = dict.fromkeys(("Folk", "Pop", "Rock"), 4)
 SETTINGS = {
@@ -143,22 +145,24 @@ def test_killed_between_nodes_and_within_the_push(loop: Any) -> None:
 
 
 @pytest.mark.long
-def test_killed_at_random_moments(loop: Any) -> None:
+@pytest.mark.parametrize(("command", "kills"), [(("retrain",), 20), (("watch", "--once"), 10)])
+def test_killed_at_random_moments(loop: Any, command: tuple[str, ...], kills: int) -> None:
     draw = random.Random(6)
     spans, killed, longest, done = len(loop.history()), 0, 0.0, 0
-    while killed < 20:
+    while killed < kills:
         if done == 0:  # the run for the newest span has come to its end
             spans, longest = spans + 1, 2.0
             loop.deliver(spans, artists=ARTISTS)
-        code, said = loop.retrain(kill_after=draw.uniform(0.1, longest))
+        code, said = loop.genre(*command, "--config", loop.config, kill_after=draw.uniform(0.1, longest))
         assert code in (0, -9), said
         killed += code == -9
         check_readable(loop)
+        read_status(Workspace(epath.Path(loop.workspace)))
         if killed % 5 == 0:  # that costs as much as a run
             assert loop.served() is None or loop.answers()
         before, done = done, completed(loop) if code else 0
         longest *= 1.3 if done == before else 1.0  # too short for the node whose turn it is, on this machine
-    code, said = loop.retrain()
+    code, said = loop.genre(*command, "--config", loop.config)
     assert code == 0, said
     check_agreement(loop, spans)
     assert loop.answers()
