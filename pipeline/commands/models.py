@@ -64,15 +64,19 @@ def rollback(
     """Serve an earlier version again, and withdraw the present one for good.
 
     Without VERSION, serves the version that the present one was judged against. The model that is rolled back stays in
-    the store, but no later run pushes it again.
+    the store, but no later run pushes it again, unless its files were damaged.
     """
-    from components.store.model_store import roll_back
+    from components.store.model_store import roll_back, withdrawal_of
 
     store = options.configured(config_file, overrides, workspace=workspace)[1].models
     reason = reason.encode(errors="backslashreplace").decode()  # an argument may hold bytes that are no text
     former, served = roll_back(store, version, reason)
     now = f"version {served} is served" if served else "no version is served: there is no other. `genre run` pushes one"
-    click.echo(f"{now}; version {former} is rolled back and will not be pushed again")
+    withdrawal = withdrawal_of(store, former)
+    fate = "will not be pushed again"
+    if withdrawal and withdrawal.damaged:
+        fate = "was damaged; what is left of it is in `damaged`, and the same model may be pushed again"
+    click.echo(f"{now}; version {former} is rolled back and {fate}")
 
 
 def _figures(judged: "Judged | None") -> dict[str, Any] | None:

@@ -89,6 +89,17 @@ def test_a_roll_back_is_seen_in_the_list(workspace: Path) -> None:
     assert oldest.split() == ["1", "served", "mel_cnn", "span", "3", "75.0%", "4"]
 
 
+def test_a_damaged_version_is_rolled_back(workspace: Path) -> None:
+    (workspace / "models" / "2" / "saved_model.pb").write_bytes(b"grapf")
+    told = genre(workspace, "rollback").output
+    assert told.startswith("version 1 is served; version 2 is rolled back and was damaged")
+    assert [account["version"] for account in json.loads(genre(workspace, "models", "--json").output)] == [1]
+    (workspace / "models" / "1" / "saved_model.pb").unlink()
+    assert genre(workspace, "rollback").output.startswith("no version is served: there is no other. `genre run` pushes")
+    assert "no model has been pushed yet" in genre(workspace, "models").output
+    assert "took its place" in genre(workspace, "history").output
+
+
 def test_why_a_version_was_pushed_and_what_became_of_it(workspace: Path) -> None:
     served, lineage, accuracy, *checks = genre(workspace, "why").output.splitlines()
     assert served == "version 2 is served"

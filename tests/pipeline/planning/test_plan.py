@@ -115,10 +115,14 @@ def test_what_nobody_trains_on_is_held_out(place: Any) -> None:
 WARM = {"train": {"warm_start": True}}
 
 
+def plan_of(place: Any, **settings: Any) -> Plan:
+    config = place.config(**settings)
+    return make_plan(config, check(config, leave_out=True), NOON, asked=False)
+
+
 def planned(place: Any, **settings: Any) -> Facts:
     """What a run now would be of, and against."""
-    config = place.config(**settings)
-    plan = make_plan(config, check(config, leave_out=True), NOON, asked=False)
+    plan = plan_of(place, **settings)
     facts = plan.policy.facts
     assert (plan.lineage.candidate, plan.lineage.parent) == (facts.candidate, facts.champion)
     assert plan.champion.version == facts.champion
@@ -172,6 +176,16 @@ def test_cold_candidates_do_not_depend_on_what_is_served(place: Any) -> None:
     push(place, span=4)
     again = planned(place, span=3)
     assert (again.candidate, again.champion) == (before.candidate, 2)
+
+
+def test_a_candidate_whose_version_was_damaged_is_pushed_again(place: Any) -> None:
+    first = push(place)
+    store = epath.Path(place.workspace / "models")
+    assert plan_of(place).pusher.lost == ()
+    (store / "1" / "saved_model.pb").write_bytes(b"")
+    assert roll_back(store) == (1, None)
+    again = plan_of(place)
+    assert (again.lineage.candidate, again.pusher.lost, again.policy.facts.judged) == (first.candidate, (1,), "")
 
 
 @pytest.mark.parametrize("settings", [{}, WARM], ids=["cold", "warm"])
