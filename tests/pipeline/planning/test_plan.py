@@ -12,7 +12,7 @@ from components.library.span_import import SpanImport
 from components.retraining.policy import Facts
 from components.store.model_store import Lineage, publish, roll_back
 from pipeline.config.settings import PipelineConfig
-from pipeline.planning.plan import held_out_clips, make_plan, parse_settings, run_config, slot_clips
+from pipeline.planning.plan import Plan, held_out_clips, make_plan, parse_settings, run_config, slot_clips
 from pipeline.planning.preflight import check
 
 NOON = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
