@@ -433,7 +433,7 @@ def publish(
                 version = max(taken, default=0) + 1
                 move_directory(incoming, version_dir(store, version))
             _write_pointer(store, version)
-            if damaged and newest is not None:
+            if damaged and newest in versions(store):  # a roll-back may have put it away meanwhile
                 _put_away(store, newest)
     return version
 

@@ -139,6 +139,16 @@ def test_a_damaged_version_that_is_there_already_is_not_pointed_at(store: epath.
     assert (store / "damaged" / "2" / "saved_model.pb").read_bytes() == b""
 
 
+def test_a_damaged_version_that_is_rolled_back_while_its_model_is_pushed_again(store: epath.Path, pushed: Path) -> None:
+    (Path(store) / "2" / "saved_model.pb").write_bytes(b"")
+
+    def overtake(version: epath.Path) -> None:
+        assert roll_back(store) == (2, 1)
+
+    assert publish(store, epath.Path(pushed / "model"), lineage("b", 1), check=overtake) == 3
+    assert (current_version(store), versions(store)) == (3, [1, 3])
+
+
 def test_without_another_version_none_is_served(store: epath.Path, pushed: Path) -> None:
     roll_back(store, reason="calls jazz rock")
     (Path(store) / "1" / "saved_model.pb").write_bytes(b"")
