@@ -66,6 +66,12 @@ def find_record(path: epath.Path, kind: type[_Record], remedy: str) -> _Record |
     return read_record(path, kind, remedy) if path.exists() else None
 
 
+def is_sealed(path: epath.Path) -> bool:
+    """Checks whether a file is a record with its SHA-256, or is damaged: only a sound one without it gives False."""
+    content = _content(path.read_bytes())
+    return not content or _DIGEST in content
+
+
 def record_files(directory: epath.Path) -> list[epath.Path]:
     """Returns the files of records in a directory, sorted; none if there is no directory."""
     if not directory.exists():

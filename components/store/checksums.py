@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from etils import epath
 
 from components.base.errors import DamagedError, UserError
-from components.base.json_records import read_record, write_record
+from components.base.json_records import is_sealed, read_record, write_record
 from components.base.section import Section
 from components.store.saved_model import SavedModel
 
@@ -33,14 +33,17 @@ def find_damage(saved_model: epath.Path, only: epath.Path | None = None) -> str 
       only: the one file to compare; None: all.
 
     Returns:
-      What is wrong, with the name of the file; None if nothing is, or if it was put there by hand, without checksums.
+      What is wrong, with the name of the file; None if nothing is, or if it was put there by hand or by an earlier
+      release, without checksums.
 
     Raises:
       UserError: a file cannot be read, which says nothing about its content.
     """
     files = SavedModel(saved_model)
     if not files.checksums.exists():
-        return f"{files.checksums}: missing" if files.lineage.exists() else None
+        # Earlier releases wrote neither checksums nor a lineage that is sealed.
+        sealed = files.lineage.exists() and is_sealed(files.lineage)
+        return f"{files.checksums}: missing" if sealed else None
     try:
         known = read_record(files.checksums, Checksums, "").files
     except DamagedError as error:

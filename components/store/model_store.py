@@ -419,7 +419,7 @@ def publish(
             _copy_tree(saved_model, incoming)
             files = SavedModel(incoming)
             files.extra.mkdir(parents=True, exist_ok=True)
-            files.lineage.write_text(lineage.model_dump_json(indent=2))
+            write_record(files.lineage, lineage)
             if verdict:
                 files.verdict.write_text(verdict.model_dump_json(indent=2))
             if reference:

@@ -1,5 +1,6 @@
 """Files of the store and the history that a disk damaged: a message that names the file, never another answer."""
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -90,6 +91,17 @@ def test_a_damaged_model_does_not_answer(store: epath.Path) -> None:
             assert "Serve an earlier version with `genre rollback`" in str(error.value)
             file.write_bytes(whole)
     Predictor(version_dir(store, 2))
+
+
+def test_a_version_of_an_earlier_release_is_loaded_as_it_is(pushed: Path, store: epath.Path) -> None:
+    """Which recorded neither checksums nor the SHA-256 of a lineage."""
+    version = version_dir(store, 2)
+    lineage_file = version / "assets.extra" / "lineage.json"
+    record = json.loads(lineage_file.read_text())
+    lineage_file.write_text(json.dumps({key: value for key, value in record.items() if key != "sha256"}))
+    (version / "assets.extra" / "checksums.json").unlink()
+    assert find_damage(version) is None
+    Predictor(version)
 
 
 @pytest.mark.parametrize("name", ["saved_model.pb", "assets.extra/lineage.json", "assets.extra/checksums.json"])
