@@ -4,11 +4,14 @@ Both formats are simple and will not change. Importing TensorFlow takes about 10
 processes. The tests read what is written here back with TensorFlow.
 """
 
+import hashlib
 import struct
 from collections.abc import Iterator, Mapping
 from typing import BinaryIO
 
 import google_crc32c
+
+from components.library.layout import StoredFile, difference
 
 _LENGTH = struct.Struct("<Q")
 _CRC = struct.Struct("<I")
@@ -33,20 +36,64 @@ def write_record(file: BinaryIO, data: bytes) -> bytes:
     return framed
 
 
+class RecordWriter:
+    """Appends records to a TFRecord file, and keeps account of what is in it."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        """`file` is empty, and written by nobody else."""
+        self._file, self._digest, self._bytes, self._records = file, hashlib.sha256(), 0, 0
+
+    def write(self, data: bytes) -> None:
+        """Appends one record."""
+        framed = write_record(self._file, data)
+        self._digest.update(framed)
+        self._bytes += len(framed)
+        self._records += 1
+
+    def written(self) -> StoredFile:
+        """Returns what the file holds."""
+        return StoredFile(sha256=self._digest.hexdigest(), bytes=self._bytes, records=self._records)
+
+
 def read_records(file: BinaryIO) -> Iterator[bytes]:
     """Yields the records of an uncompressed TFRecord file.
 
     Raises:
       ValueError: the file is cut off or damaged.
     """
+    return (data for _, data, _ in _frames(file))
+
+
+def read_expected_records(file: BinaryIO, expected: StoredFile) -> Iterator[bytes]:
+    """Yields the records of an uncompressed TFRecord file, and compares them with what should be in it at the end.
+
+    Raises:
+      ValueError: the file is cut off or damaged, or is not the `expected` one.
+    """
+    digest, size, records = hashlib.sha256(), 0, 0
+    for frame in _frames(file):
+        for part in frame:
+            digest.update(part)
+            size += len(part)
+        records += 1
+        yield frame[1]
+    if problem := difference(expected, digest.hexdigest(), size):
+        raise ValueError(problem)
+    if expected.records not in (None, records):
+        raise ValueError(f"damaged: it has {records} records, and {expected.records} in the manifest")
+
+
+def _frames(file: BinaryIO) -> Iterator[tuple[bytes, bytes, bytes]]:
+    """Yields head, data and end of every record of an uncompressed TFRecord file."""
     while head := file.read(_LENGTH.size + _CRC.size):
         length = head[: _LENGTH.size]
         if len(head) < _LENGTH.size + _CRC.size or head[_LENGTH.size :] != _masked_crc(length):
             raise ValueError("not a TFRecord file, or a damaged one")
         data = file.read(_LENGTH.unpack(length)[0])
-        if file.read(_CRC.size) != _masked_crc(data):
+        end = file.read(_CRC.size)
+        if end != _masked_crc(data):
             raise ValueError("a record is cut off or damaged")
-        yield data
+        yield head, data, end
 
 
 def _masked_crc(data: bytes) -> bytes:
