@@ -247,6 +247,16 @@ def verify(root: epath.Path, span: int) -> list[str]:
     return lines
 
 
+def require_verified(root: epath.Path, span: int) -> None:
+    """Checks that the files of span `span` are as its manifest says.
+
+    Raises:
+      UserError: they are not, or `verify` raises it.
+    """
+    if problems := verify(root, span):
+        raise UserError("\n".join([*problems, remedy(root, span)]))
+
+
 def remedy(root: epath.Path, span: int) -> str:
     """Returns what to do about a damaged file of span `span`, as a sentence."""
     return (

@@ -64,6 +64,8 @@ def opened_song(path: Path) -> Iterator[io.BufferedReader]:
             yield file
         except MemoryError as error:
             raise StorageError(path, OSError(errno.ENOMEM, "")) from error
+        except OSError as error:  # of a decoder
+            raise StorageError(path, error) from error
         finally:
             if raw.error:
                 raise StorageError(path, raw.error)

@@ -3,7 +3,6 @@
 import csv
 import hashlib
 import os
-import re
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -30,13 +29,13 @@ from components.library.layout import (
     StoredFile,
     verified_file,
 )
+from components.library.schema import with_genres
 from components.library.shards import Fact, Shard, read_seal, records_file
 from components.library.tfrecords import RecordWriter, read_records
 
 TRACKS_FILE, REJECTS_FILE = "tracks.csv", "rejects.csv"
 TRACK_COLUMNS = tuple(item.name for item in fields(Fact) if item.name not in ("reject", "reason"))
 REJECT_COLUMNS = ("track_id", "path", "genre", "kind", "reason")
-_GENRE_DOMAIN = re.compile(r'(string_domain\s*\{[^{}]*\bname:\s*"genre"[^{}]*)\}')
 
 
 @dataclass(frozen=True)
@@ -89,7 +88,7 @@ def _read_table(root: Path, span: int, name: str) -> Iterator[dict[str, str]]:
 
 def write_library(root: Path, library: Library) -> None:
     """Writes what all spans share, and the schema with the library's genres."""
-    text = _with_genres(Path(__file__).with_name(SCHEMA_FILE), library.genres)
+    text = with_genres(Path(__file__).with_name(SCHEMA_FILE), library.genres)
     schema = text_format.Parse(text, schema_pb2.Schema())  # drops the comments, which are about the template
     _write_library(root, library, text_format.MessageToString(schema, as_utf8=True))
 
@@ -100,7 +99,7 @@ def amend_library(root: Path, library: Library, added: Sequence[str]) -> None:
     Raises:
       UserError: the schema is missing, damaged, or has no domain of genres.
     """
-    _write_library(root, library, _with_genres(root / SCHEMA_FILE, added))
+    _write_library(root, library, with_genres(root / SCHEMA_FILE, added))
 
 
 def _write_library(root: Path, library: Library, schema: str) -> None:
@@ -110,31 +109,6 @@ def _write_library(root: Path, library: Library, schema: str) -> None:
     """
     write_atomically(epath.Path(root / SCHEMA_FILE), schema)
     write_atomically(epath.Path(root / LIBRARY_FILE), sealed(library).model_dump_json(indent=2) + "\n")
-
-
-def _with_genres(file: Path, genres: Sequence[str]) -> str:
-    """Returns the text of the schema in `file` with `genres` added to its domain of genres, otherwise unchanged."""
-    try:
-        text = file.read_text(encoding="utf-8")
-    except (FileNotFoundError, UnicodeDecodeError) as error:
-        raise UserError(f"{file}: missing, or no text. Put it back, or ingest into another data directory.") from error
-    schema = _schema(text)
-    domain = next((domain for domain in schema.string_domain if domain.name == "genre"), None) if schema else None
-    if domain is None:
-        raise UserError(f'{file}: not a schema with a string_domain of the name "genre". Put it back as it was.')
-    new = [genre for genre in genres if genre not in domain.value]
-    domain.value.extend(new)
-    values = text_format.MessageToString(schema_pb2.StringDomain(value=new), as_utf8=True, indent=2)
-    amended = _GENRE_DOMAIN.sub(lambda found: f"{found[1]}{values}}}", text, count=1)
-    # If the text is laid out too differently to be amended, the schema is kept and its comments are lost.
-    return amended if _schema(amended) == schema else text_format.MessageToString(schema, as_utf8=True)
-
-
-def _schema(text: str) -> schema_pb2.Schema | None:
-    try:
-        return text_format.Parse(text, schema_pb2.Schema())
-    except text_format.ParseError:
-        return None
 
 
 def schema_digest(root: Path) -> str:

@@ -494,13 +494,13 @@ def test_a_killed_ingest_goes_on_where_it_was(tmp_path, genre):
     process = subprocess.Popen([*command, "--data", root], start_new_session=True, stdout=subprocess.DEVNULL)
     shards = root / ".staging" / "span-1" / "shards"
     deadline = time.monotonic() + 600
-    while len(list(shards.glob("*.jsonl"))) < 3:
+    while len(list(shards.glob("*.seal"))) < 3:
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.002)
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
     assert complete_spans(root) == [] and not (root / "library.json").exists()
-    made = len(list(shards.glob("*.jsonl")))
+    made = len(list(shards.glob("*.seal")))
     half = sorted(shards.glob("*.jsonl"))[0]
     (shards / "train-99999-0.tfrecord.1.partial").write_bytes(b"left over")
     half.with_suffix(".tfrecord").touch()  # its time is newer now, its content the same
