@@ -259,9 +259,7 @@ def require_verified(root: epath.Path, span: int) -> None:
 
 def remedy(root: epath.Path, span: int) -> str:
     """Returns what to do about a damaged file of span `span`, as a sentence."""
-    return (
-        f"Put it back from a copy; or move {span_dir(root, span)} away, and ingest the same songs with --span {span} again."
-    )
+    return f"Put it back from a copy; or move {span_dir(root, span)} away, and ingest the same songs with --span {span} again."
 
 
 def damage(path: epath.Path, expected: StoredFile) -> str:

@@ -37,6 +37,13 @@ class _RawFile(io.FileIO):
             self.error = error
             return 0
 
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        try:
+            return super().seek(offset, whence)
+        except OSError as error:
+            self.error = error
+            return 0
+
     def readall(self) -> bytes:
         try:
             return super().readall()

@@ -5,6 +5,9 @@ from components.base.section import Section
 GOLDEN = "golden"
 """Split of the golden test set among the clips that nobody trains on, if that is not of a span of the window."""
 
+RECORDS_PROPERTY = "records"
+"""Property of imported examples: the number of records by split, a JSON object."""
+
 
 class SpanImport(Section):
     """The directories of examples that one slot of the window, or the held-out clips, are imported from."""

@@ -4,8 +4,10 @@ Both formats are simple and will not change. Importing TensorFlow takes about 10
 processes. The tests read what is written here back with TensorFlow.
 """
 
+import gzip
 import hashlib
 import struct
+import zlib
 from collections.abc import Iterator, Mapping
 from typing import BinaryIO
 
@@ -81,6 +83,26 @@ def read_expected_records(file: BinaryIO, expected: StoredFile) -> Iterator[byte
         raise ValueError(problem)
     if expected.records not in (None, records):
         raise ValueError(f"damaged: it has {records} records, and {expected.records} in the manifest")
+
+
+def count_records(file: BinaryIO) -> int:
+    """Counts the records of a TFRecord file without looking into them. `file` may be one that decompresses.
+
+    Raises:
+      ValueError: the file is cut off, or no TFRecord file.
+    """
+    count = 0
+    try:
+        while head := file.read(_LENGTH.size + _CRC.size):
+            if len(head) < _LENGTH.size + _CRC.size or head[_LENGTH.size :] != _masked_crc(head[: _LENGTH.size]):
+                raise ValueError("not a TFRecord file, or a damaged one")
+            place = file.tell() + _LENGTH.unpack(head[: _LENGTH.size])[0] + _CRC.size
+            if file.seek(place - 1) != place - 1 or len(file.read(1)) != 1:
+                raise ValueError("a record is cut off")
+            count += 1
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise ValueError(f"its compressed data is cut off or damaged: {error}") from error
+    return count
 
 
 def _frames(file: BinaryIO) -> Iterator[tuple[bytes, bytes, bytes]]:

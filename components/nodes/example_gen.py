@@ -6,6 +6,7 @@ deflate every clip once more. TFX's own driver, which open-source Kubeflow Pipel
 Here the directories are a parameter, with a digest of what is in them, by which a cache notices other clips.
 """
 
+import json
 import os
 from collections.abc import Collection
 from typing import Any
@@ -24,7 +25,7 @@ from tfx.types.artifact import Artifact
 from components.base.errors import UserError, named
 from components.library.layout import Manifest, StoredFile, read_manifest, span_number
 from components.library.set_aside import unusable
-from components.library.span_import import GOLDEN, SpanImport
+from components.library.span_import import GOLDEN, RECORDS_PROPERTY, SpanImport
 from components.nodes.example_files import DamagedFilesError, expected_records, make_files, plan_files, scratch_in
 from components.nodes.parameters.example_gen import ImportParameters
 
@@ -68,6 +69,7 @@ class Executor(BaseBeamExecutor):
         for split, directories in clips.splits.items():
             sources = {path: shard for each in directories for path, shard in shards[each].items()}
             steps += plan_files(sources, artifact_utils.get_split_uri([artifact], split), "data_tfrecord")
+        artifact.set_string_custom_property(RECORDS_PROPERTY, json.dumps(_records_of(clips)))
         with scratch_in(artifact.uri) as scratch:
             make_files(self._make_beam_pipeline(), steps, expected_records, deflate=False, scratch=scratch)
 
@@ -93,6 +95,14 @@ def _shards_of(clips: SpanImport) -> dict[str, dict[str, StoredFile]]:
     if damaged:
         raise DamagedFilesError(damaged)
     return shards
+
+
+def _records_of(clips: SpanImport) -> dict[str, int]:
+    """Returns the number of records of each split, by the manifests."""
+    return {
+        split: sum(_manifest_of(each).splits[each.name].clips for each in map(epath.Path, directories))
+        for split, directories in clips.splits.items()
+    }
 
 
 def _manifest_of(directory: epath.Path) -> Manifest:

@@ -15,7 +15,14 @@ from components.beam.config import BeamConfig
 from components.beam.options import beam_args
 from components.library.layout import StoredFile
 from components.library.tfrecords import RecordWriter, read_records
-from components.nodes.example_files import DamagedFilesError, FileStep, dataset_of, expected_records, make_files, plan_split
+from components.nodes.example_files import (
+    DamagedFilesError,
+    FileStep,
+    dataset_of,
+    expected_records,
+    make_files,
+    plan_split,
+)
 
 RECORDS = [bytes([number]) * 3000 for number in range(20)]
 

@@ -31,7 +31,7 @@ from components.base.errors import UserError
 from components.base.json_records import sealed
 from components.beam.config import BeamConfig
 from components.beam.options import beam_args
-from components.library.layout import Manifest
+from components.library.layout import Manifest, SplitCount
 from components.library.set_aside import read_set_aside
 from components.library.span_import import SpanImport
 from components.library.tfrecords import RecordWriter, encode_example
@@ -74,7 +74,7 @@ def span(tmp_path_factory: pytest.TempPathFactory) -> Path:
         source="test",
         digest="of the span",
         input_files=number,
-        splits={},
+        splits={split: SplitCount(clips=sum(sizes), groups=1, genres={}) for split, sizes in CLIPS.items()},
         rejects={},
         genres=GENRES,
         schema_digest="",
@@ -165,6 +165,7 @@ def test_a_split_may_come_from_several_directories_or_from_none(span: Path, cont
     assert files == [f"data_tfrecord-{number:05d}-of-00003.gz" for number in range(3)]
     assert [path.name for path in Path(found.uri, "Split-golden").iterdir()] == ["data_tfrecord-00000-of-00001.gz"]
     assert records_of(f"{found.uri}/Split-golden") == []
+    assert json.loads(found.get_string_custom_property("records")) == {"window": 18, "golden": 0}
     assert not found.span
     assert import_source(context("other"), source_of(span), tmp_path / "whole").span == 7
 
