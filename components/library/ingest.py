@@ -232,8 +232,8 @@ def _refuse_unread(problems: Sequence[str]) -> None:
         shown = "".join(f"\n  {problem}" for problem in problems[:_SHOWN])
         more = f"\n  and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
         raise UserError(
-            f"files cannot be read now:{shown}{more}\nNo song was rejected for it. Make them readable, then give the same "
-            "command again: it continues from here."
+            f"files cannot be read now:{shown}{more}\nNo song was rejected for it. Make them readable, then give the "
+            "same command again: it continues from here."
         )
 
 

@@ -3,8 +3,8 @@
 <root>/library.json            what all spans share: the genres in order, the audio format; once there is a span, only
                                `components.library.genres` adds genres
 <root>/schema.pbtxt            the reviewed schema, with this library's genres as the domain of `genre`
-<root>/span-<N>/manifest.json  counts of span N, and SHA-256, size and number of records of every file; a span without it
-                               is not complete
+<root>/span-<N>/manifest.json  counts of span N, and SHA-256, size and records of every file; a span without it is not
+                               complete
 <root>/span-<N>/tracks.csv     one row per example: its file, group, split, audio health, PCM hash
 <root>/span-<N>/rejects.csv    one row per input file that did not become an example, with the reason
 <root>/span-<N>/source.json    digest of the input files, so that the same ingest is recognised when it is repeated
@@ -24,6 +24,7 @@ from components.audio.config import AudioConfig
 from components.base.errors import UserError, named
 from components.base.json_records import SealedRecord, read_record
 from components.base.section import Section
+from components.library.tfrecords import StoredFile
 
 SPLITS = ("train", "eval", "test")
 LIBRARY_FILE, SCHEMA_FILE = "library.json", "schema.pbtxt"
@@ -49,16 +50,6 @@ class SplitCount(Section):
     clips: int
     groups: int
     genres: dict[str, int]
-
-
-class StoredFile(Section):
-    """The content of one file of a span, by which a reader knows it."""
-
-    sha256: str
-    bytes: int | None = None
-    """Size of the file; null in a span of an earlier version."""
-    records: int | None = None
-    """Number of examples, or of rows below the header of a table; null in a span of an earlier version."""
 
 
 class Manifest(SealedRecord):
@@ -259,7 +250,8 @@ def require_verified(root: epath.Path, span: int) -> None:
 
 def remedy(root: epath.Path, span: int) -> str:
     """Returns what to do about a damaged file of span `span`, as a sentence."""
-    return f"Put it back from a copy; or move {span_dir(root, span)} away, and ingest the same songs with --span {span} again."
+    away = f"move {span_dir(root, span)} away, and ingest the same songs with --span {span} again"
+    return f"Put it back from a copy; or {away}."
 
 
 def damage(path: epath.Path, expected: StoredFile) -> str:
@@ -274,13 +266,4 @@ def damage(path: epath.Path, expected: StoredFile) -> str:
         return "missing"
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {named(error)}. Make it readable.") from error
-    return difference(expected, digest.hexdigest(), size)
-
-
-def difference(expected: StoredFile, sha256: str, size: int) -> str:
-    """Describes in what a file of this SHA-256 and `size` bytes is not the `expected` one; empty: in nothing."""
-    if sha256 == expected.sha256:
-        return ""
-    if expected.bytes is not None and size != expected.bytes:
-        return f"damaged: it has {size} bytes, and {expected.bytes} in the manifest"
-    return "damaged: its SHA-256 is not the manifest's"
+    return expected.difference(digest.hexdigest(), size)

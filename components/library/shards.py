@@ -25,10 +25,10 @@ from components.base.json_records import SealedRecord, read_record, sealed
 from components.library.config import IngestConfig
 from components.library.health import FILE_FORMAT, HEALTH
 from components.library.inputs import Listed
-from components.library.layout import SPLITS, StoredFile, damage
+from components.library.layout import SPLITS, damage
 from components.library.song_files import StorageError, opened_song
 from components.library.sources.track import MISSING, UNREADABLE, Track
-from components.library.tfrecords import RecordWriter, encode_example
+from components.library.tfrecords import RecordWriter, StoredFile, encode_example
 
 TOO_SHORT, SILENT = "too short", "silent"
 

@@ -9,6 +9,7 @@ import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from components.base.errors import named
 
@@ -41,8 +42,9 @@ class _RawFile(io.FileIO):
         try:
             return super().seek(offset, whence)
         except OSError as error:
-            self.error = error
-            return 0
+            if error.errno != errno.EINVAL:  # a place before the beginning, which a broken header may name
+                self.error = error
+            return super().tell()
 
     def readall(self) -> bytes:
         try:
@@ -53,7 +55,7 @@ class _RawFile(io.FileIO):
 
 
 @contextmanager
-def opened_song(path: Path) -> Iterator[io.BufferedReader]:
+def opened_song(path: Path) -> Iterator[BinaryIO]:
     """Opens a song for a decoder.
 
     Raises:

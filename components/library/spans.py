@@ -13,7 +13,6 @@ from etils import epath
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 
-from components.base.errors import UserError
 from components.base.files import write_atomically
 from components.base.json_records import sealed
 from components.base.locks import held, this_process
@@ -26,12 +25,11 @@ from components.library.layout import (
     Inputs,
     Library,
     Manifest,
-    StoredFile,
     verified_file,
 )
 from components.library.schema import with_genres
 from components.library.shards import Fact, Shard, read_seal, records_file
-from components.library.tfrecords import RecordWriter, read_records
+from components.library.tfrecords import RecordWriter, StoredFile, read_records
 
 TRACKS_FILE, REJECTS_FILE = "tracks.csv", "rejects.csv"
 TRACK_COLUMNS = tuple(item.name for item in fields(Fact) if item.name not in ("reject", "reason"))

@@ -13,10 +13,28 @@ from typing import BinaryIO
 
 import google_crc32c
 
-from components.library.layout import StoredFile, difference
+from components.base.section import Section
 
 _LENGTH = struct.Struct("<Q")
 _CRC = struct.Struct("<I")
+
+
+class StoredFile(Section):
+    """The content of a file of a span, by which a reader knows it."""
+
+    sha256: str
+    bytes: int | None = None
+    """Size of the file; null in a span of an earlier version."""
+    records: int | None = None
+    """Number of examples, or of rows below the header of a table; null in a span of an earlier version."""
+
+    def difference(self, sha256: str, size: int) -> str:
+        """Describes in what a file of this SHA-256 and `size` bytes is another one; empty: in nothing."""
+        if sha256 == self.sha256:
+            return ""
+        if self.bytes is not None and size != self.bytes:
+            return f"damaged: it has {size} bytes, and {self.bytes} in the manifest"
+        return "damaged: its SHA-256 is not the manifest's"
 
 
 def encode_example(features: Mapping[str, bytes | float | int]) -> bytes:
@@ -79,13 +97,13 @@ def read_expected_records(file: BinaryIO, expected: StoredFile) -> Iterator[byte
             size += len(part)
         records += 1
         yield frame[1]
-    if problem := difference(expected, digest.hexdigest(), size):
+    if problem := expected.difference(digest.hexdigest(), size):
         raise ValueError(problem)
     if expected.records not in (None, records):
         raise ValueError(f"damaged: it has {records} records, and {expected.records} in the manifest")
 
 
-def count_records(file: BinaryIO) -> int:
+def count_records(file: BinaryIO | gzip.GzipFile) -> int:
     """Counts the records of a TFRecord file without looking into them. `file` may be one that decompresses.
 
     Raises:

@@ -20,8 +20,7 @@ from etils import epath
 from tfx.dsl.io import fileio
 
 from components.base.errors import UserError, named
-from components.library.layout import StoredFile
-from components.library.tfrecords import read_expected_records
+from components.library.tfrecords import StoredFile, read_expected_records
 
 _OF_TENSORFLOW = re.compile(r"^\{\{.*?\}\} | \[Op:.*$", re.DOTALL)
 """Parts of an error's text that are about TensorFlow's insides."""

@@ -23,9 +23,10 @@ from tfx.types import artifact_utils, component_spec, standard_artifacts
 from tfx.types.artifact import Artifact
 
 from components.base.errors import UserError, named
-from components.library.layout import Manifest, StoredFile, read_manifest, span_number
+from components.library.layout import Manifest, read_manifest, span_number
 from components.library.set_aside import unusable
 from components.library.span_import import GOLDEN, RECORDS_PROPERTY, SpanImport
+from components.library.tfrecords import StoredFile
 from components.nodes.example_files import DamagedFilesError, expected_records, make_files, plan_files, scratch_in
 from components.nodes.parameters.example_gen import ImportParameters
 

@@ -13,8 +13,7 @@ from apache_beam.testing.util import assert_that, equal_to
 from components.base.errors import UserError
 from components.beam.config import BeamConfig
 from components.beam.options import beam_args
-from components.library.layout import StoredFile
-from components.library.tfrecords import RecordWriter, read_records
+from components.library.tfrecords import RecordWriter, StoredFile, read_records
 from components.nodes.example_files import (
     DamagedFilesError,
     FileStep,

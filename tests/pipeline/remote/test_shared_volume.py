@@ -116,7 +116,7 @@ def test_copies_have_the_records_of_the_artifact(task: dict[str, Any], tmp_path:
     for count in (3, 5):
         with pytest.raises(UserError, match=rf"4 records in split train of .*, and the artifact has {count}\."):
             copy(train=count)
-    with pytest.raises(UserError, match="0 records in split eval of .*, and the artifact has 2"):
+    with pytest.raises(UserError, match=r"0 records in split eval of .*, and the artifact has 2"):
         copy(train=4, eval=2)
     for cut in (len(whole) - 1, 250_000, 20):
         file.write_bytes(whole[:cut])
