@@ -86,7 +86,7 @@ CLOSURES: dict[str, dict[str, str]] = {
         "components.base": "errors files json_records section times",
         "components.drift": "report",
         "components.evaluation": "predictions results",
-        "components.library": "layout",
+        "components.library": "layout tfrecords",
         "components.nodes": "artifacts parameters.reporter reporter",
         "components.reporting": "charts page report spectrograms timeline_chart",
         "components.retraining": "config history policy timeline",
