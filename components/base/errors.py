@@ -12,6 +12,12 @@ class DamagedError(UserError):
     """A file is missing, or is not what was written."""
 
 
+def named(error: OSError) -> str:
+    """Returns the name of a system's error and its meaning, such as "EACCES (Permission denied)"."""
+    name = errno.errorcode.get(error.errno or 0)
+    return f"{name} ({os.strerror(error.errno)})" if name and error.errno else str(error)
+
+
 _REMEDIES = {
     errno.ENOSPC: "The disk is full. Make room",
     errno.EDQUOT: "The quota of this user is used up. Make room",
@@ -20,6 +26,13 @@ _REMEDIES = {
     errno.EACCES: "This user has no permission there. Grant it",
     errno.EPERM: "This user has no permission there. Grant it",
     errno.EIO: "The disk does not work, or has a limit. Repair it",
+    errno.EMFILE: "This process may not open more files. Raise the limit, see `ulimit -n`",
+    errno.ENFILE: "The system may not open more files. Raise the limit, see `sysctl fs.file-max`",
+    errno.ENOMEM: "The memory is used up. Make room",
+    errno.ESTALE: "The network's disk has changed meanwhile. Mount it again",
+    errno.ETIMEDOUT: "The network's disk does not answer. Repair the connection",
+    errno.ENOTCONN: "The disk is not connected. Mount it again",
+    errno.EHOSTDOWN: "The network's disk does not answer. Repair the connection",
 }
 _SQLITE = {
     "database or disk is full": errno.ENOSPC,

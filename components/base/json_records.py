@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from etils import epath
 from pydantic import ValidationError
 
-from components.base.errors import DamagedError, UserError
+from components.base.errors import DamagedError, UserError, named
 from components.base.files import write_atomically
 from components.base.section import Section, problems
 
@@ -25,9 +25,13 @@ def write_record(path: epath.Path, record: Section) -> None:
     Raises:
       OSError: it could not be written.
     """
+    write_atomically(path, sealed(record))
+
+
+def sealed(record: Section) -> str:
+    """Returns the text of a record with its SHA-256."""
     content = record.model_dump(mode="json")
-    text = json.dumps(content | {_DIGEST: _digest(content)}, indent=2, ensure_ascii=False)
-    write_atomically(path, text + "\n")
+    return json.dumps(content | {_DIGEST: _digest(content)}, indent=2, ensure_ascii=False) + "\n"
 
 
 def read_record(path: epath.Path, kind: type[_Record], remedy: str) -> _Record:
@@ -50,7 +54,7 @@ def read_record(path: epath.Path, kind: type[_Record], remedy: str) -> _Record:
     except FileNotFoundError:
         raise DamagedError(f"{path}: missing. {remedy}") from None
     except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror or error}. Make it readable.") from error
+        raise UserError(f"{path}: cannot be read: {named(error)}. Make it readable.") from error
     except ValidationError as error:
         raise DamagedError(f"{path}: damaged: {'; '.join(problems(error))}. {remedy}") from error
     if digest is not None and digest != _digest(content):

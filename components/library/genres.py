@@ -34,7 +34,8 @@ def add_genres(root: Path, genres: Sequence[str]) -> Added:
 
     Raises:
       UserError: there is no library, it has no complete span, or another process writes to it; a genre exists, is given
-        twice, differs from another only by case, or is no name; or the schema cannot be amended.
+        twice, differs from another only by case, or is no name; or the schema cannot be amended, or a table of rejects
+        is damaged.
     """
     read_library(root)  # before the lock, which would make the directory
     with only_writer(root):
@@ -43,9 +44,9 @@ def add_genres(root: Path, genres: Sequence[str]) -> Added:
         if not spans:
             raise UserError(f"{root}: no complete span. Ingest one: the classes are then its genres.")
         _check_names(root, library.genres, genres)
+        found = {span: rejected_then(root, span, genres) for span in spans}  # before: it fails if a table is damaged
         library = library.model_copy(update={"genres": (*library.genres, *genres)})
         amend_library(root, library, genres)
-        found = {span: rejected_then(root, span, genres) for span in spans}
         return Added(library, {span: counts for span, counts in found.items() if counts})
 
 

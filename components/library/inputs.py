@@ -1,5 +1,6 @@
 """The input files of an ingest before any is opened: checked, put in order, and each group given its split."""
 
+import errno
 import hashlib
 import os
 import shlex
@@ -10,6 +11,7 @@ from stat import S_ISREG
 
 from components.base.errors import UserError
 from components.library.config import SplitConfig
+from components.library.song_files import MISSING_FILE, StorageError
 from components.library.sources.track import MISSING, UNKNOWN_GENRE, UNREADABLE, Track
 
 
@@ -44,13 +46,22 @@ def in_order(tracks: Iterable[Track]) -> list[Track]:
 
 
 def look_at(track: Track, audio_root: Path) -> Listed:
-    """Adds the size and time of its file to `track`; or a problem, if no file can be read there."""
+    """Adds the size and time of its file to `track`; or a problem, if no file can be read there.
+
+    Raises:
+      StorageError: the storage does not say what is there.
+    """
+    path = audio_root / track.path
     try:
-        found = os.stat(audio_root / track.path)
-    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: no file name holds a NUL
+        found = os.stat(path)
+    except ValueError:  # no file name holds a NUL
         return Listed(_with_problem(track, MISSING), 0, 0)
     except OSError as error:
-        return Listed(_with_problem(track, f"{UNREADABLE}: {error.strerror}"), 0, 0)
+        if error.errno in MISSING_FILE:
+            return Listed(_with_problem(track, MISSING), 0, 0)
+        if error.errno == errno.ELOOP:
+            return Listed(_with_problem(track, f"{UNREADABLE}: {error.strerror}"), 0, 0)
+        raise StorageError(path, error) from error
     if not S_ISREG(found.st_mode):  # reading a pipe would never end
         track = _with_problem(track, f"{UNREADABLE}: not a regular file")
     return Listed(track, found.st_size, found.st_mtime_ns)

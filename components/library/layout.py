@@ -3,7 +3,8 @@
 <root>/library.json            what all spans share: the genres in order, the audio format; once there is a span, only
                                `components.library.genres` adds genres
 <root>/schema.pbtxt            the reviewed schema, with this library's genres as the domain of `genre`
-<root>/span-<N>/manifest.json  counts of span N, and the hash of every file; a span without it is not complete
+<root>/span-<N>/manifest.json  counts of span N, and SHA-256, size and records of every file; a span without it is not
+                               complete
 <root>/span-<N>/tracks.csv     one row per example: its file, group, split, audio health, PCM hash
 <root>/span-<N>/rejects.csv    one row per input file that did not become an example, with the reason
 <root>/span-<N>/source.json    digest of the input files, so that the same ingest is recognised when it is repeated
@@ -13,14 +14,17 @@
 
 import hashlib
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 from etils import epath
+from pydantic import field_validator
 
 from components.audio.config import AudioConfig
-from components.base.errors import UserError
+from components.base.errors import UserError, named
 from components.base.json_records import read_record
 from components.base.section import Section
+from components.library.tfrecords import StoredFile
 
 SPLITS = ("train", "eval", "test")
 LIBRARY_FILE, SCHEMA_FILE = "library.json", "schema.pbtxt"
@@ -29,6 +33,7 @@ INPUTS_FILE = "source.json"
 """Digest of the input files. It covers their times, so it alone may differ between two ingests of the same music."""
 
 _CHUNK = 1 << 20
+_SPAN_NAME = re.compile(r"span-(0|[1-9]\d*)")
 _REMEDY = "Put the file back as it was, or ingest the library again, into another data directory."
 
 
@@ -62,8 +67,28 @@ class Manifest(Section):
     """Of the library when the span was ingested, in order."""
     schema_digest: str
     """The first 16 hexadecimal digits of the SHA-256 of the library's schema as it was then."""
-    files: dict[str, str]
-    """SHA-256 of every file but the manifest and INPUTS_FILE, by the path from the span's directory."""
+    files: dict[str, StoredFile]
+    """Every file but the manifest and INPUTS_FILE, by the path from the span's directory."""
+
+    @field_validator("files", mode="before")
+    @classmethod
+    def _of_earlier_versions(cls, files: Any) -> Any:
+        """Reads the files of a span of an earlier version, of which only the SHA-256 is known."""
+        if not isinstance(files, Mapping):
+            return files
+        return {name: {"sha256": file} if isinstance(file, str) else file for name, file in files.items()}
+
+    def shards(self, split: str) -> dict[str, StoredFile]:
+        """Returns the files of examples of `split`, in order, by their names in its directory."""
+        found = (name.partition("/") for name in sorted(self.files))
+        return {name: self.files[f"{above}/{name}"] for above, _, name in found if above == split}
+
+
+class Inputs(Section):
+    """The content of INPUTS_FILE."""
+
+    inputs: str
+    """See `components.library.shards.inputs_digest`."""
 
 
 def span_dir(root: epath.Path, span: int) -> epath.Path:
@@ -78,8 +103,18 @@ def complete_spans(root: epath.Path) -> list[int]:
 
 def span_numbers(root: epath.Path) -> list[int]:
     """Returns the numbers of all directories of spans in `root`, complete or not, ascending."""
-    found = (re.fullmatch(r"span-(0|[1-9]\d*)", path.name) for path in root.glob("span-*"))
-    return sorted(int(m[1]) for m in found if m)
+    return sorted(span_number(path) for path in root.glob("span-*") if _SPAN_NAME.fullmatch(path.name))
+
+
+def span_number(directory: epath.Path) -> int:
+    """Returns the number of the span in `directory`.
+
+    Raises:
+      ValueError: it is not the directory of a span.
+    """
+    if not (found := _SPAN_NAME.fullmatch(directory.name)):
+        raise ValueError(f"{directory}: not the directory of a span")
+    return int(found[1])
 
 
 def window_spans(spans: Sequence[int], end: int, size: int, exclude: Collection[int] = ()) -> tuple[int, ...]:
@@ -152,7 +187,33 @@ def read_manifest(root: epath.Path, span: int) -> Manifest:
     if not path.is_file():
         have = ", ".join(map(str, complete_spans(root))) or "none"
         raise UserError(f"{root}: no complete span {span} (complete spans: {have}). Ingest it, or choose another.")
-    return read_record(path, Manifest, _REMEDY)
+    manifest = read_record(path, Manifest, _REMEDY)
+    if manifest.span != span:
+        raise UserError(f"{path}: it is the manifest of span {manifest.span}. {_REMEDY}")
+    return manifest
+
+
+def read_inputs_digest(root: epath.Path, span: int) -> str:
+    """Returns the digest of the input files that the complete span `span` was made of.
+
+    Raises:
+      UserError: its record is missing or damaged.
+    """
+    return read_record(span_dir(root, span) / INPUTS_FILE, Inputs, remedy(root, span)).inputs
+
+
+def verified_file(root: epath.Path, span: int, name: str) -> epath.Path:
+    """Returns the path of file `name` of the complete span `span` after comparing its content with the manifest.
+
+    Raises:
+      UserError: it is missing, damaged, not in the manifest, or cannot be read.
+    """
+    path, expected = span_dir(root, span) / name, read_manifest(root, span).files.get(name)
+    if expected is None:
+        raise UserError(f"{path}: not in the manifest beside it. {remedy(root, span)}")
+    if problem := damage(path, expected):
+        raise UserError(f"{path}: {problem}. {remedy(root, span)}")
+    return path
 
 
 def verify(root: epath.Path, span: int) -> list[str]:
@@ -167,22 +228,42 @@ def verify(root: epath.Path, span: int) -> list[str]:
     manifest = read_manifest(root, span)
     directory = span_dir(root, span)
     there = {str((above / name).relative_to(directory)) for above, _, names in directory.walk() for name in names}
-    found = {}
-    for name, digest in manifest.files.items():
-        if name not in there:
-            found[name] = "missing"
-        elif _sha256(directory / name) != digest:
-            found[name] = "damaged: its SHA-256 is not the manifest's"
+    found = {name: damage(directory / name, expected) for name, expected in manifest.files.items()}
     found |= dict.fromkeys(there - manifest.files.keys() - {MANIFEST_FILE, INPUTS_FILE}, "extra: not in the manifest")
-    return [f"{directory / name}: {problem}" for name, problem in sorted(found.items())]
+    lines = [f"{directory / name}: {problem}" for name, problem in sorted(found.items()) if problem]
+    try:
+        read_inputs_digest(root, span)
+    except UserError as error:
+        lines.append(str(error))
+    return lines
 
 
-def _sha256(path: epath.Path) -> str:
-    digest = hashlib.sha256()
+def require_verified(root: epath.Path, span: int) -> None:
+    """Checks that the files of span `span` are as its manifest says.
+
+    Raises:
+      UserError: they are not, or `verify` raises it.
+    """
+    if problems := verify(root, span):
+        raise UserError("\n".join([*problems, remedy(root, span)]))
+
+
+def remedy(root: epath.Path, span: int) -> str:
+    """Returns what to do about a damaged file of span `span`, as a sentence."""
+    away = f"move {span_dir(root, span)} away, and ingest the same songs with --span {span} again"
+    return f"Put it back from a copy; or {away}."
+
+
+def damage(path: epath.Path, expected: StoredFile) -> str:
+    """Describes in what the file at `path` differs from `expected`; empty: in nothing."""
+    digest, size = hashlib.sha256(), 0
     try:
         with path.open("rb") as file:
             while chunk := file.read(_CHUNK):
                 digest.update(chunk)
+                size += len(chunk)
+    except FileNotFoundError:
+        return "missing"
     except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}. Make it readable.") from error
-    return digest.hexdigest()
+        raise UserError(f"{path}: cannot be read: {named(error)}. Make it readable.") from error
+    return expected.difference(digest.hexdigest(), size)

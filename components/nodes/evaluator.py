@@ -29,13 +29,13 @@ from components.beam.direct import direct_args
 from components.evaluation.gate import judge
 from components.evaluation.predictions import ScoredClips, predictions, write_predictions
 from components.evaluation.results import VERDICT
+from components.library.span_import import GOLDEN
 from components.nodes.artifacts import PREDICTIONS, VERSION_PROPERTY, files_of, serving_path
 from components.nodes.parameters.evaluator import EvaluatorParameters
 from components.store.measuring import latency_ms, megabytes
 from components.store.model_card import read_card
 
 SPLIT = "test"
-GOLDEN = "golden"
 SIGNATURE = "serving_default"
 _ANSWERS = "answers"
 _SCHEMA = pa.schema(

@@ -25,7 +25,7 @@ from components.base.errors import UserError
 from components.base.files import write_atomically
 from components.base.json_records import read_record
 from components.evaluation.metrics import measure, paired_outcomes
-from components.library.layout import Manifest
+from components.library.layout import Manifest, require_verified
 from components.library.spans import read_examples
 from components.reporting.comparison import SIGNIFICANCE, Comparison, FoldOutcome, Row
 from components.store.measuring import latency_ms, megabytes
@@ -120,7 +120,11 @@ def compare_models(
       folds_column: column of tracks.csv to cross-validate over; None: the library's split.
       cache: where outcomes are kept.
       report: called with a line per step.
+
+    Raises:
+      UserError: the files of the span are not as its manifest says.
     """
+    require_verified(epath.Path(data), manifest.span)
     tracks = sorted(read_examples(data, manifest.span), key=lambda row: row["track_id"])
     track_ids = [row["track_id"] for row in tracks]
     folds = make_folds(tracks, folds_column)

@@ -17,7 +17,7 @@ from components.audio.config import FeatureConfig
 from components.base.errors import UserError
 from components.base.section import Section
 from components.library.layout import SCHEMA_FILE, SPLITS, Manifest, span_dir
-from components.library.span_import import SpanImport
+from components.library.span_import import GOLDEN, SpanImport
 from components.nodes.parameters.champion import ChampionParameters
 from components.nodes.parameters.data_gate import DataGateParameters
 from components.nodes.parameters.drift_detector import DriftParameters
@@ -170,7 +170,7 @@ def held_out_clips(root: epath.Path, window: Sequence[Manifest], golden: Manifes
         "test": (str(span_dir(root, newest.span) / "test"),),
         "eval": (str(span_dir(root, newest.span) / "eval"),),
         "window": tuple(str(span_dir(root, each.span) / split) for each in others for split in ("eval", "test")),
-        "golden": tuple(str(span_dir(root, each.span) / "test") for each in frozen),
+        GOLDEN: tuple(str(span_dir(root, each.span) / "test") for each in frozen),
     }
     digest = _digest([(each.span, each.digest) for each in (*window, *frozen)])
     return SpanImport(span=newest.span, splits=splits, digest=digest)

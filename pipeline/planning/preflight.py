@@ -8,7 +8,6 @@ from etils import epath
 from components.base.errors import UserError
 from components.evaluation.gate import require_known_genres
 from components.library.layout import (
-    SCHEMA_FILE,
     SPLITS,
     Library,
     Manifest,
@@ -19,6 +18,7 @@ from components.library.layout import (
     window_spans,
 )
 from components.library.left_out import set_aside_spans
+from components.library.schema import check_schema
 from components.retraining.policy import spans_in_words
 from components.store.model_store import current_version, read_lineage
 from models import registry
@@ -74,8 +74,7 @@ def check(config: PipelineConfig, *, leave_out: bool) -> Preflight:
     check_model(config)
     data = root_path(config.data)
     library = read_library(data)
-    if not (data / SCHEMA_FILE).is_file():
-        raise UserError(f"{data}: its {SCHEMA_FILE} is missing. Put it back, or ingest into another data directory.")
+    check_schema(data, library.genres)
     spans = complete_spans(data)
     workspace = Workspace(root_path(config.workspace))
     exclude = set(config.exclude)

@@ -14,7 +14,6 @@ from components.audio.config import AudioConfig
 from components.base.errors import UserError
 from components.library.layout import Library, Manifest, SplitCount, read_manifest, span_dir
 from components.library.set_aside import unusable
-from components.library.span_import import SpanImport
 from components.library.spans import write_library
 from pipeline.config.settings import PipelineConfig
 
@@ -124,8 +123,7 @@ class Place:
     def set_aside(self, span: int) -> None:
         """As an import does that finds it damaged."""
         manifest = read_manifest(epath.Path(self.data), span).digest
-        source = SpanImport(span=span, splits={}, digest="", manifest=manifest)
-        unusable(str(self.workspace / "set-aside"), source, UserError("damaged TFRecord files"))
+        unusable(str(self.workspace / "set-aside"), {span: manifest}, UserError("damaged TFRecord files"))
 
 
 @pytest.fixture

@@ -33,13 +33,15 @@ LEARNING = {
 FITTING = "augmentation batches calibration devices progress training transfer warm_start"
 CLOSURES: dict[str, dict[str, str]] = {
     "ImportExampleGen": {
+        "components.audio": "config",
         "components.base": "errors files json_records section times",
-        "components.library": "set_aside span_import",
+        "components.library": "layout set_aside span_import tfrecords",
         "components.nodes": "example_files example_gen parameters.example_gen",
     },
     "Transform": {
         "components.audio": AUDIO,
         "components.base": "errors section",
+        "components.library": "tfrecords",
         "components.nodes": "artifacts example_files parameters.transform transform",
     },
     **{
@@ -60,6 +62,7 @@ CLOSURES: dict[str, dict[str, str]] = {
         "components.base": "errors files json_records section",
         "components.beam": "direct",
         "components.evaluation": "checks config gate metrics predictions results",
+        "components.library": "span_import",
         "components.nodes": "artifacts evaluator parameters.evaluator",
         "components.store": "measuring model_card saved_model",
     },
@@ -83,7 +86,7 @@ CLOSURES: dict[str, dict[str, str]] = {
         "components.base": "errors files json_records locks section times",
         "components.drift": "report",
         "components.evaluation": "predictions results",
-        "components.library": "layout",
+        "components.library": "layout tfrecords",
         "components.nodes": "artifacts parameters.reporter reporter",
         "components.reporting": "charts page report spectrograms timeline_chart",
         "components.retraining": "config history policy timeline",
