@@ -64,7 +64,7 @@ def judge(
     on_golden = None if golden is None or golden_is_test else _judged(genres, golden)
 
     floors = _floors(gate, on_test)
-    recalls = recall_floors(gate.min_genre_recall, gate.genre_recall, on_test)
+    recalls = recall_floors(gate.min_genre_recall, gate.genre_recall, on_test, on_golden)
     against = against_champion("champion", on_test, gate.significance)
     if on_golden is not None:
         against += against_champion("golden.champion", on_golden, gate.significance)
@@ -85,10 +85,11 @@ def judge(
         ]
     else:
         reasons = [check.text for check in checks if not check.passed]
+    untested = [judged.untested_text for judged in (on_test, on_golden) if judged]
     return Verdict(
         **dict(on_test),
         blessed=blessed,
-        reasons=(*reasons, *(text for text in (note, not_compared) if text)),
+        reasons=(*reasons, *(text for text in (note, not_compared, *untested) if text)),
         checks=checks,
         genres=tuple(genres),
         golden=on_golden,
@@ -110,6 +111,7 @@ def _judged(genres: Sequence[str], clips: ScoredClips) -> Judged:
     return Judged(
         split=clips.split,
         span=clips.span,
+        joined=clips.joined,
         candidate=measure(genres, clips.truth, clips.candidate),
         outcomes=outcomes,
         champion=champion,

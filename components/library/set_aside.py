@@ -55,7 +55,9 @@ def restore(directory: epath.Path, span: int) -> None:
 
 
 def unusable(directory: str, imported: SpanImport, error: UserError) -> UserError:
-    """Sets a span aside if `imported` is exactly that span.
+    """Sets the span aside that cannot be used, if whole spans were imported.
+
+    Of several, that is the one whose files `error` names; or the newest, as the others passed before it came.
 
     Args:
       directory: of the records.
@@ -67,16 +69,18 @@ def unusable(directory: str, imported: SpanImport, error: UserError) -> UserErro
     """
     if imported.span is None or not imported.manifest:
         return error
+    digests = {imported.span: imported.manifest, **imported.joined}
+    span = next((each for each in digests if f"/span-{each}/" in str(error)), imported.span)
     now = timestamp(datetime.now(UTC))
-    record = SetAside(span=imported.span, digest=imported.manifest, time=now, reason=str(error))
-    path = _file(epath.Path(directory), imported.span)
+    record = SetAside(span=span, digest=digests[span], time=now, reason=str(error))
+    path = _file(epath.Path(directory), span)
     try:
         write_atomically(path, record.model_dump_json(indent=2) + "\n")
     except OSError as problem:
-        return UserError(f"{error}\nSpan {imported.span} cannot be set aside: {path}: {problem.strerror}.")
+        return UserError(f"{error}\nSpan {span} cannot be set aside: {path}: {problem.strerror}.")
     return UserError(
-        f"{error}\n`genre retrain` and `genre watch` train without span {imported.span} from now on. Repair it, then "
-        f"use it again with `genre spans --restore {imported.span}`."
+        f"{error}\n`genre retrain` and `genre watch` train without span {span} from now on. Repair it, then "
+        f"use it again with `genre spans --restore {span}`."
     )
 
 

@@ -13,4 +13,6 @@ class SpanImport(Section):
     digest: str
     """Digest of what is in them, so that a cache notices a change."""
     manifest: str = ""
-    """Digest of the span, if exactly one whole span is imported; else empty."""
+    """Digest of the span, if whole spans are imported; else empty."""
+    joined: dict[int, str] = {}  # noqa: RUF012 (pydantic copies it)
+    """By number, the digests of the other whole spans that are imported with it."""

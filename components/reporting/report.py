@@ -4,7 +4,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -55,6 +55,7 @@ class ReportInputs:
       fmin: Hz, lowest mel frequency.
       fmax: Hz, highest mel frequency; None: half the sample rate.
       predictions: of every clip; those on the test clips are for the list of mistakes.
+      paths: of the test clips' files by track id, as far as they are known.
       timeline: all events so far; None: it is not shown.
     """
 
@@ -76,6 +77,7 @@ class ReportInputs:
     fmin: float = 0.0
     fmax: float | None = None
     predictions: Sequence[Prediction] = ()
+    paths: Mapping[str, str] = field(default_factory=dict)
     timeline: Timeline | None = None
 
 
@@ -157,7 +159,7 @@ def _headline_metrics(judged: Judged) -> list[dict[str, Any]]:
 
     return [
         row("Accuracy", "share of clips named right", lambda m: percent(m.accuracy), "higher"),
-        row("Macro-F1", "mean F1 of the genres", lambda m: number(m.macro_f1, 3), "higher"),
+        row("Macro-F1", "mean F1 of the tested genres", lambda m: number(m.macro_f1, 3), "higher"),
         row("Log loss", "mean −ln p of the true genre", lambda m: number(m.log_loss, 3), "lower"),
         row(
             "Calibration error", "confidence against accuracy", lambda m: percent(m.expected_calibration_error), "lower"
@@ -208,14 +210,13 @@ def _common_mistakes(rows: Sequence[Mapping[str, Any]], most: int = 3) -> list[d
 
 def _mistakes(inputs: ReportInputs) -> dict[str, Any]:
     """Returns the wrong predictions on the test clips with the highest probabilities."""
-    paths = {str(row.get("track_id")): row.get("path", "") for row in inputs.tracks}
     predictions = [row for row in inputs.predictions if row.split == inputs.verdict.split]
     wrong = [row for row in predictions if not row.correct]
     wrong.sort(key=lambda row: (-row.probabilities[row.predicted], row.track_id))
     shown = [
         {
             "track_id": row.track_id,
-            "path": paths.get(row.track_id, ""),
+            "path": inputs.paths.get(row.track_id, ""),
             "genre": row.genre,
             "predicted": row.predicted,
             "p": row.probabilities[row.predicted],

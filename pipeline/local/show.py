@@ -34,6 +34,8 @@ def _show_decision(console: "Console", decision: "Decision", *, dry_run: bool) -
 def _show_verdict(console: "Console", verdict: "Verdict") -> None:
     from rich.table import Table
 
+    from components.reporting.page import number
+
     console.print()
     for judged in verdict.sets:
         console.print(judged.headline, markup=False, soft_wrap=True)
@@ -45,7 +47,7 @@ def _show_verdict(console: "Console", verdict: "Verdict") -> None:
             table.add_column(of_set + column, justify="right")
     for genre in verdict.genres:
         found = (judged.candidate.genres[genre] for judged in verdict.sets)
-        figures = ((f"{of.precision:.2f}", f"{of.recall:.2f}", f"{of.f1:.2f}", str(of.support)) for of in found)
+        figures = ((*map(number, (of.precision, of.recall, of.f1)), str(of.support)) for of in found)
         table.add_row(genre, *itertools.chain(*figures))
     console.print(table)
     console.print("\n[bold green]blessed[/]" if verdict.blessed else "\n[bold red]refused[/]")

@@ -48,12 +48,15 @@ def test_metrics_equal_scikit_learns(seed: int) -> None:
         )
 
 
-def test_a_genre_without_clips_counts_as_in_scikit_learn() -> None:
-    truth, predicted = np.array([0, 0, 1, 1]), np.array([0, 0, 1, 0])
+def test_a_genre_without_clips_has_no_figures_and_is_in_no_mean() -> None:
+    truth, predicted = np.array([0, 0, 1, 1]), np.array([0, 0, 1, 3])
     found = measure(GENRES, truth, answers(predicted))
     assert tuple(found.genres) == GENRES
-    assert found.genres["Rock"].model_dump() == {"precision": 0.0, "recall": 0.0, "f1": 0.0, "support": 0}
-    expected = precision_recall_fscore_support(truth, predicted, labels=range(4), zero_division=0, average="macro")
+    assert found.untested == ("Pop", "Rock")
+    for genre in found.untested:
+        assert found.genres[genre].model_dump() == {"precision": None, "recall": None, "f1": None, "support": 0}
+    assert '"f1":null' in found.model_dump_json()
+    expected = precision_recall_fscore_support(truth, predicted, labels=[0, 1], zero_division=0, average="macro")
     assert found.macro_f1 == pytest.approx(expected[2])
 
 

@@ -69,6 +69,7 @@ def judged(models: dict[str, standard_artifacts.Model], tmp_path: Path) -> Calla
         gate: GateConfig = GateConfig(min_accuracy=0.0),  # noqa: B008 (frozen)
         span: int = 5,
         golden_span: int | None = 1,
+        tested: tuple[int, ...] = (),
         best: Predecessor | None = None,
     ) -> SimpleNamespace:
         evaluation, blessing = standard_artifacts.ModelEvaluation(), standard_artifacts.ModelBlessing()
@@ -79,7 +80,7 @@ def judged(models: dict[str, standard_artifacts.Model], tmp_path: Path) -> Calla
             beam_pipeline_args=beam_args(BeamConfig(mode="in_memory")), tmp_dir=str(tmp_path / "scratch"), unique_id="1"
         )
         parameters = EvaluatorParameters(
-            genres=tuple(GENRES), gate=gate, span=span, golden_span=golden_span, best=best, code=""
+            genres=tuple(GENRES), gate=gate, span=span, tested=tested or (span,), golden_span=golden_span, best=best, code=""
         )
         GateEvaluator.EXECUTOR_SPEC.executor_class(context).Do(
             {"held_out": [held_out], **{name: [model] for name, model in models.items()}},
