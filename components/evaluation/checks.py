@@ -94,6 +94,19 @@ def recall_floors(general: float, own: Mapping[str, float], judged: Judged, gold
     return checks
 
 
+def untested_genres(judged: Judged) -> list[Check]:
+    """Lists the genres without clips, as a figure that has no limit; none where all were tested."""
+    if not (genres := judged.candidate.untested):
+        return []
+    text = f"{len(genres)} of {len(judged.candidate.genres)} genres were not tested, for lack of {judged.split} clips"
+    name = "untested" if judged.split == "test" else f"{judged.split}.untested"
+    return [
+        Check(
+            name=name, passed=True, value=len(genres), limit=None, text=f"{text}{judged.of_span}: {', '.join(genres)}"
+        )
+    ]
+
+
 def _not_worse(name: str, rival: str, judged: Judged, paired: PairedOutcomes, significance: float) -> Check:
     """Checks that the candidate is not significantly worse than `rival`, such as `version 3`."""
     passed = paired.p_worse >= significance

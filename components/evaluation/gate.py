@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.base.errors import UserError
-from components.evaluation.checks import against_best, against_champion, ceiling, floor, recall_floors
+from components.evaluation.checks import against_best, against_champion, ceiling, floor, recall_floors, untested_genres
 from components.evaluation.config import GateConfig
 from components.evaluation.metrics import measure, paired_outcomes
 from components.evaluation.predictions import ScoredClips
@@ -74,7 +74,8 @@ def judge(
         against += check
     limits = _limits(gate, on_test, latency_ms, megabytes)
 
-    checks = (*floors, *recalls, *against, *limits)
+    untested = [check for judged in (on_test, on_golden) if judged for check in untested_genres(judged)]
+    checks = (*floors, *recalls, *against, *limits, *untested)
     blessed = all(check.passed for check in checks)
     if blessed:
         reasons = [
@@ -85,11 +86,10 @@ def judge(
         ]
     else:
         reasons = [check.text for check in checks if not check.passed]
-    untested = [judged.untested_text for judged in (on_test, on_golden) if judged]
     return Verdict(
         **dict(on_test),
         blessed=blessed,
-        reasons=(*reasons, *(text for text in (note, not_compared, *untested) if text)),
+        reasons=(*reasons, *(text for text in (note, not_compared) if text)),
         checks=checks,
         genres=tuple(genres),
         golden=on_golden,

@@ -106,7 +106,7 @@ def measure(genres: Sequence[str], truth_indices: ArrayLike, probabilities: Arra
         expected_calibration_error=expected_calibration_error(truth, rows),
         confusion=tuple(tuple(row) for row in confusion.tolist()),
         genres={
-            genre: GenreMetrics(precision=precision, recall=recall, f1=f1, support=count)
+            genre: GenreMetrics(precision=precision, recall=recall, f1=f1, support=int(count))
             for genre, precision, recall, f1, count in zip(
                 genres, *(np.where(tested, ratio, None).tolist() for ratio in ratios), support.tolist(), strict=True
             )

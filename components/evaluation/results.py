@@ -146,13 +146,6 @@ class Judged(Section):
             + (f" of {tested} of {len(self.candidate.genres)} genres" if self.candidate.untested else "")
         )
 
-    @property
-    def untested_text(self) -> str:
-        """Names the genres without clips, as a sentence; empty if there are none."""
-        if not self.candidate.untested:
-            return ""
-        return f"not tested, for there are no {self.split} clips{self.of_span}: {', '.join(self.candidate.untested)}"
-
 
 class Verdict(Judged):
     """The gate's decision, with everything that it rests on. Its own figures are those on the test clips."""
