@@ -94,6 +94,7 @@ def Reporter(  # noqa: N802 (the name of a node)
         training.get("started_from", ""),
         datetime.now(UTC),
     )
+    history = read_history(epath.Path(known.history))
     judged = [each for each in (verdict.span, *verdict.joined) if each is not None]
     inputs = ReportInputs(
         title=f"Music genres, span {origin.span}",
@@ -122,9 +123,8 @@ def Reporter(  # noqa: N802 (the name of a node)
         fmin=card.features.mel.fmin,
         fmax=card.features.mel.fmax,
         predictions=read_predictions(epath.Path(evaluation.uri) / PREDICTIONS),
-        timeline=timeline(
-            with_run(read_history(epath.Path(known.history)), origin, outcome), read_store(epath.Path(known.store))
-        ),
+        timeline=timeline(with_run(history, origin, outcome), read_store(epath.Path(known.store))),
+        drift=next((record.drift for record in history if record.candidate == origin.candidate), None),
     )
     directory = epath.Path(report.uri)
     directory.mkdir(parents=True, exist_ok=True)  # not every backend has made it

@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from components.drift.report import DriftReport
 from components.evaluation.predictions import Prediction
 from components.evaluation.results import Judged, Metrics, Verdict
 from components.library.layout import SPLITS, Manifest
-from components.reporting.charts import histogram, line_chart
+from components.reporting.charts import compared_histogram, histogram, line_chart
+from components.reporting.fit import chance, fit_in_words
 from components.reporting.page import environment, exact, number, percent, short, to_float
 from components.reporting.spectrograms import Sample, gradient, spectrograms
 from components.reporting.timeline_chart import timeline_chart
@@ -57,6 +59,7 @@ class ReportInputs:
       predictions: of every clip; those on the test clips are for the list of mistakes.
       paths: of the test clips' files by track id, as far as they are known.
       timeline: all events so far; None: it is not shown.
+      drift: what was measured before the run; None: nothing is known of it.
     """
 
     title: str
@@ -79,6 +82,7 @@ class ReportInputs:
     predictions: Sequence[Prediction] = ()
     paths: Mapping[str, str] = field(default_factory=dict)
     timeline: Timeline | None = None
+    drift: DriftReport | None = None
 
 
 def render_report(inputs: ReportInputs) -> str:
@@ -96,9 +100,10 @@ def render_report(inputs: ReportInputs) -> str:
             banner=_banner(inputs),
             sets=[_set(inputs.verdict, judged) for judged in inputs.verdict.sets],
             mistakes=_mistakes(inputs),
-            training=_training(inputs.history),
+            training=_training(inputs.history, inputs.verdict),
             facts=_facts(inputs),
             data=_data(inputs),
+            drift=_drift(inputs.drift),
             spectrograms=spectrograms(
                 inputs.genres,
                 inputs.samples,
@@ -140,7 +145,7 @@ def _accuracies(verdict: Verdict, judged: Judged) -> dict[str, Any]:
             for name, found in models
         ],
         "floor": floors[0] if floors else None,
-        "chance": 1.0 / len(verdict.genres),
+        "chance": chance(judged),
     }
 
 
@@ -233,22 +238,7 @@ def _mistakes(inputs: ReportInputs) -> dict[str, Any]:
     }
 
 
-def _gap(train: float, validation: float) -> str:
-    """Explains the gap between training and validation accuracy, in percentage points."""
-    points = round(100 * (train - validation))
-    measured = f"{percent(train)} of the training clips right and {percent(validation)} of the validation clips"
-    if points < 0:
-        judgement = "better on new music, because dropout and augmentation lower the accuracy only in training"
-    elif points <= 5:
-        judgement = "a small gap: the model generalises, and a larger one or longer training may still help"
-    elif points <= 15:
-        judgement = "a moderate gap: some of what the model learned holds for the training songs only"
-    else:
-        judgement = "a wide gap: the model has memorised the training songs; more music or augmentation would help most"
-    return f"The model got {measured}: {abs(points)} point{'' if abs(points) == 1 else 's'} apart, {judgement}."
-
-
-def _training(history: Mapping[str, Any]) -> dict[str, Any]:
+def _training(history: Mapping[str, Any], verdict: Verdict) -> dict[str, Any]:
     """Returns curves, facts and sentences about the training."""
     epochs = history.get("epochs") or []
     numbers = [to_float(row.get("epoch", index)) for index, row in enumerate(epochs, 1)]
@@ -269,7 +259,7 @@ def _training(history: Mapping[str, Any]) -> dict[str, Any]:
     )
     return {
         "charts": [chart for chart in charts if chart],
-        "gap": _gap(train, validation) if known else "",
+        "fit": fit_in_words(train, validation, max(verdict.sets, key=lambda judged: judged.candidate.clips)) if known else "",
         "chosen": chosen,
     }
 
@@ -335,6 +325,19 @@ def _data(inputs: ReportInputs) -> dict[str, Any]:
         "reasons": sorted(inputs.manifest.rejects.items(), key=lambda item: (-item[1], item[0])),
         "rejects": inputs.rejects[:REJECTS_SHOWN],
         "rejected": sum(inputs.manifest.rejects.values()),
+    }
+
+
+def _drift(report: DriftReport | None) -> dict[str, Any] | None:
+    """Returns what was found of drift, the p-value of each family, and charts of what moved most."""
+    if report is None:
+        return None
+    return {
+        "report": report,
+        "charts": [
+            compared_histogram(f"{each.figure} ({each.shift:+.1f} sd)", each.family, each.edges, each.reference, each.newest)
+            for each in report.moved
+        ],
     }
 
 

@@ -6,13 +6,16 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from components.drift.report import DriftReport
     from components.evaluation.results import Verdict
     from components.retraining.policy import Decision
     from pipeline.local.summary import Summary
 
 
 def show_outcome(console: "Console", summary: "Summary", *, dry_run: bool = False) -> None:
-    """Prints the gate's verdict or, if the run did not come that far, the decision to retrain or to wait."""
+    """Prints drift, and the gate's verdict or, if the run did not come that far, the decision to retrain or to wait."""
+    if summary.drift:
+        _show_drift(console, summary.drift)
     if summary.verdict:
         _show_verdict(console, summary.verdict)
         console.print(f"\n{_push(summary)}", soft_wrap=True)
@@ -23,6 +26,12 @@ def show_outcome(console: "Console", summary: "Summary", *, dry_run: bool = Fals
     else:
         return
     console.print(f"log: {summary.log}", soft_wrap=True)
+
+
+def _show_drift(console: "Console", drift: "DriftReport") -> None:
+    console.print()
+    for line in drift.account:
+        console.print(line, markup=False, soft_wrap=True)
 
 
 def _show_decision(console: "Console", decision: "Decision", *, dry_run: bool) -> None:
