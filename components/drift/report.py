@@ -46,7 +46,8 @@ class DriftReport(Section):
         if self.p_value is None and not self.drifted:
             return "; ".join(self.notes) or "drift was not tested"
         found = "drift" if self.drifted else "no drift"
-        return f"{found}: {self.newest_clips} newest clips against {self.reference_clips} that the champion was measured on"
+        sides = f"{self.newest_clips} newest clips against {self.reference_clips}"
+        return f"{found}: {sides} that the champion was measured on"
 
     @property
     def account(self) -> tuple[str, ...]:

@@ -147,8 +147,9 @@ def lack(sorting: Sorting, genres: Sequence[str], first: bool) -> str:
     if first and (empty := [split for split, kept in sorting.kept.items() if not kept]):
         groups = len(set().union(*sorting.groups.values()))
         return (
-            f"No example in split {' or '.join(empty)}: {groups} groups (artists, recordings) to divide. The first span "
-            "of a library needs clips to train on (train), to validate with (eval) and to judge by (test): give a genre "
-            "three artists or two genres two each, change the shares in ingest.splits, or give the splits in a CSV file."
+            f"No example in split {' or '.join(empty)}: {groups} groups (artists, recordings) to divide. The first "
+            "span of a library needs clips to train on (train), to validate with (eval) and to judge by (test): give a "
+            "genre three artists, or two genres two each; change the shares in ingest.splits; or give the splits in a "
+            "CSV file."
         )
     return ""

@@ -46,7 +46,6 @@ from components.library.shards import (
     write_shard,
 )
 from components.library.sources.track import Track
-from components.library.splits import Group
 from components.library.spans import (
     SpanAccount,
     only_writer,
@@ -57,6 +56,7 @@ from components.library.spans import (
     write_rejects,
     write_span,
 )
+from components.library.splits import Group
 
 _POLL_SECONDS = 0.5
 

@@ -9,8 +9,8 @@ from stat import S_ISREG
 
 from components.base.errors import UserError
 from components.library.config import SplitConfig
-from components.library.splits import Group, assign_splits
 from components.library.sources.track import MISSING, UNKNOWN_GENRE, UNREADABLE, Track
+from components.library.splits import Group, assign_splits
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,8 +34,8 @@ def fit_in_words(train: float, validation: float, judged: Judged) -> str:
     found, guess = judged.candidate, chance(judged)
     low, high = found.accuracy_interval
     measured = (
-        f"The model got {percent(train)} of the training clips right, {percent(validation)} of the validation clips and "
-        f"{percent(found.accuracy)} of {judged.clips_text} (95 % interval {percent(low)} to {percent(high)})."
+        f"The model got {percent(train)} of the training clips right, {percent(validation)} of the validation clips "
+        f"and {percent(found.accuracy)} of {judged.clips_text} (95 % interval {percent(low)} to {percent(high)})."
     )
     p = float(binomtest(round(found.accuracy * found.clips), found.clips, guess, alternative="greater").pvalue)
     gap = train - found.accuracy
@@ -43,15 +43,15 @@ def fit_in_words(train: float, validation: float, judged: Judged) -> str:
     underfitted = train - guess < _HALF * (1.0 - guess)
     if guess**found.clips > SIGNIFICANCE:
         words = (
-            f"These are too few clips to say anything: always naming the most frequent genre gets {percent(guess)} right, "
-            "so even a model that gets all of them right may have guessed."
+            "These clips are too few, or too much of one genre, to say more: always naming the most frequent genre gets "
+            f"{percent(guess)} right, so that even all of them right may be a guess."
         )
     elif p > SIGNIFICANCE:
         why = (
             "It has memorised the training songs (overfitted): more music or augmentation would help most."
             if overfitted
-            else "It has not learnt the training songs either (underfitted): longer training, a higher learning rate or "
-            "another kind of model may help."
+            else "It has not learnt the training songs either (underfitted): longer training, a higher learning rate "
+            "or another kind of model may help."
             if underfitted
             else "More test clips would show whether it learnt anything that carries over."
         )
@@ -61,8 +61,8 @@ def fit_in_words(train: float, validation: float, judged: Judged) -> str:
         )
     elif overfitted:
         words = (
-            f"It is overfitted: {_points(gap)} less on new music, so part of what it learnt holds for the training songs "
-            "only. More music or augmentation would help most."
+            f"It is overfitted: {_points(gap)} less on new music, so part of what it learnt holds for the training "
+            "songs only. More music or augmentation would help most."
         )
     elif underfitted:
         words = (
@@ -71,8 +71,8 @@ def fit_in_words(train: float, validation: float, judged: Judged) -> str:
         )
     elif gap > _SMALL_GAP:
         words = (
-            f"It gets {_points(gap)} less on new music, which are too few clips to say whether it is overfitted or that is "
-            "chance."
+            f"It gets {_points(gap)} less on new music. These are too few clips to say whether it is overfitted or that "
+            "is chance."
         )
     else:
         words = "It generalises: on new music it is about as good as on the training songs."

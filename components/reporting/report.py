@@ -259,7 +259,9 @@ def _training(history: Mapping[str, Any], verdict: Verdict) -> dict[str, Any]:
     )
     return {
         "charts": [chart for chart in charts if chart],
-        "fit": fit_in_words(train, validation, max(verdict.sets, key=lambda judged: judged.candidate.clips)) if known else "",
+        "fit": fit_in_words(train, validation, max(verdict.sets, key=lambda judged: judged.candidate.clips))
+        if known
+        else "",
         "chosen": chosen,
     }
 
@@ -335,7 +337,9 @@ def _drift(report: DriftReport | None) -> dict[str, Any] | None:
     return {
         "report": report,
         "charts": [
-            compared_histogram(f"{each.figure} ({each.shift:+.1f} sd)", each.family, each.edges, each.reference, each.newest)
+            compared_histogram(
+                f"{each.figure} ({each.shift:+.1f} sd)", each.family, each.edges, each.reference, each.newest
+            )
             for each in report.moved
         ],
     }

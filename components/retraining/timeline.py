@@ -192,9 +192,9 @@ def _of_record(record: Record) -> list[Event]:
     found = []
     findings: tuple[str, ...] = ()
     if record.drift and record.measured and (record.drift.drifted or record.drift.p_values):
-        findings = record.drift.findings if record.drift.drifted else ()
+        findings, account = record.drift.findings, record.drift.account
         kind: Kind = "drift" if record.drift.drifted else "no drift"
-        measured = event(record.measured, kind, "; ".join(record.drift.account))
+        measured = event(record.measured, kind, "; ".join(account[1:] if findings else account))
         found.append(measured.model_copy(update={"version": record.champion}))
     for each in record.decisions:
         reasons = [reason for reason in each.decision.reasons if reason not in findings]

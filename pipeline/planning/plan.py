@@ -183,12 +183,12 @@ def held_out_clips(
     joined = [each for each in tested if each.span != newest.span]
     frozen = [golden] if golden is not None and [each.span for each in tested] != [golden.span] else []
     joined_clips = _directories(root, joined, "test")
-    rest = (directory for each in others for split in ("eval", "test") for directory in _directories(root, [each], split))
+    rest = (path for each in others for split in ("eval", "test") for path in _directories(root, [each], split))
     splits = {
         "test": _directories(root, [newest], "test"),
         "eval": _directories(root, [newest], "eval"),
         "joined": joined_clips,
-        "window": tuple(directory for directory in rest if directory not in joined_clips),
+        "window": tuple(path for path in rest if path not in joined_clips),
         "golden": _directories(root, frozen, "test"),
     }
     digests = {each.span: each.digest for each in (*window, *tested, *frozen)}

@@ -99,8 +99,8 @@ def check(config: PipelineConfig, *, leave_out: bool) -> Preflight:
     for split, use in (("train", "train on"), ("eval", "validate with")):
         if not any(each.has(split) for each in window):
             raise UserError(
-                f"{data}: {spans_in_words(chosen)} of the window has no {split} clips to {use}. Ingest more songs, from "
-                "more artists; or use earlier spans too, by exclude or `genre spans --restore`."
+                f"{data}: {spans_in_words(chosen)} of the window has no {split} clips to {use}. Ingest more songs, "
+                "from more artists; or use earlier spans too, by exclude or `genre spans --restore`."
             )
     small = small_spans(data, spans)
     placed = slots(chosen, config.window, set(spans) - exclude, small)

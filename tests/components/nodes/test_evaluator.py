@@ -80,7 +80,13 @@ def judged(models: dict[str, standard_artifacts.Model], tmp_path: Path) -> Calla
             beam_pipeline_args=beam_args(BeamConfig(mode="in_memory")), tmp_dir=str(tmp_path / "scratch"), unique_id="1"
         )
         parameters = EvaluatorParameters(
-            genres=tuple(GENRES), gate=gate, span=span, tested=tested or (span,), golden_span=golden_span, best=best, code=""
+            genres=tuple(GENRES),
+            gate=gate,
+            span=span,
+            tested=tested or (span,),
+            golden_span=golden_span,
+            best=best,
+            code="",
         )
         GateEvaluator.EXECUTOR_SPEC.executor_class(context).Do(
             {"held_out": [held_out], **{name: [model] for name, model in models.items()}},
