@@ -92,8 +92,9 @@ def measure(genres: Sequence[str], truth_indices: ArrayLike, probabilities: Arra
     clips, labels = len(truth), range(len(genres))
     predicted = rows.argmax(axis=1)  # [n]
     confusion = confusion_matrix(truth, predicted, labels=labels)
-    *ratios, support = precision_recall_fscore_support(truth, predicted, labels=labels, zero_division=0)
-    tested = support > 0
+    by_genre = precision_recall_fscore_support(truth, predicted, labels=labels, zero_division=0)
+    ratios = dict(zip(("precision", "recall", "f1"), by_genre[:3], strict=True))
+    support = np.bincount(truth, minlength=len(genres))  # [k]
     right = int(confusion.trace())
     # scikit-learn's log loss warns of float32's rows, which do not sum to 1 in float64.
     of_truth = np.clip(rows[np.arange(clips), truth], _SMALLEST_PROBABILITY, 1.0)  # [n]
@@ -101,15 +102,15 @@ def measure(genres: Sequence[str], truth_indices: ArrayLike, probabilities: Arra
         clips=clips,
         accuracy=right / clips,
         accuracy_interval=wilson_interval(right, clips),
-        macro_f1=float(ratios[2][tested].mean()),
+        macro_f1=float(ratios["f1"][support > 0].mean()),
         log_loss=float(-np.log(of_truth).mean()),
         expected_calibration_error=expected_calibration_error(truth, rows),
         confusion=tuple(tuple(row) for row in confusion.tolist()),
         genres={
-            genre: GenreMetrics(precision=precision, recall=recall, f1=f1, support=int(count))
-            for genre, precision, recall, f1, count in zip(
-                genres, *(np.where(tested, ratio, None).tolist() for ratio in ratios), support.tolist(), strict=True
+            genre: GenreMetrics(
+                **{name: float(ratio[index]) if count else None for name, ratio in ratios.items()}, support=count
             )
+            for index, (genre, count) in enumerate(zip(genres, support.tolist(), strict=True))
         },
     )
 

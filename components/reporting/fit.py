@@ -43,7 +43,7 @@ def fit_in_words(train: float, validation: float, judged: Judged) -> str:
     underfitted = train - guess < _HALF * (1.0 - guess)
     if guess**found.clips > SIGNIFICANCE:
         words = (
-            "These clips are too few, or too much of one genre, to say more: always naming the most frequent genre gets "
+            "Too few clips, or too much of one genre, to say more: always naming the most frequent genre gets "
             f"{percent(guess)} right, so that even all of them right may be a guess."
         )
     elif p > SIGNIFICANCE:
@@ -71,7 +71,7 @@ def fit_in_words(train: float, validation: float, judged: Judged) -> str:
         )
     elif gap > _SMALL_GAP:
         words = (
-            f"It gets {_points(gap)} less on new music. These are too few clips to say whether it is overfitted or that "
+            f"It gets {_points(gap)} less on new music, on too few clips to say whether it is overfitted or that "
             "is chance."
         )
     else:

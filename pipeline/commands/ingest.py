@@ -245,9 +245,9 @@ def _show(console: "Console", result: "Ingested") -> None:
             "judged on the other spans of its window, and on the golden set",
             soft_wrap=True,
         )
-    for split, genres in result.gaps().items():
+    for name, genres in result.gaps().items():
         console.print(
-            f"[yellow]warning:[/] no {split} clip in any span, so {_CONSEQUENCES[split]}: {escape(', '.join(genres))}",
+            f"[yellow]warning:[/] no {name} clip in any span, so {_CONSEQUENCES[name]}: {escape(', '.join(genres))}",
             soft_wrap=True,
         )
     console.print(f"\nwritten to {result.directory}", soft_wrap=True)

@@ -321,7 +321,7 @@ def test_mistakes_come_the_most_confident_first() -> None:
         (0.9, 84, 100, "too few clips to say whether it is overfitted"),
         (0.9, 88, 100, "It generalises"),
         (0.8, 90, 100, "It generalises"),
-        (1.0, 2, 2, "too few, or too much of one genre, to say more"),
+        (1.0, 2, 2, "Too few clips, or too much of one genre, to say more"),
     ],
 )
 def test_the_words_about_the_fit_follow_from_the_figures(train: float, right: int, clips: int, words: str) -> None:
@@ -330,7 +330,7 @@ def test_the_words_about_the_fit_follow_from_the_figures(train: float, right: in
     test = ScoredClips([f"{i:04d}" for i in range(clips)], truth, said)
     verdict = judge(GateConfig(), ("Folk", "Pop", "Rock"), test, latency_ms=1.0, megabytes=1.0)
     fit = fit_in_words(train, 0.5, verdict)
-    branches = ("not better than chance", "It is overfitted", "It is underfitted", "too few", "It generalises")
+    branches = ("not better than chance", "It is overfitted", "It is underfitted", "oo few clips", "It generalises")
     assert words in fit and sum(branch in fit for branch in branches) == 1
     p = binomtest(right, clips, np.bincount(truth).max() / clips, alternative="greater").pvalue
     assert ("It generalises" in fit or "It is" in fit or "whether it is" in fit) == (p < 0.05)
