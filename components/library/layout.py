@@ -69,6 +69,11 @@ class Manifest(Section):
         """Checks whether the span has clips in a split."""
         return split in self.splits and self.splits[split].clips > 0
 
+    @property
+    def small(self) -> bool:
+        """Holds if the span lacks clips in a split; it then belongs to the span before it."""
+        return not all(map(self.has, SPLITS))
+
 
 def span_dir(root: epath.Path, span: int) -> epath.Path:
     """Returns the directory of span `span` of the library at `root`."""
@@ -87,9 +92,8 @@ def span_numbers(root: epath.Path) -> list[int]:
 
 
 def small_spans(root: epath.Path, spans: Sequence[int]) -> frozenset[int]:
-    """Returns those of the complete `spans` that lack clips in a split: they follow a span that has them all."""
-    manifests = [read_manifest(root, span) for span in spans]
-    return frozenset(each.span for each in manifests if not all(map(each.has, SPLITS)))
+    """Returns the small ones of the complete `spans`; see `Manifest.small`."""
+    return frozenset(span for span in spans if read_manifest(root, span).small)
 
 
 def window_spans(

@@ -60,6 +60,17 @@ def test_what_is_set_aside_and_why_is_kept_and_said(directory: epath.Path, data:
     assert [each.reason for each in read_set_aside(directory)] == ["worse", str(DAMAGED)]
 
 
+def test_of_spans_in_one_slot_the_one_whose_files_are_damaged_is_set_aside(
+    directory: epath.Path, data: epath.Path
+) -> None:
+    both = SpanImport(span=10, splits={}, digest="", manifest="digest of 10", joined={2: "digest of 2"})
+    told = unusable(str(directory), both, UserError(f"damaged TFRecord files: {data}/span-2/train/part-00000"))
+    assert "train without span 2 from now on" in str(told)
+    assert [each.span for each in set_aside_spans(directory, data)] == [2]
+    unusable(str(directory), both, UserError("the data does not agree with the schema"))
+    assert [each.span for each in set_aside_spans(directory, data)] == [2, 10], "the newest, as the other passed before"
+
+
 @pytest.mark.parametrize(
     "source",
     [

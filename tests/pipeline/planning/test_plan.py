@@ -112,6 +112,29 @@ def test_what_nobody_trains_on_is_held_out(place: Any) -> None:
     assert held_out_clips(root, window, newest, None).digest != source.digest
 
 
+def test_a_small_span_is_imported_with_the_one_before_it(place: Any) -> None:
+    place.add(6, eval=0, test=0)
+    root = epath.Path(place.data)
+    golden, *window = (read_manifest(root, span) for span in (1, 5, 6))
+    [source] = slot_clips(root, window, ((5, 6),))
+    assert source.splits == {
+        "train": (f"{root}/span-5/train", f"{root}/span-6/train"),
+        "eval": (f"{root}/span-5/eval",),
+        "test": (f"{root}/span-5/test",),
+    }
+    assert (source.span, source.manifest, source.joined) == (6, "digest of 6", {5: "digest of 5"})
+    assert source.digest not in ("digest of 5", "digest of 6")
+    held_out = held_out_clips(root, window, window[:1], golden)
+    assert held_out.splits == {
+        "test": (),
+        "eval": (),
+        "joined": (f"{root}/span-5/test",),
+        "window": (f"{root}/span-5/eval",),
+        "golden": (f"{root}/span-1/test",),
+    }
+    assert held_out_clips(root, window, window[:1], window[0]).splits["golden"] == (), "its test clips alone judge"
+
+
 # --- The candidate, and what it is judged against ----------------------------------------------------------------
 
 WARM = {"train": {"warm_start": True}}
