@@ -517,6 +517,6 @@ def test_three_songs_of_a_new_band_are_a_span_like_any_other(compose: Compose, t
     assert second["verdict"]["golden_is_test"] and second["metrics"]["clips"] == 30
     assert second["drift"]["p_value"] is None and not second["drift"]["drifted"]
     assert "the newest clips are of 0 groups" in Path(second["report"]).read_text()
-    compared = genre("compare", "--kinds", "knn", "--data", root, "--workspace", workspace.root, *options({}))
+    compared = genre("compare", "--models", "knn", "--data", root, "--workspace", workspace.root, *options({}))
     assert compared.returncode == 0, compared.stderr
     assert "span 2 lacks clips in a split: comparing on span 1" in compared.stdout

@@ -16,3 +16,9 @@ class SpanImport(Section):
     """Digest of the span, if whole spans are imported; else empty."""
     joined: dict[int, str] = {}  # noqa: RUF012 (pydantic copies it)
     """By number, the digests of the other whole spans that are imported with it."""
+
+    @property
+    def named(self) -> str:
+        """Names the whole spans, such as `span 3` or `spans 3, 4`."""
+        spans = sorted({*self.joined, *([] if self.span is None else [self.span])})
+        return f"span{'s' * (len(spans) > 1)} {', '.join(map(str, spans))}"

@@ -61,4 +61,4 @@ def DataGate(  # noqa: N802 (the name of a node)
             "accept the anomalies with --set validation.on_anomaly=continue."
         )
         raise unusable(span.set_aside, span.clips, problem)
-    return {"words": json.dumps([*json.loads(earlier or "[]"), *(f"span {span.clips.span}: {line}" for line in words)])}
+    return {"words": json.dumps([*json.loads(earlier or "[]"), *(f"{span.clips.named}: {line}" for line in words)])}
