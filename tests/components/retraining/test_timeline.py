@@ -102,6 +102,13 @@ def test_what_has_not_drifted_is_no_drift() -> None:
         NOTHING,
     )
     assert told(found)[1:] == [("wait", "few clips; no drift (p = 0.40)")]
+    calm = "predictions: does not differ (p = 0.4): Rock +0.2 sd"
+    measured = QUIET.model_copy(update={"p_values": {"predictions": 0.4}, "notes": (calm,), "newest_clips": 20})
+    [_, event] = events(
+        [record(drift=measured, measured=at(0), decisions=(decided(0, "wait", "few clips"),))], NOTHING
+    )[:2]
+    assert event.kind == "no drift" and event.words.startswith("no drift: 20 newest clips against 0 ")
+    assert event.words.endswith(calm)
 
 
 def test_a_span_comes_once_whatever_settings_it_is_tried_with() -> None:
