@@ -217,7 +217,7 @@ def _of_record(record: Record) -> list[Event]:
 
 
 def _judged_in_words(outcome: Outcome) -> str:
-    figures = [f"accuracy {outcome.accuracy:.1%} on its newest span"]
+    figures = [f"accuracy {outcome.accuracy:.1%} on its test clips"]
     if outcome.golden_accuracy is not None:
         figures.append(f"{outcome.golden_accuracy:.1%} on the golden set")
     reasons = f": {'; '.join(outcome.reasons)}" if outcome.version is not None and outcome.reasons else ""

@@ -241,8 +241,8 @@ def _show(console: "Console", result: "Ingested") -> None:
         console.print(f"each with its reason in {result.directory / 'rejects.csv'}", soft_wrap=True)
     if empty := result.empty_splits:
         console.print(
-            f"span {manifest.span} has no {' and no '.join(empty)} clips: a model that learns from it is validated and "
-            "judged on the other spans of its window, and on the golden set",
+            f"span {manifest.span} has no {' and no '.join(empty)} clips: a run trains and judges on it together with "
+            "the span before it, and judges on the golden set",
             soft_wrap=True,
         )
     for name, genres in result.gaps().items():

@@ -399,7 +399,7 @@ def test_small_arrivals_become_spans(tmp_path, genre):
         song(tmp_path / "band" / "rock" / "new band" / f"{i}.wav", seed=900 + i)
     output = genre("folder", tmp_path / "band", *SMALL, "--data", root)
     assert [len(rows(root / f"span-{span}" / "tracks.csv")) for span in (1, 2)] == [24, 3]
-    assert "span 2 has no" in output and "judged on the other spans of its window, and on the golden set" in output
+    assert "span 2 has no" in output and "together with the span before it, and judges on the golden set" in output
     assert "warning: no" not in output, "of no genre does the library lack a clip"
     old = {row["artist"] for row in rows(root / "span-1" / "tracks.csv") if row["split"] == "train"}
     for i, artist in enumerate(sorted(old)):

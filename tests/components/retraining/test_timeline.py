@@ -80,11 +80,11 @@ def test_the_events_of_a_candidate_in_order() -> None:
         ("failure", "disk full"),
         ("run", "training on spans 4, 5: attempt 2 of 3: disk full; drift"),
         ("run", "training on spans 4, 5: a run for this began and did not end"),
-        ("refusal", "refused: worse than version 2 (accuracy 75.0% on its newest span, 50.0% on the golden set)"),
+        ("refusal", "refused: worse than version 2 (accuracy 75.0% on its test clips, 50.0% on the golden set)"),
         ("run", "training on spans 4, 5 again"),
         (
             "promotion",
-            "pushed as version 3 (accuracy 75.0% on its newest span, 50.0% on the golden set): as good as version 1",
+            "pushed as version 3 (accuracy 75.0% on its test clips, 50.0% on the golden set): as good as version 1",
         ),
     ]
     assert [event.time for event in found] == [at(hours) for hours in (0, 0, 1, 1, 2, 3, 4, 5, 6, 7)]
