@@ -24,6 +24,7 @@ class ScoredClips:
       champion: version and float [n, k] probabilities; None: there is no champion to compare with.
       split: name of the split that the clips are from.
       span: number of the span that they are from; None: not known.
+      joined: numbers of other spans that they are from as well.
     """
 
     track_ids: Sequence[str]
@@ -32,6 +33,7 @@ class ScoredClips:
     champion: tuple[str, NDArray[np.floating]] | None = None
     split: str = "test"
     span: int | None = None
+    joined: tuple[int, ...] = ()
 
 
 class Prediction(Section):

@@ -133,19 +133,23 @@ def too_many(rejects: Sequence[Fact], total: int, max_share: float) -> str:
     )
 
 
-def lack(sorting: Sorting, genres: Sequence[str]) -> str:
-    """Returns an error message if nothing can be learnt from the examples of a library of `genres`; else ""."""
+def lack(sorting: Sorting, genres: Sequence[str], first: bool) -> str:
+    """Returns an error message if the examples cannot become a span of a library of `genres`; else "".
+
+    The `first` span needs clips in all splits. Later ones need not: its clips and those of the window judge them.
+    """
     if not any(sorting.kept.values()):
         if any(fact.reject == IN_OTHER_SPAN for fact in sorting.rejects):
             return "Nothing new: every usable song is in an earlier span already. Add songs."
         return "No song can be used as an example. Add songs."
     if len(genres) < 2:
         return f"Only one genre, {genres[0]!r}, and a classifier needs two. Add songs of another."
-    for split, kept in sorting.kept.items():
-        if not kept:
-            groups = len(set().union(*sorting.groups.values()))
-            return (
-                f"No example in split {split}: only {groups} groups (artists, recordings) to divide. Add songs of more "
-                "groups, change the shares in ingest.splits, or give the splits in a CSV file."
-            )
+    if first and (empty := [split for split, kept in sorting.kept.items() if not kept]):
+        groups = len(set().union(*sorting.groups.values()))
+        return (
+            f"No example in split {' or '.join(empty)}: {groups} groups (artists, recordings) to divide. The first "
+            "span of a library needs clips to train on (train), to validate with (eval) and to judge by (test): give a "
+            "genre three artists, or two genres two each; change the shares in ingest.splits; or give the splits in a "
+            "CSV file."
+        )
     return ""

@@ -68,6 +68,7 @@ from components.library.spans import (
     write_rejects,
     write_span,
 )
+from components.library.splits import Group
 
 _POLL_SECONDS = 0.5
 _SHOWN = 10
@@ -92,10 +93,20 @@ class Ingested:
     now_known: Counter[str] = field(default_factory=Counter)
     """Songs per genre that the span rejected and a new span would accept, because their genre was added since."""
 
-    def gaps(self) -> list[tuple[str, str]]:
-        """Returns every split and genre without an example."""
-        splits = self.manifest.splits
-        return [(split, genre) for genre in self.genres for split in SPLITS if not splits[split].genres.get(genre)]
+    @property
+    def empty_splits(self) -> list[str]:
+        """Splits of which the span has no example."""
+        return [split for split in SPLITS if not self.manifest.splits[split].clips]
+
+    def gaps(self) -> dict[str, list[str]]:
+        """Returns, by split, the genres of which no complete span of the library has an example in it."""
+        root = self.directory.parent
+        counts = [read_manifest(root, span).splits for span in complete_spans(root)]
+        gaps = {
+            split: [genre for genre in self.genres if not any(splits[split].genres.get(genre) for splits in counts)]
+            for split in SPLITS
+        }
+        return {split: genres for split, genres in gaps.items() if genres}
 
 
 def ingest(
@@ -157,7 +168,9 @@ def ingest(
         duplicates = Duplicates(made, shards, earlier.clips)
         sorting = sort_files(duplicates, shards, rejects)
         genres = library.genres if library else sorting.all_genres
-        problem = too_many(sorting.rejects, len(inputs), config.max_reject_share) or lack(sorting, genres)
+        problem = too_many(sorting.rejects, len(inputs), config.max_reject_share) or lack(
+            sorting, genres, first=library is None
+        )
         _refuse(problem, sorting.rejects, staging)
         if library is None:
             write_library(root, Library(genres=genres, audio=audio))
@@ -184,8 +197,8 @@ class _Earlier:
 
     clips: dict[bytes, tuple[str, int]] = field(default_factory=dict)
     """Track id and span of every clip, by the hash of its PCM."""
-    groups: dict[str, tuple[str, int]] = field(default_factory=dict)
-    """Split and span of every group."""
+    groups: dict[str, Group] = field(default_factory=dict)
+    """By name."""
 
 
 def _spans(root: Path) -> list[int]:
@@ -293,7 +306,7 @@ def _read_earlier(root: Path, spans: Sequence[int]) -> _Earlier:
     for number in spans:
         for row in read_examples(root, number):
             earlier.clips.setdefault(bytes.fromhex(row["sha256"]), (row["track_id"], number))
-            earlier.groups.setdefault(row["artist"], (row["split"], number))
+            earlier.groups.setdefault(row["artist"], Group(row["split"], number)).genres.add(row["genre"])
     return earlier
 
 

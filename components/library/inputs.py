@@ -1,7 +1,6 @@
 """The input files of an ingest before any is opened: checked, put in order, and each group given its split."""
 
 import errno
-import hashlib
 import os
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,6 +12,7 @@ from components.base.errors import UserError
 from components.library.config import SplitConfig
 from components.library.song_files import MISSING_FILE, StorageError
 from components.library.sources.track import MISSING, UNKNOWN_GENRE, UNREADABLE, Track
+from components.library.splits import Group, assign_splits
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,40 +79,31 @@ def with_known_genre(item: Listed, genres: Sequence[str] | None) -> Listed:
     return item
 
 
-def with_splits(inputs: Sequence[Listed], shares: SplitConfig, earlier: Mapping[str, tuple[str, int]]) -> list[Listed]:
-    """Gives each of `inputs` the split of its group: from the data set, else from an earlier span, else by a hash.
+def with_splits(inputs: Sequence[Listed], shares: SplitConfig, earlier: Mapping[str, Group]) -> list[Listed]:
+    """Gives each usable one of `inputs` the split of its group: from an earlier span, the data set, or by `shares`.
 
     A group stays in its split. Otherwise a model could be tested on songs that it was trained on in an earlier span.
 
     Args:
-      earlier: split and span of every group of earlier spans.
+      earlier: the groups of earlier spans by name.
 
     Raises:
       UserError: the data set gives a group another split than it had in an earlier span.
     """
-    given = {item.track.group: item.track.split for item in inputs if item.track.split}
-
-    def split(track: Track) -> str:
-        before, span = earlier.get(track.group, (None, None))
-        now = given.get(track.group)
-        if now and before and now != before:
+    groups = {name: replace(group, genres=set(group.genres)) for name, group in earlier.items()}
+    for track in (item.track for item in inputs):
+        if track.problem:
+            continue
+        group = groups.setdefault(track.group, Group())
+        group.genres.add(track.genre)
+        if track.split and group.split not in (None, track.split):
             raise UserError(
-                f"{_where(track)}: group {track.group!r} is in split {now}, but in {before} in span {span}. "
-                "Keep a group in its split, or ingest into another --data root."
+                f"{_where(track)}: group {track.group!r} is in split {track.split}, but in {group.split} in span "
+                f"{group.span}. Keep a group in its split, or ingest into another --data root."
             )
-        return now or before or hashed_split(track.group, shares)
-
-    return [replace(item, track=replace(item.track, split=split(item.track))) for item in inputs]
-
-
-def hashed_split(group: str, shares: SplitConfig) -> str:
-    """Returns the split of `group` by a hash of its name, which is the same on every machine and in every span.
-
-    The expected share of the groups in each split is that of `shares`.
-    """
-    digest = hashlib.sha256(group.encode("utf-8", "surrogateescape")).digest()
-    place = int.from_bytes(digest[:8], "big") / 2**64
-    return "train" if place < shares.train else "eval" if place < shares.train + shares.eval else "test"
+        group.split = group.split or track.split
+    splits = assign_splits(groups, shares)
+    return [replace(item, track=replace(item.track, split=splits.get(item.track.group))) for item in inputs]
 
 
 def _with_problem(track: Track, problem: str) -> Track:

@@ -83,6 +83,15 @@ class Manifest(Section):
         found = (name.partition("/") for name in sorted(self.files))
         return {name: self.files[f"{above}/{name}"] for above, _, name in found if above == split}
 
+    def has(self, split: str) -> bool:
+        """Checks whether the span has clips in a split."""
+        return split in self.splits and self.splits[split].clips > 0
+
+    @property
+    def small(self) -> bool:
+        """Holds if the span lacks clips in a split; it then belongs to the span before it."""
+        return not all(map(self.has, SPLITS))
+
 
 class Inputs(Section):
     """The content of INPUTS_FILE."""
@@ -117,16 +126,24 @@ def span_number(directory: epath.Path) -> int:
     return int(found[1])
 
 
-def window_spans(spans: Sequence[int], end: int, size: int, exclude: Collection[int] = ()) -> tuple[int, ...]:
+def small_spans(root: epath.Path, spans: Sequence[int]) -> frozenset[int]:
+    """Returns the small ones of the complete `spans`; see `Manifest.small`."""
+    return frozenset(span for span in spans if read_manifest(root, span).small)
+
+
+def window_spans(
+    spans: Sequence[int], end: int, size: int, exclude: Collection[int] = (), small: Collection[int] = ()
+) -> tuple[int, ...]:
     """Returns the last `size` of `spans` up to and with `end`, ascending, without those of `exclude`.
 
-    There are fewer if the library has fewer.
+    Spans of `small` do not count: each belongs to the one before it. There are fewer if the library has fewer.
 
     Args:
       spans: the complete spans of a library, in any order.
       end: the newest span of the window.
       size: how many spans fit into the window; at least 1.
       exclude: spans that are not trained on; earlier ones take their places.
+      small: see `small_spans`.
 
     Raises:
       UserError: `end` is none of `spans`, or is excluded.
@@ -137,29 +154,48 @@ def window_spans(spans: Sequence[int], end: int, size: int, exclude: Collection[
         raise UserError(f"A window cannot end at span {end}: it is not complete (spans to choose from: {have}).")
     if end in exclude:
         raise UserError(f"A window cannot end at span {end}: it is excluded (spans to choose from: {have}).")
-    return tuple(span for span in usable if span <= end)[-size:]
+    units = _units([span for span in usable if span <= end], small)
+    return tuple(span for unit in units[-size:] for span in unit)
 
 
-def slots(window: Sequence[int], size: int, usable: Collection[int]) -> tuple[int | None, ...]:
-    """Assigns the spans of `window` to `size` slots; None is an empty slot.
+def _units(usable: Sequence[int], small: Collection[int]) -> list[list[int]]:
+    """Divides spans, ascending, such that each part has one that is not `small`, if there are any, and comes first.
+
+    Only small spans before the first of the others belong to that one.
+    """
+    units: list[list[int]] = []
+    for span in usable:
+        if units and (span in small or all(each in small for each in units[-1])):
+            units[-1].append(span)
+        else:
+            units.append([span])
+    return units
+
+
+def slots(
+    window: Sequence[int], size: int, usable: Collection[int], small: Collection[int] = ()
+) -> tuple[tuple[int, ...], ...]:
+    """Assigns the spans of `window` to `size` slots; a slot may be empty.
 
     A span keeps its slot while it is in the window, so that its examples are imported and transformed once. The usable
-    spans, in order, take the slots in turn. Gaps in their numbers do not matter; and if there are no gaps, it does not
-    matter which old spans have been removed.
+    spans, in order, take the slots in turn; those of `small` share the slot of the span before them. Gaps in their
+    numbers do not matter; and if there are no gaps, it does not matter which old spans have been removed.
 
     Args:
-      window: spans that follow each other in `usable`, `size` at most.
+      window: spans that follow each other in `usable`, as `window_spans` returns them.
       usable: the complete spans of the library, without excluded ones.
+      small: see `small_spans`.
 
     Raises:
       ValueError: `window` is something else.
     """
-    ordered = sorted(usable)
-    places = {span: (ordered[0] + rank) % size for rank, span in enumerate(ordered) if span in window}
-    if len(places) < len(window) or len(set(places.values())) < len(window):
-        raise ValueError(f"{window} are not spans of {ordered} that follow each other, {size} at most")
-    placed = {place: span for span, place in places.items()}
-    return tuple(placed.get(place) for place in range(size))
+    units = _units(sorted(usable), small)
+    first = units[0][0] if units else 0
+    placed = {(first + rank) % size: unit for rank, unit in enumerate(units) if set(unit) & set(window)}
+    found = tuple(tuple(span for span in placed.get(place, ()) if span in window) for place in range(size))
+    if sorted(span for slot in found for span in slot) != sorted(window):
+        raise ValueError(f"{window} are not spans of {sorted(usable)} that follow each other, {size} at most")
+    return found
 
 
 def read_library(root: epath.Path) -> Library:

@@ -87,7 +87,8 @@ def _shards_of(clips: SpanImport) -> dict[str, dict[str, StoredFile]]:
     for name in sorted({each for directories in clips.splits.values() for each in directories}):
         directory = epath.Path(name)
         manifest = _manifest_of(directory)
-        if clips.manifest and manifest.digest != clips.manifest:
+        planned = clips.whole | clips.joined
+        if planned and manifest.digest != planned.get(manifest.span):
             raise UserError(f"{directory.parent}: it has changed since this run was planned. Start the run again.")
         expected, there = manifest.shards(directory.name), _names_in(directory)
         shards[name] = {str(directory / shard): content for shard, content in expected.items()}

@@ -51,7 +51,7 @@ class Outcome(Section):
     champion: int | None = None
     """The version that it was judged against; None if there was none."""
     accuracy: float
-    """On the test split of the newest span, from 0 to 1."""
+    """On the test clips of the newest span, and of the span before it if that is small; from 0 to 1."""
     golden_accuracy: float | None = None
     """On the golden set, from 0 to 1; None where there is no golden set."""
     golden_interval: tuple[float, float] | None = None

@@ -46,10 +46,17 @@ def compare(
 
     config = load_config(config_file, options.with_paths(overrides, data=data, workspace=workspace))
     inputs = check(config, leave_out=False)
+    manifest = next((each for each in reversed(inputs.window) if not each.small), None)
+    if manifest is None:
+        raise UserError(
+            f"{inputs.data}: no span of the window has clips in all splits. Choose one that has, with `span`."
+        )
     models = models_to_compare(config, inputs.library, kinds)
     kept = inputs.workspace.local / "compare"
     directory = output or kept
     with inputs.workspace.locked(), output_to(directory / "compare.log") as console:
+        if manifest is not inputs.manifest:
+            console.print(f"span {inputs.manifest.span} lacks clips in a split: comparing on span {manifest.span}")
         console.print("loading TensorFlow")
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
         with large_imports():
@@ -59,7 +66,7 @@ def compare(
         comparison = compare_models(
             config,
             Path(inputs.data),
-            inputs.manifest,
+            manifest,
             models,
             folds,
             kept / "kept",

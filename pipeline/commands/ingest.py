@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from components.library.sources.track import Track
 
 _PATH = click.Path(path_type=Path)
+_CONSEQUENCES = {"train": "not learnt", "eval": "not validated", "test": "not tested"}
+"""Of a genre without clips in a split."""
 _LINE_SECONDS = 10.0
 """Between lines of progress where there is no terminal to show a bar on."""
 
@@ -80,7 +82,7 @@ def from_csv(
 ) -> None:
     """Ingest the songs that a CSV file lists, one per row below a header; tabs separate the columns of a .tsv.
 
-    Without a column of splits or folds, the groups are divided by a hash of their names in the shares of ingest.splits.
+    Without a column of splits or folds, the groups of each genre are divided in the shares of ingest.splits.
     """
     from components.library.sources.manifest_csv import Columns, read_csv
 
@@ -237,6 +239,15 @@ def _show(console: "Console", result: "Ingested") -> None:
         console.print()
         console.print(rejects)
         console.print(f"each with its reason in {result.directory / 'rejects.csv'}", soft_wrap=True)
-    for without, genre in result.gaps():
-        console.print(f"[yellow]warning:[/] no example of genre {escape(repr(genre))} in split {without}")
+    if empty := result.empty_splits:
+        console.print(
+            f"span {manifest.span} has no {' and no '.join(empty)} clips: a run trains and judges on it together with "
+            "the span before it, and judges on the golden set",
+            soft_wrap=True,
+        )
+    for name, genres in result.gaps().items():
+        console.print(
+            f"[yellow]warning:[/] no {name} clip in any span, so {_CONSEQUENCES[name]}: {escape(', '.join(genres))}",
+            soft_wrap=True,
+        )
     console.print(f"\nwritten to {result.directory}", soft_wrap=True)

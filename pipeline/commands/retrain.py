@@ -43,6 +43,8 @@ def retrain(
             click.echo(note)
         click.echo(f"{found.decision.action}: {'; '.join(found.decision.reasons) or 'it depends on drift'}")
         if found.decision.action == "wait":
+            for line in found.drift.account if found.drift else ():
+                click.echo(line)
             if not dry_run:
                 found.note()
             return

@@ -6,13 +6,16 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from components.drift.report import DriftReport
     from components.evaluation.results import Verdict
     from components.retraining.policy import Decision
     from pipeline.local.summary import Summary
 
 
 def show_outcome(console: "Console", summary: "Summary", *, dry_run: bool = False) -> None:
-    """Prints the gate's verdict or, if the run did not come that far, the decision to retrain or to wait."""
+    """Prints drift, and the gate's verdict or, if the run did not come that far, the decision to retrain or to wait."""
+    if summary.drift:
+        _show_drift(console, summary.drift)
     if summary.verdict:
         _show_verdict(console, summary.verdict)
         console.print(f"\n{_push(summary)}", soft_wrap=True)
@@ -25,6 +28,12 @@ def show_outcome(console: "Console", summary: "Summary", *, dry_run: bool = Fals
     console.print(f"log: {summary.log}", soft_wrap=True)
 
 
+def _show_drift(console: "Console", drift: "DriftReport") -> None:
+    console.print()
+    for line in drift.account:
+        console.print(line, markup=False, soft_wrap=True)
+
+
 def _show_decision(console: "Console", decision: "Decision", *, dry_run: bool) -> None:
     console.print(f"\n[bold]{decision.action}[/]" + (" (dry run: nothing was trained)" if dry_run else ""))
     for reason in decision.reasons:
@@ -33,6 +42,8 @@ def _show_decision(console: "Console", decision: "Decision", *, dry_run: bool) -
 
 def _show_verdict(console: "Console", verdict: "Verdict") -> None:
     from rich.table import Table
+
+    from components.reporting.page import number
 
     console.print()
     for judged in verdict.sets:
@@ -45,7 +56,7 @@ def _show_verdict(console: "Console", verdict: "Verdict") -> None:
             table.add_column(of_set + column, justify="right")
     for genre in verdict.genres:
         found = (judged.candidate.genres[genre] for judged in verdict.sets)
-        figures = ((f"{of.precision:.2f}", f"{of.recall:.2f}", f"{of.f1:.2f}", str(of.support)) for of in found)
+        figures = ((*map(number, (of.precision, of.recall, of.f1)), str(of.support)) for of in found)
         table.add_row(genre, *itertools.chain(*figures))
     console.print(table)
     console.print("\n[bold green]blessed[/]" if verdict.blessed else "\n[bold red]refused[/]")

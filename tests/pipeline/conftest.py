@@ -99,12 +99,14 @@ class Place:
         places = {"data": str(self.data), "workspace": str(self.workspace)}
         return PipelineConfig.model_validate(places | {"window": 3} | settings)
 
-    def add(self, span: int, digest: str | None = None, genres: tuple[str, ...] = ("folk", "rock")) -> None:
-        """Puts span number N there, with 10 N clips to train on."""
+    def add(
+        self, span: int, digest: str | None = None, genres: tuple[str, ...] = ("folk", "rock"), **clips: int
+    ) -> None:
+        """Puts span number N there, with 10 N clips to train on, or with so many `clips` of each split."""
         write_library(self.data, Library(genres=genres, audio=AudioConfig()))
         directory = span_dir(self.data, span)
         directory.mkdir(exist_ok=True)
-        clips = {"train": 10 * span, "eval": 4, "test": 6}
+        clips = {"train": 10 * span, "eval": 4, "test": 6} | clips
         splits = {name: SplitCount(clips=count, groups=2, genres={}) for name, count in clips.items()}
         digest = f"digest of {span}" if digest is None else digest
         manifest = Manifest(

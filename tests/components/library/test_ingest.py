@@ -27,9 +27,8 @@ from components.audio.wav import encode_wav
 from components.base.errors import UserError
 from components.beam.config import BeamConfig
 from components.beam.options import beam_args
-from components.library.config import IngestConfig, SplitConfig
+from components.library.config import IngestConfig
 from components.library.ingest import ingest
-from components.library.inputs import hashed_split
 from components.library.layout import SPLITS, complete_spans, read_library, read_manifest
 from components.library.shards import Shard, write_shard
 from components.library.sources.folder import read_folder
@@ -238,22 +237,6 @@ def test_nothing_tells_of_this_machine(tmp_path):
         assert path.is_dir() or str(tmp_path).encode() not in path.read_bytes(), path
 
 
-def test_hashed_splits_have_their_shares_and_stay():
-    shares = SplitConfig()
-    groups = [f"artist {i}" for i in range(5000)]
-    split = {group: hashed_split(group, shares) for group in groups}
-    counts = Counter(split.values())
-    for name in SPLITS:
-        assert counts[name] / 5000 == pytest.approx(getattr(shares, name), abs=0.02)
-    other = subprocess.run(
-        [sys.executable, "-c", "from components.library.inputs import *\n"
-         "from components.library.config import SplitConfig\n"
-         "print([hashed_split(f'artist {i}', SplitConfig()) for i in range(50)])"],
-        env={**os.environ, "PYTHONHASHSEED": "7"}, capture_output=True, text=True, check=True,
-    ).stdout  # fmt: skip
-    assert other.strip() == str([split[f"artist {i}"] for i in range(50)])
-
-
 def test_groups_are_never_divided(tmp_path):
     library(tmp_path / "songs", songs=80)
     ingested(read_folder(tmp_path / "songs"), tmp_path / "songs", tmp_path / "data")
@@ -295,9 +278,6 @@ def test_every_file_is_accounted_for(tmp_path):
     assert reasons["rock/broken.mp3"].startswith("unreadable: ")
     assert "of genre jazz" in reasons["rock/zz copy.wav"]
     where = {row["track_id"]: row["split"] for row in rows(result.directory / "tracks.csv")}
-    assert (f"in split {where[first]}" in reasons["rock/zz copy.wav"]) == (
-        hashed_split("rock/zz copy.wav", SplitConfig()) != where[first]
-    )
     files = {str(path.relative_to(songs)) for path in songs.rglob("*") if not path.is_dir()}
     assert {*reasons, *where} == files and not {*reasons} & {*where}
     assert result.manifest.input_files == len(files) == len(where) + sum(result.manifest.rejects.values())
@@ -362,7 +342,7 @@ def test_one_genre(tmp_path):
 
 def test_an_empty_split(tmp_path):
     tracks = [track for track in library(tmp_path / "songs") if track.split != "eval"]
-    with pytest.raises(UserError, match="No example in split eval: only 9 groups"):
+    with pytest.raises(UserError, match=r"No example in split eval: 9 groups .* three artists"):
         ingested(tracks, tmp_path / "songs", tmp_path / "data")
 
 
@@ -426,6 +406,23 @@ def test_a_second_span(tmp_path):
     assert first.items() <= content(root).items()
     with pytest.raises(UserError, match="Nothing new"):
         ingested(more[:24], songs, root, config=CONFIG.model_copy(update={"min_seconds": 0.2}))
+
+
+def test_small_arrivals_become_spans(tmp_path, genre):
+    songs, root = tmp_path / "songs", tmp_path / "data"
+    ingested(library(songs), songs, root)
+    for i in range(3):
+        song(tmp_path / "band" / "rock" / "new band" / f"{i}.wav", seed=900 + i)
+    output = genre("folder", tmp_path / "band", *SMALL, "--data", root)
+    assert [len(rows(root / f"span-{span}" / "tracks.csv")) for span in (1, 2)] == [24, 3]
+    assert "span 2 has no" in output and "together with the span before it, and judges on the golden set" in output
+    assert "warning: no" not in output, "of no genre does the library lack a clip"
+    old = {row["artist"] for row in rows(root / "span-1" / "tracks.csv") if row["split"] == "train"}
+    for i, artist in enumerate(sorted(old)):
+        song(tmp_path / "known" / "jazz" / artist / "more.wav", seed=950 + i)
+    output = genre("folder", tmp_path / "known", *SMALL, "--data", root)
+    assert "span 3 has no eval and no test clips" in output
+    assert not list((root / "span-3" / "test").iterdir())
 
 
 def test_a_group_stays_in_its_split(tmp_path):
@@ -666,7 +663,8 @@ def test_the_command_accounts_for_all(tmp_path, genre):
     assert "decoding: 81 of 81 files" in output
     assert "folder songs: 81 of 82 files are examples of span 1" in output
     assert "not audio" in output and "span-1/rejects.csv" in output.replace("\n", "")
-    assert output.count("warning: no example of genre 'polka' in split") == 2
+    for words in ("eval clip in any span, so not validated", "test clip in any span, so not tested"):
+        assert f"warning: no {words}: polka" in output
     assert "already ingested as span 1" in genre("folder", songs, *SMALL, "--data", tmp_path / "data")
 
 

@@ -20,7 +20,6 @@ CHANGES = """if True:
     from etils import epath
     from components.base.files import move_directory
     from components.library.set_aside import restore, unusable
-    from components.library.span_import import SpanImport
     from components.base.errors import UserError
     from components.retraining.history import note_decision
     from components.retraining.policy import Decision, Facts
@@ -36,11 +35,10 @@ CHANGES = """if True:
     roll_back(store)
     facts = Facts(candidate="c", span=1, window=(1,), champion=None, new_clips=9)
     note_decision(root / "workspace/history", "", facts, None, Decision(action="wait", reasons=()), datetime.now(UTC))
-    imported = SpanImport(span=1, splits={}, digest="d", manifest="d")
     for _ in range(2):
-        unusable(str(root / "workspace/set-aside"), imported, UserError("damaged"))
+        unusable(str(root / "workspace/set-aside"), {1: "d"}, UserError("damaged"))
     restore(root / "workspace/set-aside", 1)
-    unusable(str(root / "workspace/set-aside"), imported, UserError("damaged"))
+    unusable(str(root / "workspace/set-aside"), {1: "d"}, UserError("damaged"))
     span = root / "data" / ".staging" / "span"
     (span / "train").mkdir(parents=True)
     (span / "train" / "part").write_bytes(b"records" * 1000)

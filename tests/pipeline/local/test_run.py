@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 from rich.console import Console
 
+from components.drift.report import DriftReport, not_tested
 from components.evaluation.config import GateConfig
 from components.evaluation.gate import judge
 from components.evaluation.predictions import ScoredClips
@@ -16,10 +17,10 @@ TRUTH = np.array([0, 1, 0, 1])
 GATE = GateConfig(min_genre_recall=0.1)
 
 
-def shown(verdict: Verdict) -> list[str]:
+def shown(verdict: Verdict, drift: DriftReport | None = None) -> list[str]:
     out = StringIO()
     summary = SimpleNamespace(
-        verdict=verdict, pushed=None, rolled_back=None, served=None, report="report.html", log="run.log"
+        verdict=verdict, drift=drift, pushed=None, rolled_back=None, served=None, report="report.html", log="run.log"
     )
     show_outcome(Console(file=out, width=110, highlight=False), summary)
     return [line.rstrip() for line in out.getvalue().splitlines()]
@@ -43,3 +44,23 @@ def test_a_set_alone_needs_no_name_over_its_columns() -> None:
     test = ScoredClips(["1", "2", "3", "4"], TRUTH, np.eye(2)[TRUTH])
     lines = shown(judge(GATE, ("folk", "rock"), test, test, latency_ms=12.5, megabytes=3.25))
     assert "genre  precision  recall    F1  clips" in lines
+
+
+def test_drift_is_shown_with_every_family_and_a_genre_without_clips_as_a_dash() -> None:
+    test = ScoredClips(["1", "2"], TRUTH[:1].repeat(2), np.eye(2)[[0, 0]])
+    verdict = judge(GATE, ("folk", "rock"), test, test, latency_ms=12.5, megabytes=3.25)
+    drift = DriftReport(
+        drifted=True,
+        false_alarm_rate=0.01,
+        p_value=0.001,
+        p_values={"descriptors": 0.001, "audio health": 0.3},
+        findings=("descriptors: differs (p = 0.001): onsets per second +1.2 sd",),
+        notes=("audio health: does not differ (p = 0.3): rms dbfs +0.1 sd", "genre: does not differ (L-infinity)"),
+        newest_clips=20,
+        reference_clips=30,
+    )
+    lines = shown(verdict, drift)
+    assert lines[1] == "drift: 20 newest clips against 30 that the champion was measured on"
+    assert lines[2:4] == [drift.findings[0], drift.notes[0]]
+    assert next(line.split() for line in lines if line.startswith("rock")) == ["rock", "–", "–", "–", "0"]
+    assert shown(verdict, not_tested("there is nothing to compare with", 0.01))[1].endswith("nothing to compare with")

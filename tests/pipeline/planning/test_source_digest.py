@@ -88,7 +88,7 @@ CLOSURES: dict[str, dict[str, str]] = {
         "components.evaluation": "predictions results",
         "components.library": "layout tfrecords",
         "components.nodes": "artifacts parameters.reporter reporter",
-        "components.reporting": "charts page report spectrograms timeline_chart",
+        "components.reporting": "charts fit page report spectrograms timeline_chart",
         "components.retraining": "config history policy timeline",
         "components.store": "checksums model_card model_store saved_model",
     },
