@@ -52,7 +52,7 @@ def all_windows(stored: tf.Tensor, features: FeatureConfig, window: int) -> tf.T
     stacked = tf.stack([values[:, start : start + window] for start in starts], axis=1)
     if len(starts) > 1:  # `heard`, `first`, `turns`: [batch, windows]
         heard = tf.stack([have_sound(stored[:, start : start + window]) for start in starts], axis=1)
-        first = tf.argsort(tf.logical_not(heard), axis=1, stable=True)  # those with sound, in order, then the others
+        first = tf.argsort(tf.where(heard, 0, 1), axis=1, stable=True)  # those with sound, in order, then the others
         count = tf.maximum(tf.math.count_nonzero(heard, axis=1, keepdims=True, dtype=tf.int32), 1)
         turns = tf.gather(first, tf.range(len(starts)) % count, axis=1, batch_dims=1)
         stacked = tf.gather(stacked, turns, axis=1, batch_dims=1)

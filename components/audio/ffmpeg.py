@@ -74,12 +74,13 @@ class Sound:
           FfmpegError: more than MAX_INVALID_SHARE of the bytes are in packets that are invalid.
         """
         for _, frames in itertools.groupby(self._frames(), lambda it: (it.format.name, it.layout.name, it.rate)):
-            resampler = av.AudioResampler("fltp", rate=self.samplerate)
+            # Packed: PyAV may look for more planes than there are, where a broken packet changes the number of channels.
+            resampler = av.AudioResampler("flt", rate=self.samplerate)
             for frame in itertools.chain(frames, [None]):
                 if frame:
                     frame.pts = None  # in a chain, times begin again
                 for part in resampler.resample(frame):
-                    block = np.asarray(part.to_ndarray().T, np.float32)
+                    block = np.asarray(part.to_ndarray(), np.float32).reshape(part.samples, -1)
                     if block.shape[1] != self.channels:
                         block = block.mean(axis=1, keepdims=True).repeat(self.channels, axis=1)
                     yield block
@@ -178,7 +179,6 @@ def _stream(part: _Part) -> Iterator[AudioStream]:
             raise FfmpegError("its codec is not known")
         if stream.codec_context.codec_tag in _ENCRYPTED_TAGS:
             raise FfmpegError(_ENCRYPTED)
-        stream.codec_context.thread_count = 1
         yield stream
 
 
