@@ -25,7 +25,10 @@ DEMUXERS = (
 MAX_INVALID_SHARE = 0.5
 """Share of the audio data that may be in invalid packets. They are left out, as the ffmpeg program does."""
 
-_PAGE = b"OggS\0"
+_OGG_MARK, _FLAC_MARK = re.compile(rb"OggS\0(.)", re.DOTALL), re.compile(rb"fLaC[\x00\x80]\0\0\x22")
+"""What begins a page of Ogg, with its flags, of which 2 is for the first page of a stream; and a FLAC stream."""
+_MARKS = (_OGG_MARK, _FLAC_MARK)
+_LONGEST_MARK = 8
 _CHUNK = 1 << 20
 _ENCRYPTED = "it is encrypted (DRM)"
 _ENCRYPTED_TAGS = ("drms", "enca", "aavd")
@@ -74,7 +77,7 @@ class Sound:
           FfmpegError: more than MAX_INVALID_SHARE of the bytes are in packets that are invalid.
         """
         for _, frames in itertools.groupby(self._frames(), lambda it: (it.format.name, it.layout.name, it.rate)):
-            # Packed: PyAV may look for more planes than there are, where a broken packet changes the number of channels.
+            # Packed: where a broken packet changes the number of channels, PyAV looks for planes that are not there.
             resampler = av.AudioResampler("flt", rate=self.samplerate)
             for frame in itertools.chain(frames, [None]):
                 if frame:
@@ -131,25 +134,25 @@ class _Part:
 
 
 def _links(file: BinaryIO) -> list[int]:
-    """Returns where the links of a chain begin, and where the last one ends. What is not Ogg is one link.
+    """Returns where the links of a chain of Ogg or FLAC begin, and where the last one ends. All else is one link.
 
-    FFmpeg itself reads a chain only while the codec and the number of channels stay the same.
+    FFmpeg itself reads a chain only while the codec and the form of its samples stay the same.
     """
     size = file.seek(0, io.SEEK_END)
     file.seek(0)
-    starts, at, beginning, rest = [0], 0, True, b""
-    while data := file.read(_CHUNK if at else len(_PAGE)):
-        if at == 0 and data != _PAGE:
-            break
+    head = file.read(_LONGEST_MARK)
+    mark = next((mark for mark in _MARKS if mark.match(head)), None)
+    starts, place, rest, beginning = [0], len(head), head, True
+    while mark and (data := file.read(_CHUNK)):
         window = rest + data
-        for page in re.finditer(_PAGE + b"(.)", window, re.DOTALL):
-            # Pages with this flag begin a stream. A link begins with one of them for each of its streams.
-            begins = bool(page[1][0] & 2)
+        for found in mark.finditer(window):
+            # In Ogg, a link begins with one such page for each of its streams.
+            begins = mark is _FLAC_MARK or bool(found[1][0] & 2)
             if begins and not beginning:
-                starts.append(at - len(rest) + page.start())
-            beginning = begins
-        at += len(data)
-        rest = window[-len(_PAGE) :]
+                starts.append(place - len(rest) + found.start())
+            beginning = begins and mark is _OGG_MARK
+        place += len(data)
+        rest = window[-_LONGEST_MARK + 1 :]
     return [*starts, size]
 
 
