@@ -293,7 +293,7 @@ def _reason(file: BinaryIO, reason: str) -> str:
     if head[4:8] == b"ftyp" and reason == _REASONS[_UNKNOWN_FORMAT]:
         return "an MP4 file without its index: it was cut off"
     if len(head) == len(head.translate(None, _CONTROL_BYTES)):
-        return "text, not audio"
+        return "not one of the formats that are read (it is text)"
     return reason
 
 

@@ -476,8 +476,8 @@ def video():
     [
         (bytes, "empty file"),
         (lambda: bytes(10_000), "zeros"),
-        (lambda: b"<!DOCTYPE html><html>Not found</html>", "text, not audio"),
-        (lambda: b"#EXTM3U\n#EXTINF:10,\nfile:///etc/hostname\n", "text, not audio"),
+        (lambda: b"<!DOCTYPE html><html>Not found</html>", "it is text"),
+        (lambda: b"#EXTM3U\n#EXTINF:10,\nfile:///etc/hostname\n", "it is text"),
         (video, "a video without sound"),
         (lambda: encoded("ipod", "aac", 1.0).replace(b"mp4a", b"drms"), "encrypted"),
         (lambda: encoded("ipod", "aac", 1.0)[:10_000], "without its index"),
