@@ -51,6 +51,8 @@ _NUMBERED = ("FLAC", "OGG")
 """Formats whose packets have the number of their samples, by which libsndfile seeks."""
 _QUARTER_TOLERANCE = 0.1
 """Share of the file by which the bytes of a quarter of the song may differ from a quarter of them."""
+_BEGINNINGS = (b"ID3", b"RIFF", b"OggS", b"fLaC", b"FORM")
+"""How files of audio begin that are readable as text up to there."""
 _CONTROL_BYTES = bytes(set(range(32)) - set(b"\t\n\f\r\x1b"))
 _UNKNOWN_FORMAT, _SYSTEM_ERROR = 1, 2  # of libsndfile's codes
 _REASONS = {  # by libsndfile's codes; its own messages for these are empty, or deny that the file exists
@@ -292,7 +294,7 @@ def _reason(file: BinaryIO, reason: str) -> str:
         return "zeros in place of a header"
     if head[4:8] == b"ftyp" and reason == _REASONS[_UNKNOWN_FORMAT]:
         return "an MP4 file without its index: it was cut off"
-    if len(head) == len(head.translate(None, _CONTROL_BYTES)):
+    if not head.startswith(_BEGINNINGS) and len(head) == len(head.translate(None, _CONTROL_BYTES)):
         return "not one of the formats that are read (it is text)"
     return reason
 
