@@ -54,10 +54,10 @@ _QUARTER_TOLERANCE = 0.1
 _BEGINNINGS = (b"ID3", b"RIFF", b"OggS", b"fLaC", b"FORM")
 """How files of audio begin that are readable as text up to there."""
 _CONTROL_BYTES = bytes(set(range(32)) - set(b"\t\n\f\r\x1b"))
-_UNKNOWN_FORMAT, _SYSTEM_ERROR = 1, 2  # of libsndfile's codes
+_UNKNOWN_FORMAT, _SYSTEM_ERROR, _NO_FRAME = 1, 2, 7  # of libsndfile's codes
 _REASONS = {  # by libsndfile's codes; its own messages for these are empty, or deny that the file exists
     _UNKNOWN_FORMAT: "not one of the formats that are read (MP3, AAC, Ogg, Opus, FLAC, WMA, WAV, AIFF and others)",
-    7: "no valid audio frame in it",
+    _NO_FRAME: "no valid audio frame in it",
     29: "its audio data is broken",
 }
 
@@ -294,7 +294,9 @@ def _reason(file: BinaryIO, reason: str) -> str:
         return "zeros in place of a header"
     if head[4:8] == b"ftyp" and reason == _REASONS[_UNKNOWN_FORMAT]:
         return "an MP4 file without its index: it was cut off"
-    if not head.startswith(_BEGINNINGS) and len(head) == len(head.translate(None, _CONTROL_BYTES)):
+    if head.startswith(_BEGINNINGS):
+        return _REASONS[_NO_FRAME] if reason == _REASONS[_UNKNOWN_FORMAT] else reason
+    if len(head) == len(head.translate(None, _CONTROL_BYTES)):
         return "not one of the formats that are read (it is text)"
     return reason
 
