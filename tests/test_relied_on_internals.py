@@ -1062,6 +1062,7 @@ KFP = {"Client", "client", "compiler", "components", "dsl", "local", "registry"}
 """Names of `kfp` that are documented."""
 OURS = {
     "permissions": "of a class of ours",
+    "pts": "documented by PyAV",
     "body": "of a syntax tree, by the standard library",
     "returncode": "of a process, by the standard library",
     "tempdir": "of the standard library",

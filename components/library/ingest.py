@@ -93,6 +93,11 @@ class Ingested:
     now_known: Counter[str] = field(default_factory=Counter)
     """Songs per genre that the span rejected and a new span would accept, because their genre was added since."""
 
+    def durations(self) -> list[float]:
+        """Returns the lengths of the songs that became examples, in seconds, ascending."""
+        rows = read_examples(self.directory.parent, self.manifest.span)
+        return sorted(float(row["duration_seconds"]) for row in rows)
+
     @property
     def empty_splits(self) -> list[str]:
         """Splits of which the span has no example."""

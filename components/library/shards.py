@@ -17,7 +17,7 @@ import soxr
 from etils import epath
 
 from components.audio.config import AudioConfig
-from components.audio.decoding import AudioError, Clip, decode_clip
+from components.audio.decoding import SILENCE_DBFS, AudioError, Clip, decode_clip
 from components.audio.wav import encode_wav
 from components.base.errors import UserError
 from components.base.files import replacing
@@ -33,8 +33,6 @@ from components.library.tfrecords import RecordWriter, StoredFile, encode_exampl
 
 TOO_SHORT, SILENT = "too short", "silent"
 
-SILENCE_DBFS = -60.0
-"""Files whose highest peak is below are rejected as silent."""
 CLIPS_PER_SHARD = 64
 """Input files of a shard, of which a worker makes one at a time."""
 
@@ -233,7 +231,7 @@ def examine(track: Track, audio_root: Path, audio: AudioConfig, config: IngestCo
         return rejected(UNREADABLE, str(error))
     if clip.duration_seconds < config.min_seconds:
         return rejected(TOO_SHORT, f"{clip.duration_seconds:.3g} s, less than {config.min_seconds:g} s")
-    if clip.peak_dbfs < SILENCE_DBFS:
+    if clip.silent:
         return rejected(SILENT, f"its peak is {clip.peak_dbfs:.1f} dBFS, below {SILENCE_DBFS:g} dBFS")
     health = {name: round(getattr(clip, name), 4) for name in HEALTH}
     file_format = {name: getattr(clip, name) for name in FILE_FORMAT}

@@ -25,9 +25,12 @@ class SongGenres:
     """The genres of a song by a model."""
 
     probabilities: dict[str, float]
-    """Probability by genre, from 0 to 1, the most probable first; the mean over the song's clips."""
+    """Probability by genre, from 0 to 1, the most probable first; the mean over the clips that are not silent.
+
+    Empty for a song that is silent from beginning to end.
+    """
     clips: int
-    """Number of consecutive clips that the song was cut into."""
+    """Number of consecutive clips that are not silent."""
 
 
 class Predictor:
@@ -44,7 +47,7 @@ class Predictor:
         self._model = load(saved_model, "audio")
 
     def _answers(self, song: Path) -> Iterator[dict[str, np.ndarray]]:
-        clips = consecutive_clips(song, self._audio)
+        clips = (clip for clip in consecutive_clips(song, self._audio) if not clip.silent)
         while batch := list(itertools.islice(clips, _BATCH)):
             wavs = [encode_wav(clip.pcm, self._audio.sample_rate) for clip in batch]
             yield {
@@ -58,6 +61,8 @@ class Predictor:
           AudioError: the file does not decode.
         """
         answers = list(self._answers(song))
+        if not answers:
+            return SongGenres({}, 0)
         genres = [genre.decode() for genre in answers[0]["genres"][0]]
         probabilities = np.concatenate([answer["probabilities"] for answer in answers])
         ranked = sorted(zip(genres, probabilities.mean(axis=0).tolist(), strict=True), key=lambda pair: -pair[1])

@@ -13,7 +13,7 @@ from components.audio.representations import feature_shape, from_bytes, network_
 from components.base.errors import UserError
 from models.config import TrainConfig
 from models.fitting.augmentation import augmentation_of, mixup, random_windows, spec_augment
-from models.windows import all_windows, window_starts
+from models.windows import all_windows, have_sound, window_starts
 
 SHUFFLE_CLIPS = 2048
 """Clips among which the next one of a batch is drawn."""
@@ -76,7 +76,8 @@ def training_batches(clips: Clips, features: FeatureConfig, window: int, config:
     """Makes shuffled, augmented batches of one window per clip; the same seed gives the same batches in the same order.
 
     Returns:
-      Elements (float32 [batch, window, ...], float32 [batch, classes], weights float32 [batch]).
+      Elements (float32 [batch, window, ...], float32 [batch, classes], weights float32 [batch]). A silent window has a
+      weight of 0.
     """
     classes = len(features.genres)
     weights = class_weights(clips.labels, classes) if config.class_weights else np.ones(classes, np.float32)
@@ -89,6 +90,7 @@ def training_batches(clips: Clips, features: FeatureConfig, window: int, config:
             values = random_windows(values, window, draw + tf.constant([0, 3]))
         else:
             values = values[:, :window]
+        heard = tf.cast(have_sound(values), tf.float32)
         if not representation.scales_by_clip:  # after the cut, so that a window is converted and not the clip
             values = network_input(values, features)
         if representation.maskable:
@@ -96,7 +98,7 @@ def training_batches(clips: Clips, features: FeatureConfig, window: int, config:
         targets = tf.one_hot(labels, classes)
         if augmentation.mixup > 0.0:
             values, targets = mixup(values, targets, augmentation.mixup, draw + tf.constant([0, 4]))
-        return values, targets, tf.linalg.matvec(targets, weights)
+        return values, targets, heard * tf.linalg.matvec(targets, weights)
 
     batches = clips.dataset.shuffle(min(len(clips.labels), SHUFFLE_CLIPS), seed=config.seed).batch(config.batch_size)
     draws = tf.data.Dataset.random(seed=config.seed, rerandomize_each_iteration=True)

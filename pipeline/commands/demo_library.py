@@ -32,11 +32,13 @@ def demo_library(directory: Path, artists: int, songs: int, seconds: float, seed
         task = progress.add_task("composing", total=len(pieces))
         composed = build(directory, options, lambda: progress.advance(task))
 
+    # As `make run` does it.
+    settings = "--config configs/demo.yaml" + ("" if seconds == 6.0 else f" --set audio.clip_seconds={seconds:g}")
     where = shlex.quote(str(directory))
     found = f"composed in {time.monotonic() - start:.0f} s" if composed else "already there"
     genres, names = len({piece.genre for piece in pieces}), len({piece.artist for piece in pieces})
     click.echo(f"{len(pieces)} songs of {seconds:g} s, {genres} genres, {names} artists, in {directory}: {found}.")
     click.echo(
         f"Next: genre ingest csv {shlex.quote(str(directory / TRACKS_FILE))} --audio-root {where} "
-        "--genre-column genre --group-column artist --split-column split"
+        f"--genre-column genre --group-column artist --split-column split {settings}"
     )

@@ -25,15 +25,18 @@ _CONSEQUENCES = {"train": "not learnt", "eval": "not validated", "test": "not te
 _LINE_SECONDS = 10.0
 """Between lines of progress where there is no terminal to show a bar on."""
 
+_NEARLY = 0.95
+"""Share of a clip from which a song counts as long enough: encoders cut some hundredths of a second off."""
+
 
 @click.group()
 def ingest() -> None:
     """Decode a library of songs into a new span of training data.
 
     Every song becomes one clip: mono, PCM16, of the rate and length in the settings audio.sample_rate and
-    audio.clip_seconds. Of longer songs the middle is taken; shorter ones are padded with silence. A file that cannot be
-    used is listed in the span's rejects.csv with the reason. An ingest that was killed continues when the same command
-    is given again. The same input gives the same bytes.
+    audio.clip_seconds. Of longer songs the middle is taken; shorter ones are padded, and models hear them repeated. A
+    file that cannot be used is listed in the span's rejects.csv with the reason. An ingest that was killed continues
+    when the same command is given again. The same input gives the same bytes.
     """
 
 
@@ -162,7 +165,7 @@ def _ingest(
             with _progress(console) as report:
                 args = beam_args(config.beam)
                 result = ingest(tracks, audio_root, data_set, root, config.audio, config.ingest, span, args, report)
-            _show(console, result)
+            _show(console, result, config.audio.clip_seconds)
     except KeyboardInterrupt:
         # Beam's threads cannot be stopped: a regular exit would wait for them, or abort in C++.
         click.echo("\ngenre: interrupted; the same command continues from here", err=True)
@@ -207,7 +210,7 @@ def _pace(done: int, total: int, seconds: float) -> str:
     return f"{done / seconds:.1f}/s, {left // 3600}:{left // 60 % 60:02d}:{left % 60:02d} left"
 
 
-def _show(console: "Console", result: "Ingested") -> None:
+def _show(console: "Console", result: "Ingested", clip_seconds: float) -> None:
     """Prints the result of an ingest for a person."""
     from rich.markup import escape
     from rich.table import Table
@@ -250,4 +253,19 @@ def _show(console: "Console", result: "Ingested") -> None:
             f"[yellow]warning:[/] no {name} clip in any span, so {_CONSEQUENCES[name]}: {escape(', '.join(genres))}",
             soft_wrap=True,
         )
+    if words := _too_long_a_clip(result.durations(), clip_seconds):
+        console.print(f"[yellow]warning:[/] {words}", soft_wrap=True)
     console.print(f"\nwritten to {result.directory}", soft_wrap=True)
+
+
+def _too_long_a_clip(durations: Sequence[float], clip_seconds: float) -> str:
+    """Says how many of the songs of `durations` (seconds, ascending) are shorter than a clip; empty if none is."""
+    short = sum(seconds < _NEARLY * clip_seconds for seconds in durations)
+    if not short:
+        return ""
+    fits = math.floor(10 * durations[len(durations) // 20]) / 10  # 95 % of the songs are at least as long
+    words = f"{short} of {len(durations)} songs are shorter than a clip of {clip_seconds:g} s, and repeated to fill it."
+    if not 0 < fits < clip_seconds:
+        return words
+    setting = f"--set audio.clip_seconds={fits:g}"
+    return f"{words} A clip of {fits:g} s fits nearly all: ingest into another --data root with {setting}"

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
     from components.store.predictor import SongGenres
 
+_SILENT = "silent"
+"""The answer for a song without sound, in place of a genre."""
+
 
 @click.command()
 @click.argument("paths", metavar="FILE|DIR...", nargs=-1, required=True, type=click.Path(path_type=Path))
@@ -34,6 +37,7 @@ def predict(
     """Name the genre of songs, and of the songs in directories.
 
     Any format that the ingest reads, of any length: a long song is cut into clips whose probabilities are averaged.
+    A silent song has no genre.
     The exit code is 1 if any file could not be read; the other songs are named all the same.
     """
     from components.store.model_store import current_version, version_dir
@@ -63,9 +67,8 @@ def predict(
                 failures.append(f"{song}: cannot be read: {reason}")
                 results.append({"path": str(song), "error": reason})
                 continue
-            results.append(
-                {"path": str(song), "version": version, "clips": answer.clips, "genres": answer.probabilities}
-            )
+            result = {"path": str(song), "version": version, "clips": answer.clips, "genres": answer.probabilities}
+            results.append(result if answer.clips else {**result, "reason": _SILENT})
             if not as_json:
                 _show(console, song, answer, top)
         if as_json:
@@ -97,5 +100,5 @@ def find_songs(paths: tuple[Path, ...]) -> Iterator[Path]:
 
 def _show(console: "Console", song: Path, answer: "SongGenres", top: int) -> None:
     best = list(answer.probabilities.items())[:top]
-    named = "  ".join(f"{genre} {probability:.0%}" for genre, probability in best)
+    named = "  ".join(f"{genre} {probability:.0%}" for genre, probability in best) or _SILENT
     console.print(f"{song}: {named}", markup=False, soft_wrap=True)

@@ -7,9 +7,8 @@ from components.library.layout import SPLITS
 AUDIO_SUFFIXES = (
     *(".aif", ".aifc", ".aiff", ".au", ".caf", ".flac", ".mp1", ".mp2", ".mp3", ".mpga", ".oga", ".ogg", ".opus"),
     *(".raw", ".rf64", ".snd", ".voc", ".w64", ".wav", ".wave"),
-    # Rarely or never decodable here. They are songs to their owners, so they are reported as rejects.
-    *(".3gp", ".aac", ".ac3", ".alac", ".amr", ".ape", ".dff", ".dsf", ".m4a", ".m4b", ".mka", ".mp4", ".mpc"),
-    *(".ra", ".spx", ".tak", ".tta", ".weba", ".webm", ".wma", ".wv"),
+    *(".3gp", ".aac", ".ac3", ".alac", ".amr", ".ape", ".asf", ".dff", ".dsf", ".dts", ".eac3", ".m4a", ".m4b", ".m4p"),
+    *(".mka", ".mp4", ".mpc", ".ra", ".rm", ".spx", ".tak", ".tta", ".weba", ".webm", ".wma", ".wv"),
 )
 """Ends of the names of audio files, in lower case. Whether a file decodes is found out by the ingest."""
 

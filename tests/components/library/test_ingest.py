@@ -1,5 +1,6 @@
 """Whole ingests: of real libraries, of broken ones, killed, repeated, and on different workers."""
 
+import contextlib
 import csv
 import errno
 import hashlib
@@ -14,6 +15,7 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import scipy.io.wavfile
@@ -631,11 +633,19 @@ def test_odd_audio_within_a_memory_limit(shared_data, tmp_path):
     assert dict(kinds) == read_manifest(tmp_path, 1).rejects
     assert set(kinds) == {"not audio", "unreadable", "silent", "duplicate"}
     for path in files - set(rejected):
-        assert len(soundfile.read(odd / path)[0]) > 0
+        assert frames_of(odd / path) > 0, path
     for row in rows(span / "rejects.csv"):
         if row["kind"] == "unreadable":
-            with pytest.raises(soundfile.LibsndfileError):
-                soundfile.read(odd / row["path"])
+            assert not frames_of(odd / row["path"]), row
+
+
+def frames_of(path):
+    """Returns the number of frames that libsndfile or FFmpeg finds in a file."""
+    with contextlib.suppress(soundfile.LibsndfileError):
+        return len(soundfile.read(path)[0])
+    with contextlib.suppress(av.FFmpegError, IndexError), av.open(str(path)) as container:
+        return sum(frame.samples for frame in container.decode(audio=0))
+    return 0
 
 
 def test_a_folder_and_a_list_of_it_give_the_same(tmp_path, genre):

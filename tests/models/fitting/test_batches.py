@@ -108,6 +108,17 @@ def test_all_windows_are_slices_clip_by_clip(window: int) -> None:
         np.testing.assert_allclose(values, clip[start : start + window] / 255.0, atol=1e-7)
 
 
+def test_a_silent_window_gives_its_place_to_one_with_sound() -> None:
+    entries = np.random.default_rng(0).integers(1, 256, (3, 26, 12)).astype(np.uint8)
+    entries[0, 13:] = 0
+    entries[1] = 0
+    found = all_windows(tf.constant(entries), MEL, 6).numpy().reshape(3, 5, 6, 12) * 255.0
+    at = window_starts(26, 6)
+    slices = [[clip[start : start + 6] for start in at] for clip in entries]
+    np.testing.assert_allclose(found[0], [slices[0][i] for i in (0, 1, 2, 0, 1)], atol=1e-4)  # 10 to 16 has some sound
+    np.testing.assert_allclose(found[1:], slices[1:], atol=1e-4)
+
+
 @pytest.mark.parametrize("window", [1, 9, 26])
 def test_random_windows_are_rolled_slices(window: int) -> None:
     position = np.arange(26)
