@@ -72,8 +72,8 @@ def _check(workspace: Workspace) -> None:
     if wrong and not lost:
         raise UserError(
             f"{file}: {wrong}. It lists what {artifacts} holds. Restore the whole workspace from a copy. Or give up "
-            f"what is there with `genre clean --cache --workspace {shlex.quote(str(workspace.root))}`: models and history "
-            "stay, and the next run computes everything else again."
+            f"what is there with `genre clean --cache --workspace {shlex.quote(str(workspace.root))}`: models and "
+            "history stay, and the next run computes everything else again."
         )
 
 
