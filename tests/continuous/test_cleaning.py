@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from etils import epath
 
+from pipeline.config.settings import load_config
 from pipeline.local.cache import Executions, open_metadata
 from pipeline.planning.prospect import prospect
 from pipeline.workspace import Workspace
@@ -65,19 +66,11 @@ def test_a_run_in_which_all_is_cached_adds_its_log_and_summary_alone(loop: Any) 
     [folder] = {path.parent for path in after.keys() - before.keys() if path.parent.parent.name == "runs"}
     assert new - sum(files(folder).values()) < 1024
     assert new < 20_000
-    folders = [
-        sum(path.is_dir() for path in loop.workspace.glob(f"{tree}/**/*")) for tree in ("artifacts", "checkpoints")
-    ]
-    run(loop)
-    assert folders == [
-        sum(path.is_dir() for path in loop.workspace.glob(f"{tree}/**/*")) for tree in ("artifacts", "checkpoints")
-    ]
+    assert not list(loop.workspace.glob("artifacts/RetrainPolicy/decision/*"))[1:]
 
 
 def test_the_cache_is_foretold_without_tfx(loop: Any) -> None:
     """`Executions.cached_for` names the very artifacts that TFX's own cache has just served."""
-    from pipeline.config.settings import load_config
-
     known = Executions(open_metadata(Workspace(epath.Path(loop.workspace))))
     texts = prospect(load_config(loop.config), asked=True).plan.texts().values()
     last = list(known.by_run)[-1]
@@ -117,13 +110,16 @@ def copy(loop: Any) -> Any:
     kept.rename(loop.workspace)
 
 
-DAMAGES: dict[str, Callable[[bytes], bytes]] = {
-    "truncated": lambda content: content[: len(content) // 2],
-    "emptied": lambda _: b"",
-    "flipped": lambda content: bytes(
-        [*content[: len(content) // 2], content[len(content) // 2] ^ 1, *content[len(content) // 2 + 1 :]]
-    ),
-}
+def truncated(content: bytes) -> bytes:
+    return content[: len(content) // 2]
+
+
+def flipped(content: bytes) -> bytes:
+    middle = len(content) // 2
+    return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+
+
+DAMAGES: dict[str, Callable[[bytes], bytes]] = {"truncated": truncated, "emptied": lambda _: b"", "flipped": flipped}
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
@@ -136,10 +132,7 @@ def test_artifacts_that_rot_are_made_again(copy: Any, damage: str) -> None:
         largest.write_bytes(DAMAGES[damage](largest.read_bytes()))
     again, said = run(copy)
     assert "has changed since it was made, and is made again" in said
-    assert (
-        computed(again) == summary["nodes"].keys() - ALWAYS - {"Champion"}
-        or computed(again) == summary["nodes"].keys() - ALWAYS
-    )
+    assert computed(again) >= {"HeldOutExampleGen", "ImportSchemaGen", "Trainer", "GateEvaluator", "Reporter"}
     assert again["verdict"]["candidate"] == summary["verdict"]["candidate"]
     assert again["served"] == summary["served"]
 
