@@ -101,10 +101,11 @@ def _sha256(file: Path) -> str:
 
 def open_metadata(workspace: Workspace) -> MetadataStore:
     """Opens ML Metadata."""
-    config = metadata_store_pb2.ConnectionConfig()
-    config.sqlite.filename_uri = str(workspace.metadata)
-    config.sqlite.connection_mode = metadata_store_pb2.SqliteMetadataSourceConfig.READWRITE_OPENCREATE
-    return MetadataStore(config)
+    source = metadata_store_pb2.SqliteMetadataSourceConfig(
+        filename_uri=str(workspace.metadata),
+        connection_mode=metadata_store_pb2.SqliteMetadataSourceConfig.READWRITE_OPENCREATE,
+    )
+    return MetadataStore(metadata_store_pb2.ConnectionConfig(sqlite=source))
 
 
 class Executions:
@@ -220,8 +221,8 @@ def record_files(store: MetadataStore, artifacts: Iterable[metadata_store_pb2.Ar
     new = [artifact for artifact in artifacts if _LISTING not in artifact.custom_properties]
     for artifact in new:
         files = _files(artifact)
-        artifact.custom_properties[_LISTING].string_value = _listing(files)
-        artifact.custom_properties[_CONTENT].string_value = _content(files)
+        for name, digest in ((_LISTING, _listing(files)), (_CONTENT, _content(files))):
+            artifact.custom_properties[name].CopyFrom(metadata_store_pb2.Value(string_value=digest))
     if new:
         store.put_artifacts(new)
 

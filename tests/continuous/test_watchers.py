@@ -105,7 +105,7 @@ def usage(pid: int, workspace: Path) -> Usage:
 
 
 def test_thirty_spans(new_loop: Callable[..., Any], tmp_path: Path, record_testsuite_property: Any) -> None:
-    """Memory and descriptors stay as they are, and so does the disk, once the store has as many versions as it keeps."""
+    """Memory, descriptors and disk stay as they are, once the store has as many versions as it keeps."""
     model = {"kind": "naive_bayes", "window_seconds": 3.0}
     loop = new_loop(**SETTINGS | {"model": model, "retrain": {"min_new_clips": 1}, "deploy": {"keep_versions": 3}})
     log = tmp_path / "log"
