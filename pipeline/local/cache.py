@@ -207,7 +207,7 @@ def forget_repeats(workspace: Workspace, run_id: str) -> None:
         for place in (f"*/*/{each}", f"*/.system/*/{each}"):
             for left in Path(workspace.artifacts).glob(place):
                 shutil.rmtree(left)
-    forget(workspace, repeated | unused)
+    forget(workspace, repeated)
 
 
 # --- The files of artifacts ---------------------------------------------------------------------------------------
