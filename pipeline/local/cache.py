@@ -3,8 +3,8 @@
 <workspace>/metadata.sqlite   ML Metadata
 <workspace>/metadata.sha256   its SHA-256 when the last run ended; missing while a run goes on, and after a kill
 
-Every artifact that a node makes gets two properties in ML Metadata: digests of the names and sizes of its files, and of
-their contents. A node is served from the cache only if its artifacts still agree with them.
+Every artifact that a node makes gets a property in ML Metadata, a digest of its files. A node is served from the cache only
+if its artifacts still agree with it.
 """
 
 import hashlib
@@ -13,9 +13,8 @@ import shlex
 import shutil
 import sqlite3
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
-from itertools import chain
 from pathlib import Path
 
 from ml_metadata.metadata_store import MetadataStore
@@ -28,11 +27,12 @@ RUN = "pipeline_run"
 """Type of TFX's context that holds the executions of a run; its name is the run's id."""
 NEVER_CACHED = ("RetrainPolicy", "Recorder")
 """Nodes that run every time: no later run uses what they made."""
-_LISTING, _CONTENT = "files_listing", "files_content"
-"""Properties of an artifact: see the module."""
-_ALWAYS_READ = 1 << 26
-"""Bytes up to which the contents of an artifact are always compared. Those of a larger one are compared if a file was
-written since. Its files are gzipped TFRecords, whose own checksums a reader compares."""
+_FILES = "files"
+"""Property of an artifact: see the module."""
+_LARGEST_READ = 1 << 26
+"""Bytes of an artifact up to which its digest is of contents. That of a larger one is of the times at which its files were
+written, because reading it would take longer than a run in which all is cached.
+"""
 _PARAMETERS = ("parameters", "custom_config")
 """Properties of an execution in which the nodes keep the texts of `pipeline.planning.plan.Plan.texts`."""
 
@@ -218,11 +218,9 @@ def record_files(store: MetadataStore, artifacts: Iterable[metadata_store_pb2.Ar
 
     It changes the cache keys of the nodes that use them as inputs, so none of these may have run.
     """
-    new = [artifact for artifact in artifacts if _LISTING not in artifact.custom_properties]
+    new = [artifact for artifact in artifacts if _FILES not in artifact.custom_properties]
     for artifact in new:
-        files = _files(artifact)
-        for name, digest in ((_LISTING, _listing(files)), (_CONTENT, _content(files))):
-            artifact.custom_properties[name].CopyFrom(metadata_store_pb2.Value(string_value=digest))
+        artifact.custom_properties[_FILES].CopyFrom(metadata_store_pb2.Value(string_value=_digest(artifact)))
     if new:
         store.put_artifacts(new)
 
@@ -247,32 +245,19 @@ def drop_changed(workspace: Workspace, texts: Collection[str]) -> list[str]:
 
 
 def _has_changed(artifact: metadata_store_pb2.Artifact) -> bool:
-    if _LISTING not in artifact.custom_properties:  # of an earlier release
-        return False
-    files = _files(artifact)
-    if _listing(files) != artifact.custom_properties[_LISTING].string_value:
-        return True
-    stats = [path.stat() for path in files.values()]
-    written = max((stat.st_mtime for stat in stats), default=0.0)
-    if sum(stat.st_size for stat in stats) > _ALWAYS_READ and 1000 * written <= artifact.last_update_time_since_epoch:
-        return False
-    return _content(files) != artifact.custom_properties[_CONTENT].string_value
+    """Compares the files of an artifact; those of an earlier release have no digest to compare with."""
+    properties = artifact.custom_properties
+    return _FILES in properties and properties[_FILES].string_value != _digest(artifact)
 
 
-def _files(artifact: metadata_store_pb2.Artifact) -> dict[str, Path]:
-    """Returns the files of an artifact by their relative paths, in order."""
+def _digest(artifact: metadata_store_pb2.Artifact) -> str:
+    """Computes a digest of the names, sizes, and contents or times of an artifact's files."""
     root = Path(artifact.uri)
-    below = (path for path in root.rglob("*") if path.is_file())
-    return {str(path.relative_to(root)): path for path in sorted(chain([root] if root.is_file() else (), below))}
-
-
-def _listing(files: dict[str, Path]) -> str:
-    return _digest({name: path.stat().st_size for name, path in files.items()})
-
-
-def _content(files: dict[str, Path]) -> str:
-    return _digest({name: _sha256(path) for name, path in files.items()})
-
-
-def _digest(of: Mapping[str, object]) -> str:
-    return hashlib.sha256(json.dumps(of).encode()).hexdigest()[:16]
+    files = [root] if root.is_file() else sorted(path for path in root.rglob("*") if path.is_file())
+    stats = [path.stat() for path in files]
+    large = sum(stat.st_size for stat in stats) > _LARGEST_READ
+    listed = [
+        (str(path.relative_to(root)), stat.st_size, stat.st_mtime_ns if large else _sha256(path))
+        for path, stat in zip(files, stats, strict=True)
+    ]
+    return hashlib.sha256(json.dumps(listed).encode()).hexdigest()[:16]
