@@ -3,8 +3,8 @@
 <workspace>/metadata.sqlite   ML Metadata
 <workspace>/metadata.sha256   its SHA-256 when the last run ended; missing while a run goes on, and after a kill
 
-Every artifact that a node makes gets a property in ML Metadata, a digest of its files. A node is served from the cache only
-if its artifacts still agree with it.
+ML Metadata has a digest of the files of every artifact. A node is served from the cache only if its artifacts still
+agree with it.
 """
 
 import hashlib
@@ -30,9 +30,8 @@ NEVER_CACHED = ("RetrainPolicy", "Recorder")
 _FILES = "files"
 """Property of an artifact: see the module."""
 _LARGEST_READ = 1 << 26
-"""Bytes of an artifact up to which its digest is of contents. That of a larger one is of the times at which its files were
-written, because reading it would take longer than a run in which all is cached.
-"""
+"""Bytes up to which an artifact's digest is of the contents of its files. Beyond that it is of the times at which they
+were written: reading them would take longer than a run in which all is cached."""
 _PARAMETERS = ("parameters", "custom_config")
 """Properties of an execution in which the nodes keep the texts of `pipeline.planning.plan.Plan.texts`."""
 
@@ -146,12 +145,12 @@ class Executions:
         Args:
           texts: the parameters of all nodes of the run.
         """
-        live, found = self.live, set[int]()
+        live, known, found = self.live, set(texts), set[int]()
         for each in self.complete:
             given = {
                 each.custom_properties[name].string_value for name in _PARAMETERS if name in each.custom_properties
             }
-            if given <= set(texts) and self.inputs[each.id] <= found and self.outputs[each.id] <= live:
+            if given <= known and self.inputs[each.id] <= found and self.outputs[each.id] <= live:
                 found |= self.outputs[each.id]
         return found
 
@@ -200,9 +199,9 @@ def forget_repeats(workspace: Workspace, run_id: str) -> None:
     known = Executions(store)
     own = known.by_run.get(run_id, set())
     repeated = {each.id for each in known.all if each.last_known_state == metadata_store_pb2.Execution.CACHED} - own
-    unused = {each.id for node in NEVER_CACHED for each in known.of(node)} - own
-    made = {id_ for each in unused for id_ in known.outputs[each]}
-    mark_deleted(store, (known.artifacts[id_] for id_ in made))
+    live = known.live
+    unused = {each.id for node in NEVER_CACHED for each in known.of(node) if known.outputs[each.id] & live} - own
+    mark_deleted(store, (known.artifacts[id_] for each in unused for id_ in known.outputs[each]))
     for each in unused:
         for place in (f"*/*/{each}", f"*/.system/*/{each}"):
             for left in Path(workspace.artifacts).glob(place):
