@@ -7,6 +7,7 @@ import click
 
 from components.base.errors import UserError, storage_remedy
 from pipeline.commands.classes import classes
+from pipeline.commands.clean import clean
 from pipeline.commands.compare import compare
 from pipeline.commands.compile import compile_
 from pipeline.commands.config import config
@@ -33,6 +34,7 @@ def cli() -> None:
 
 
 cli.add_command(classes)
+cli.add_command(clean)
 cli.add_command(compare)
 cli.add_command(compile_)
 cli.add_command(config)

@@ -50,6 +50,10 @@ class NodeTable:
         if not self._interactive and node.state != "running":
             self._console.print(f"{node.node:<22} {node.state:<8} {node.seconds:6.1f} s")
 
+    def note(self, text: str) -> None:
+        """Prints a line of text above the table."""
+        self._console.print(text, markup=False, soft_wrap=True)
+
     def _table(self) -> Table:
         table = Table("node", "state", box=None, pad_edge=False)
         table.add_column("seconds", justify="right")

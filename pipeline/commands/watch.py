@@ -36,7 +36,8 @@ def watch(
     Checks every minute whether `genre retrain` has something to do, and if so, starts it. Of several watchers of a
     workspace one works, and the others wait to take over. A failed run is tried again after a pause that doubles up to
     an hour, at once when a new span comes, and `retrain.max_attempts` times at most. A run is killed when its watcher
-    ends, and the next watcher continues it. The configuration file is read again at every poll.
+    ends, and the next watcher continues it. The configuration file is read again at every poll. After a run, what
+    `genre clean` would remove is removed, unless `retrain.clean` is false.
     """
     from components.beam.options import check_local
     from pipeline.config.settings import load_config
@@ -57,15 +58,18 @@ def watch(
     # The file is read again for every poll and run, but the workspace stays the same.
     of_run = options.with_paths(overrides, data=data, workspace=watched.local)
 
+    def command(name: str) -> list[str]:
+        program = [sys.executable, *(() if "" in sys.path else ("-P",)), "-c", "from pipeline.cli import main; main()"]
+        settings = [word for override in of_run for word in ("--set", override)]
+        return [*program, name, *(["--config", str(config_file)] if config_file else []), *settings]
+
     def look() -> Outlook:
         found = prospect(load_config(config_file, of_run))
-        return Outlook(str(found.inputs.data), found.facts, found.decision, found.notes)
+        cleaning = command("clean") if found.config.retrain.clean else ()
+        return Outlook(str(found.inputs.data), found.facts, found.decision, found.notes, cleaning)
 
-    command = [sys.executable, *(() if "" in sys.path else ("-P",)), "-c", "from pipeline.cli import main; main()"]
-    command += ["retrain", *(["--config", str(config_file)] if config_file else [])]
-    command += [word for override in of_run for word in ("--set", override)]
     output = sys.__stdout__.fileno() if sys.__stdout__ else None  # None: it was closed from the start
-    Watcher(watched, look, command, Log(output, json_log), interval).run(once)
+    Watcher(watched, look, command("retrain"), Log(output, json_log), interval).run(once)
 
 
 def _show_status(workspace: "Workspace") -> None:

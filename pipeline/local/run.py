@@ -50,6 +50,7 @@ def execute(prospect: "Prospect", *, dry_run: bool = False) -> "Summary":
     from components.retraining.history import note_failure
     from pipeline.config.settings import config_digest
     from pipeline.console import NodeTable
+    from pipeline.local.cache import sealed
     from pipeline.local.summary import (
         NodeSummary,
         Summary,
@@ -69,7 +70,7 @@ def execute(prospect: "Prospect", *, dry_run: bool = False) -> "Summary":
     artifacts: Artifacts = {}
     error: str | None = None
     start = time.monotonic()
-    with inputs.workspace.temporary_files(run_id), output_to(log) as console:
+    with sealed(inputs.workspace), inputs.workspace.temporary_files(run_id), output_to(log) as console:
         with NodeTable(console) as table:
 
             def observe(state: NodeState) -> None:
@@ -137,8 +138,12 @@ def _nodes(
     *,
     dry_run: bool,
 ) -> "Artifacts":
+    from pipeline.local.cache import drop_changed, forget_repeats
     from pipeline.process import large_imports
 
+    workspace = prospect.inputs.workspace
+    for artifact in drop_changed(workspace, prospect.plan.texts().values()):
+        table.note(f"{artifact} has changed since it was made, and is made again")
     observe(NodeState(_LOADING, "running"))
     start = time.monotonic()
     with large_imports():
@@ -148,4 +153,6 @@ def _nodes(
     ir = compile_pipeline(pipeline, run_id)
     table.expect(node_ids(ir))
     observe(NodeState(_LOADING, "done", time.monotonic() - start))
-    return run_local(pipeline, ir, observe, decide_only=dry_run)
+    artifacts = run_local(pipeline, ir, observe, decide_only=dry_run)
+    forget_repeats(workspace, run_id)
+    return artifacts
