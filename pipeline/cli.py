@@ -25,6 +25,7 @@ from pipeline.commands.status import status
 from pipeline.commands.submit import submit
 from pipeline.commands.watch import watch
 from pipeline.commands.why import why
+from pipeline.output import echo
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -66,18 +67,18 @@ def run_command(command: click.Command, name: str) -> NoReturn:
         code = command(standalone_mode=False)  # of a context that was exited, click returns the code
         sys.exit(code if isinstance(code, int) else 0)
     except UserError as error:
-        click.echo(f"{name}: {error}", err=True)
+        echo(f"{name}: {error}", err=True)
         sys.exit(1)
     except OSError as error:
         if not (remedy := storage_remedy(error)):
             raise
-        click.echo(f"{name}: {error.filename or 'the disk'}: {error.strerror or error}. {remedy}", err=True)
+        echo(f"{name}: {error.filename or 'the disk'}: {error.strerror or error}. {remedy}", err=True)
         sys.exit(1)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        click.echo(f"{name}: interrupted", err=True)
+        echo(f"{name}: interrupted", err=True)
         sys.exit(130)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 if TYPE_CHECKING:
     from pipeline.node_state import NodeState
@@ -59,5 +60,5 @@ class NodeTable:
         table.add_column("seconds", justify="right")
         for name, (state, seconds) in self._states.items():
             shown = time.monotonic() - seconds if state == "running" else seconds
-            table.add_row(name, f"[{_STYLES[state]}]{state}[/]", "" if state == "waiting" else f"{shown:.1f}")
+            table.add_row(name, Text(state, _STYLES[state]), "" if state == "waiting" else f"{shown:.1f}")
         return table

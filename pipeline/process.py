@@ -24,9 +24,12 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
-from rich.console import Console
+from pipeline.output import PLAIN_WIDTH, plain_console
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 @contextlib.contextmanager
@@ -46,7 +49,7 @@ def large_imports() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def output_to(log: Path) -> Iterator[Console]:
+def output_to(log: Path) -> "Iterator[Console]":
     """Sends everything that this process and its libraries, C++ included, print to `log`.
 
     Yields:
@@ -60,7 +63,7 @@ def output_to(log: Path) -> Iterator[Console]:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
         try:
-            yield Console(file=original, highlight=False, width=None if original.isatty() else 110)
+            yield plain_console(original, None if original.isatty() else PLAIN_WIDTH)
         finally:
             try:
                 sys.stdout.flush()

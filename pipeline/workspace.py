@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import re
 import shutil
 import time
 from collections.abc import Iterator
@@ -65,12 +66,17 @@ class Workspace:
         """The root as a local path, for runs on this machine.
 
         Raises:
-          UserError: the workspace lies in a bucket.
+          UserError: the workspace lies in a bucket, or has a path that Beam takes for a pattern.
         """
         if "://" in str(self.root):
             raise UserError(
                 f"{self.root}: a run on this machine needs a workspace on this machine. Choose one with --workspace, "
                 "or compile the pipeline for Kubeflow Pipelines or Vertex AI with `genre compile`."
+            )
+        if found := re.search(r"[*?\[\\]", str(self.root)):
+            raise UserError(
+                f"{self.root}: a workspace cannot have {found[0]!r} in its path, because Apache Beam takes that for a "
+                "pattern. Choose another with --workspace. The path of --data may have it."
             )
         return Path(self.root)
 

@@ -4,6 +4,7 @@ A file system may keep a rename and lose the content of the file if that was nev
 flushed before it is renamed, and the directory that holds the new name afterwards.
 """
 
+import fnmatch
 import os
 import uuid
 from collections.abc import Iterator
@@ -50,6 +51,16 @@ def make_directory(path: epath.Path) -> None:
     make_directory(path.parent)
     path.mkdir(exist_ok=True)
     flush(path.parent)
+
+
+def matching(directory: epath.Path, pattern: str) -> list[epath.Path]:
+    """Lists the entries of a directory whose names match a pattern, in order; none if there is no such directory.
+
+    `glob` of a path that may lie in a bucket takes all of it for a pattern, and people's paths hold brackets.
+    """
+    if not directory.is_dir():
+        return []
+    return sorted(path for path in directory.iterdir() if fnmatch.fnmatchcase(path.name, pattern))
 
 
 def move_directory(made: epath.Path, target: epath.Path) -> None:

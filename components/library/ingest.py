@@ -58,7 +58,7 @@ from components.library.shards import (
     write_shard,
 )
 from components.library.song_files import StorageError
-from components.library.sources.track import Track
+from components.library.sources.track import LEFT_OUT, Track
 from components.library.spans import (
     SpanAccount,
     only_writer,
@@ -144,10 +144,11 @@ def ingest(
         damaged; another process writes to it; or there is too little room on the disk.
     """
     ordered = in_order(tracks)
+    left_out = [track for track in ordered if track.kind in LEFT_OUT]
     with only_writer(root):
         spans = _spans(root)
         _remove_staging(root, spans)
-        inputs = _looked_at(ordered, audio_root)
+        inputs = _looked_at((track for track in ordered if track.kind not in LEFT_OUT), audio_root)
         # Before genres and splits of the library are applied: otherwise the same input would not be recognised later.
         digest = inputs_digest(inputs, audio, config)
         if known := _made_of(root, spans, span, digest):
@@ -180,7 +181,7 @@ def ingest(
         if library is None:
             write_library(root, Library(genres=genres, audio=audio))
         account = SpanAccount(number, data_set, len(inputs), digest, genres, schema_digest(root))
-        manifest = write_span(staging / "span", made, duplicates, sorting, account)
+        manifest = write_span(staging / "span", made, duplicates, sorting, left_out, account)
         move_directory(epath.Path(staging / "span"), epath.Path(span_dir(root, number)))
         _remove_staging(root, [number])
         return Ingested(span_dir(root, number), manifest, genres, len(shards), len(shards) - len(missing))

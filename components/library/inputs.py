@@ -1,17 +1,16 @@
 """The input files of an ingest before any is opened: checked, put in order, and each group given its split."""
 
-import errno
-import os
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from stat import S_ISREG
 
 from components.base.errors import UserError
+from components.base.labels import folded, normalised
 from components.library.config import SplitConfig
-from components.library.song_files import MISSING_FILE, StorageError
-from components.library.sources.track import MISSING, UNKNOWN_GENRE, UNREADABLE, Track
+from components.library.song_files import StorageError
+from components.library.sources.track import UNKNOWN_GENRE, Track
+from components.library.sources.walk import look
 from components.library.splits import Group, assign_splits
 
 
@@ -53,18 +52,11 @@ def look_at(track: Track, audio_root: Path) -> Listed:
     """
     path = audio_root / track.path
     try:
-        found = os.stat(path)
-    except ValueError:  # no file name holds a NUL
-        return Listed(_with_problem(track, MISSING), 0, 0)
+        status, problem = look(path)
     except OSError as error:
-        if error.errno in MISSING_FILE:
-            return Listed(_with_problem(track, MISSING), 0, 0)
-        if error.errno == errno.ELOOP:
-            return Listed(_with_problem(track, f"{UNREADABLE}: {error.strerror}"), 0, 0)
         raise StorageError(path, error) from error
-    if not S_ISREG(found.st_mode):  # reading a pipe would never end
-        track = _with_problem(track, f"{UNREADABLE}: not a regular file")
-    return Listed(track, found.st_size, found.st_mtime_ns)
+    track = _with_problem(track, problem)
+    return Listed(track, status.st_size, status.st_mtime_ns) if status else Listed(track, 0, 0)
 
 
 def with_known_genre(item: Listed, genres: Sequence[str] | None) -> Listed:
@@ -73,7 +65,13 @@ def with_known_genre(item: Listed, genres: Sequence[str] | None) -> Listed:
     if not genre:
         return replace(item, track=_with_problem(item.track, f"{UNKNOWN_GENRE}: none given"))
     if genres is not None and genre not in genres:
+        # A library that was made before labels were normalised has its own spelling.
+        if known := next((known for known in genres if normalised(known) == genre), None):
+            return replace(item, track=replace(item.track, genre=known))
+        alike = next((known for known in genres if folded(known) == folded(genre)), None)
         remedy = f"to add it: genre classes add {shlex.quote(genre)}"
+        if alike:
+            remedy = f"it has {alike!r}; if they are one genre, give them one name"
         problem = f"{UNKNOWN_GENRE}: {genre!r} is no genre of this library; {remedy}"
         return replace(item, track=_with_problem(item.track, problem))
     return item
@@ -107,7 +105,7 @@ def with_splits(inputs: Sequence[Listed], shares: SplitConfig, earlier: Mapping[
 
 
 def _with_problem(track: Track, problem: str) -> Track:
-    return track if track.problem else replace(track, problem=problem)
+    return replace(track, problem=problem) if problem and not track.problem else track
 
 
 def _where(track: Track) -> str:

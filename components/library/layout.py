@@ -7,6 +7,7 @@
                                complete
 <root>/span-<N>/tracks.csv     one row per example: its file, group, split, audio health, PCM hash
 <root>/span-<N>/rejects.csv    one row per input file that did not become an example, with the reason
+<root>/span-<N>/left-out.csv   one row per file or folder that was passed over, such as covers and hidden folders
 <root>/span-<N>/source.json    digest of the input files, so that the same ingest is recognised when it is repeated
 <root>/span-<N>/<split>/part-XXXXX-of-YYYYY.tfrecord
 <root>/.staging/               spans that are not complete yet; never read by a run
@@ -18,10 +19,11 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from etils import epath
-from pydantic import field_validator
+from pydantic import Field, field_validator
 
 from components.audio.config import AudioConfig
 from components.base.errors import UserError, named
+from components.base.files import matching
 from components.base.json_records import read_record
 from components.base.section import Section
 from components.library.tfrecords import StoredFile
@@ -63,6 +65,8 @@ class Manifest(Section):
     input_files: int
     splits: dict[str, SplitCount]
     rejects: dict[str, int]
+    left_out: dict[str, int] = Field(default_factory=dict)
+    """Files and folders that are no input, such as covers and hidden folders, by the kind of reason."""
     genres: tuple[str, ...]
     """Of the library when the span was ingested, in order."""
     schema_digest: str
@@ -112,7 +116,7 @@ def complete_spans(root: epath.Path) -> list[int]:
 
 def span_numbers(root: epath.Path) -> list[int]:
     """Returns the numbers of all directories of spans in `root`, complete or not, ascending."""
-    return sorted(span_number(path) for path in root.glob("span-*") if _SPAN_NAME.fullmatch(path.name))
+    return sorted(span_number(path) for path in matching(root, "span-*") if _SPAN_NAME.fullmatch(path.name))
 
 
 def span_number(directory: epath.Path) -> int:

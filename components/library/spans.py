@@ -1,9 +1,9 @@
 """Reads and writes the files of a span and of its library, as `components.library.layout` describes them."""
 
-import csv
 import hashlib
 import os
 import shutil
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields
@@ -16,6 +16,7 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 from components.base.files import write_atomically
 from components.base.json_records import sealed, write_record
 from components.base.locks import held, this_process
+from components.base.tables import read_table, write_table
 from components.library.duplicates import Duplicates, Sorting
 from components.library.layout import (
     INPUTS_FILE,
@@ -29,11 +30,13 @@ from components.library.layout import (
 )
 from components.library.schema import with_genres
 from components.library.shards import Fact, Shard, read_seal, records_file
+from components.library.sources.track import Track
 from components.library.tfrecords import RecordWriter, StoredFile, read_records
 
-TRACKS_FILE, REJECTS_FILE = "tracks.csv", "rejects.csv"
+TRACKS_FILE, REJECTS_FILE, LEFT_OUT_FILE = "tracks.csv", "rejects.csv", "left-out.csv"
 TRACK_COLUMNS = tuple(item.name for item in fields(Fact) if item.name not in ("reject", "reason"))
 REJECT_COLUMNS = ("track_id", "path", "genre", "kind", "reason")
+LEFT_OUT_COLUMNS = ("path", "reason")
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,7 @@ def read_rejects(root: Path, span: int) -> Iterator[dict[str, str]]:
 def _read_table(root: Path, span: int, name: str) -> Iterator[dict[str, str]]:
     file = Path(verified_file(epath.Path(root), span, name))
     with file.open(encoding="utf-8", newline="") as rows:
-        yield from csv.DictReader(rows)
+        yield from read_table(rows)
 
 
 def write_library(root: Path, library: Library) -> None:
@@ -114,8 +117,20 @@ def schema_digest(root: Path) -> str:
     return hashlib.sha256((root / SCHEMA_FILE).read_bytes()).hexdigest()[:16]
 
 
-def write_span(target: Path, made: Path, duplicates: Duplicates, sorting: Sorting, account: SpanAccount) -> Manifest:
-    """Writes a span to the new directory `target`. `made`: directory of the shards."""
+def write_span(
+    target: Path,
+    made: Path,
+    duplicates: Duplicates,
+    sorting: Sorting,
+    left_out: Sequence[Track],
+    account: SpanAccount,
+) -> Manifest:
+    """Writes a span to the new directory `target`.
+
+    Args:
+      made: directory of the shards.
+      left_out: what the data set listed and is no input.
+    """
     files: dict[str, StoredFile] = {}
     for split, kept in sorting.kept.items():
         (target / split).mkdir(parents=True)
@@ -123,8 +138,10 @@ def write_span(target: Path, made: Path, duplicates: Duplicates, sorting: Sortin
             name = f"{split}/part-{i:05d}-of-{len(kept):05d}.tfrecord"
             files[name] = _place(made, shard, target / name, records)
     shards = [shard for kept in sorting.kept.values() for shard, _ in kept]
-    tracks = write_table(target / TRACKS_FILE, TRACK_COLUMNS, _track_rows(duplicates, shards))
+    tracks = _write_table(target / TRACKS_FILE, TRACK_COLUMNS, _track_rows(duplicates, shards))
     rejects = write_rejects(target / REJECTS_FILE, sorting.rejects)
+    rows = ((track.path, track.problem) for track in left_out)
+    files[LEFT_OUT_FILE] = _write_table(target / LEFT_OUT_FILE, LEFT_OUT_COLUMNS, rows)
     manifest = Manifest(
         span=account.number,
         source=account.data_set,
@@ -132,6 +149,7 @@ def write_span(target: Path, made: Path, duplicates: Duplicates, sorting: Sortin
         input_files=account.input_files,
         splits=sorting.counts(),
         rejects=sorting.reject_counts(),
+        left_out=dict(sorted(Counter(track.kind for track in left_out).items())),
         genres=account.genres,
         schema_digest=account.schema_digest,
         files=dict(sorted({**files, TRACKS_FILE: tracks, REJECTS_FILE: rejects}.items())),
@@ -144,19 +162,13 @@ def write_span(target: Path, made: Path, duplicates: Duplicates, sorting: Sortin
 def write_rejects(file: Path, rejects: Iterable[Fact]) -> StoredFile:
     """Writes the table of `rejects`; returns what `file` holds."""
     rows = ((fact.track_id, fact.path, fact.genre, fact.reject, fact.reason) for fact in rejects)
-    return write_table(file, REJECT_COLUMNS, rows)
+    return _write_table(file, REJECT_COLUMNS, rows)
 
 
-def write_table(file: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> StoredFile:
+def _write_table(file: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> StoredFile:
     """Writes a CSV file; returns what it holds."""
-    # A file name may hold bytes that are not text in any encoding; they are written as \\x escapes.
-    with file.open("w", encoding="utf-8", errors="backslashreplace", newline="") as out:
-        writer = csv.writer(out, lineterminator="\n")
-        writer.writerow(columns)
-        count = 0
-        for row in rows:
-            writer.writerow(row)
-            count += 1
+    with file.open("w", encoding="utf-8", newline="") as out:
+        count = write_table(out, columns, rows)
     with file.open("rb") as written:
         digest = hashlib.file_digest(written, "sha256").hexdigest()
         return StoredFile(sha256=digest, bytes=written.tell(), records=count)

@@ -1,6 +1,5 @@
 """The node that writes the report: it gathers the run's results, and `components.reporting.report` renders them."""
 
-import csv
 import io
 import json
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from tfx.types.experimental import simple_artifacts
 from components.audio.config import FeatureConfig
 from components.audio.mel import log_mel
 from components.audio.waveform import decode_wavs, to_float
+from components.base.tables import read_table
 from components.evaluation.predictions import read_predictions
 from components.evaluation.results import read_evaluation
 from components.library.layout import read_manifest, span_dir
@@ -32,7 +32,7 @@ REPORT = "report.html"
 
 
 def _rows(path: epath.Path) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"), newline="")))
+    return list(read_table(io.StringIO(path.read_text(encoding="utf-8"), newline="")))
 
 
 def sample_spectrograms(files: list[str], features: FeatureConfig) -> Iterator[tuple[str, str, np.ndarray, float]]:

@@ -70,7 +70,7 @@ def compare(
             models,
             folds,
             kept / "kept",
-            lambda line: console.print(line, markup=False, soft_wrap=True),
+            lambda line: console.print(line, soft_wrap=True),
         )
         if comparison.rows:
             write(comparison, directory)

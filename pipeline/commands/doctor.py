@@ -54,7 +54,8 @@ def doctor(workspace: Path) -> None:
 
 
 def _show(console: "Console", check: "Check", finding: "Finding") -> None:
-    console.print(f"[{_STYLES[finding.status]}]{finding.status:<8}[/] {check.name:<17} ", end="")
-    console.print(finding.found, markup=False, soft_wrap=True)
+    console.print(f"{finding.status:<8}", style=_STYLES[finding.status], end="")
+    console.print(f" {check.name:<17} ", end="")
+    console.print(finding.found, soft_wrap=True)
     if finding.advice:
-        console.print(f"{'':<26} {finding.advice}", style="dim", markup=False, soft_wrap=True)
+        console.print(f"{'':<26} {finding.advice}", style="dim", soft_wrap=True)

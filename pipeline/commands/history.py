@@ -6,6 +6,7 @@ import click
 
 from pipeline.commands import options
 from pipeline.commands.tables import show_table
+from pipeline.output import echo
 
 
 @click.command()
@@ -33,7 +34,7 @@ def history(
     if as_json:
         click.echo(timeline.model_dump_json(indent=2))
     elif page:
-        click.echo(f"page: {page}")
+        echo(f"page: {page}")
     elif timeline.events:
         rows = (
             (event.time, event.kind, "" if event.span is None else f"span {event.span}", " ".join(event.words.split()))
@@ -41,7 +42,7 @@ def history(
         )
         show_table(["time", "event", "span", ""], rows, header=False)
     else:
-        click.echo(f"{place.root}: nothing has happened yet.")
+        echo(f"{place.root}: nothing has happened yet.")
 
 
 def _write(page: Path, html: str) -> None:

@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from components.base.errors import UserError
+from components.base.text import as_utf8
 from pipeline.commands import options
+from pipeline.output import echo
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -53,7 +56,7 @@ def folder(directory: Path, **common: Any) -> None:
     """Ingest the songs DIR/<genre>/<song>, or DIR/<genre>/<artist>/.../<song>.
 
     An artist's songs all go to one split. A song outside of any artist's folder counts as an artist of its own. Files
-    whose names are not those of audio files are listed as such, and do not count towards ingest.max_reject_share.
+    whose names are not those of audio files, hidden ones, and folders of systems are left out, and listed as such.
     """
     from components.library.sources.folder import read_folder
 
@@ -84,6 +87,9 @@ def from_csv(
     **common: Any,
 ) -> None:
     """Ingest the songs that a CSV file lists, one per row below a header; tabs separate the columns of a .tsv.
+
+    The file is in UTF-8; rename songs whose names are not. Spaces around a genre, and invisible characters in it, do
+    not count. Genres that differ in case or punctuation are different, with a warning.
 
     Without a column of splits or folds, the groups of each genre are divided in the shares of ingest.splits.
     """
@@ -133,7 +139,7 @@ def verify(span: int | None, data: Path | None, config_file: Path | None, overri
             if span is not None:
                 raise
             problems = [str(error)]  # the other spans are checked all the same
-        click.echo("\n".join(problems) or f"span {number}: as it was written")
+        echo("\n".join(problems) or f"span {number}: as it was written")
         wrong += [number] * bool(problems)
     if wrong:
         raise UserError(
@@ -160,15 +166,18 @@ def _ingest(
     root = Path(config.data)
     try:
         with output_to(root / "ingest.log") as console:
+            _warn_of_lookalikes(console, tracks)
             with console.status("loading Beam"), large_imports():
                 from components.library.ingest import ingest
             with _progress(console) as report:
                 args = beam_args(config.beam)
-                result = ingest(tracks, audio_root, data_set, root, config.audio, config.ingest, span, args, report)
+                result = ingest(
+                    tracks, audio_root, as_utf8(data_set), root, config.audio, config.ingest, span, args, report
+                )
             _show(console, result, config.audio.clip_seconds)
     except KeyboardInterrupt:
         # Beam's threads cannot be stopped: a regular exit would wait for them, or abort in C++.
-        click.echo("\ngenre: interrupted; the same command continues from here", err=True)
+        echo("\ngenre: interrupted; the same command continues from here", err=True)
         end_now(130)
     except BrokenPipeError:  # as by `| head`: there is no reader for a message
         end_now(1)
@@ -210,19 +219,33 @@ def _pace(done: int, total: int, seconds: float) -> str:
     return f"{done / seconds:.1f}/s, {left // 3600}:{left // 60 % 60:02d}:{left % 60:02d} left"
 
 
+def _warn_of_lookalikes(console: "Console", tracks: "Sequence[Track]") -> None:
+    """Warns of genres that may be one, under several names."""
+    from components.base.labels import lookalikes
+
+    counts = Counter(track.genre for track in tracks if track.genre and not track.problem)
+    for names in lookalikes(counts):
+        listed = ", ".join(f"{name!r} ({counts[name]} files)" for name in names)
+        _warn(console, f"genres that differ only in case, spaces or punctuation: {listed}. Give one genre one name")
+
+
+def _warn(console: "Console", text: str) -> None:
+    console.print("warning: ", style="yellow", end="")
+    console.print(text, soft_wrap=True)
+
+
 def _show(console: "Console", result: "Ingested", clip_seconds: float) -> None:
     """Prints the result of an ingest for a person."""
-    from rich.markup import escape
     from rich.table import Table
 
     manifest = result.manifest
     if result.existed:
         console.print(f"already ingested as span {manifest.span}, nothing to do")
     for genre, count in result.now_known.items():
-        console.print(
-            f"[yellow]warning:[/] {count} files of genre {escape(repr(genre))} were rejected then; it is known now: "
-            "without --span, they become another span",
-            soft_wrap=True,
+        _warn(
+            console,
+            f"{count} files of genre {genre!r} were rejected then; it is known now: without --span, they become "
+            "another span",
         )
     if result.resumed:
         console.print(f"resumed: {result.resumed} of {result.shards} shards were there")
@@ -242,6 +265,9 @@ def _show(console: "Console", result: "Ingested", clip_seconds: float) -> None:
         console.print()
         console.print(rejects)
         console.print(f"each with its reason in {result.directory / 'rejects.csv'}", soft_wrap=True)
+    if manifest.left_out:
+        counts = ", ".join(f"{count} {kind}" for kind, count in manifest.left_out.items())
+        console.print(f"left out: {counts}; each is in {result.directory / 'left-out.csv'}", soft_wrap=True)
     if empty := result.empty_splits:
         console.print(
             f"span {manifest.span} has no {' and no '.join(empty)} clips: a run trains and judges on it together with "
@@ -249,12 +275,9 @@ def _show(console: "Console", result: "Ingested", clip_seconds: float) -> None:
             soft_wrap=True,
         )
     for name, genres in result.gaps().items():
-        console.print(
-            f"[yellow]warning:[/] no {name} clip in any span, so {_CONSEQUENCES[name]}: {escape(', '.join(genres))}",
-            soft_wrap=True,
-        )
+        _warn(console, f"no {name} clip in any span, so {_CONSEQUENCES[name]}: {', '.join(genres)}")
     if words := _too_long_a_clip(result.durations(), clip_seconds):
-        console.print(f"[yellow]warning:[/] {words}", soft_wrap=True)
+        _warn(console, words)
     console.print(f"\nwritten to {result.directory}", soft_wrap=True)
 
 

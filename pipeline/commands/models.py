@@ -8,6 +8,7 @@ import click
 
 from pipeline.commands import options
 from pipeline.commands.tables import show_table
+from pipeline.output import echo
 
 if TYPE_CHECKING:
     from etils import epath
@@ -27,7 +28,7 @@ def models(config_file: Path | None, overrides: tuple[str, ...], workspace: Path
         click.echo(json.dumps(accounts, indent=2))
         return
     if not accounts:
-        click.echo(f"{store}: no model has been pushed yet.")
+        echo(f"{store}: no model has been pushed yet.")
         return
 
     from components.retraining.policy import spans_in_words
@@ -76,7 +77,7 @@ def rollback(
     fate = "will not be pushed again"
     if withdrawal and withdrawal.damaged:
         fate = "was damaged; what is left of it is in `damaged`, and the same model may be pushed again"
-    click.echo(f"{now}; version {former} is rolled back and {fate}")
+    echo(f"{now}; version {former} is rolled back and {fate}")
 
 
 def _figures(judged: "Judged | None") -> dict[str, Any] | None:

@@ -1,10 +1,14 @@
 """Options that several commands share."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from components.base.errors import UserError
+from components.base.text import is_text
 
 if TYPE_CHECKING:
     from pipeline.config.settings import PipelineConfig
@@ -54,8 +58,21 @@ def started(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def with_paths(overrides: tuple[str, ...], **paths: Path | None) -> tuple[str, ...]:
-    """Returns `overrides` with each given path as a setting of its own name."""
-    return (*overrides, *(f'{key}="{path}"' for key, path in paths.items() if path is not None))
+    """Returns `overrides` with each given path as a setting of its own name.
+
+    Raises:
+      UserError: a path is not valid UTF-8.
+    """
+    return (*overrides, *(f"{key}={_as_yaml(key, path)}" for key, path in paths.items() if path is not None))
+
+
+def _as_yaml(key: str, path: Path) -> str:
+    """Returns a path as a scalar of YAML, with escapes for quotation marks, line ends and the like."""
+    import yaml
+
+    if not is_text(str(path)):
+        raise UserError(f"--{key} {path}: its name is not valid UTF-8. Rename it, or choose another.")
+    return yaml.safe_dump(str(path), default_style='"', width=math.inf).rstrip("\n")
 
 
 def configured(

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from pipeline.commands import options
+from pipeline.output import echo
 
 
 @click.command()
@@ -40,12 +41,12 @@ def retrain(
     with place.locked():
         found = prospect(config, asked=now)
         for note in found.notes:
-            click.echo(note)
-        click.echo(f"{found.decision.action}: {'; '.join(found.decision.reasons) or 'it depends on drift'}")
+            echo(note)
+        echo(f"{found.decision.action}: {'; '.join(found.decision.reasons) or 'it depends on drift'}")
         if found.decision.action == "wait":
             for line in found.drift.account if found.drift else ():
                 click.echo(line)
             if not dry_run:
                 found.note()
             return
-        finish(execute(found, dry_run=dry_run), place, summary)
+        finish(execute(found, dry_run=dry_run), place, summary, dry_run=dry_run)

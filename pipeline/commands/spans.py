@@ -8,6 +8,7 @@ import click
 
 from pipeline.commands import options
 from pipeline.commands.tables import show_table
+from pipeline.output import echo
 
 if TYPE_CHECKING:
     from pipeline.config.settings import PipelineConfig
@@ -38,7 +39,7 @@ def spans(
         from components.library.set_aside import restore as restore_span
 
         restore_span(place.set_aside, restore)
-        click.echo(f"span {restore} is used again")
+        echo(f"span {restore} is used again")
         return
     accounts, problem = _accounts(config, place)
     if as_json:
@@ -46,7 +47,7 @@ def spans(
     else:
         _show(accounts)
     if problem:
-        click.echo(f"no run now: {problem}", err=True)
+        echo(f"no run now: {problem}", err=True)
 
 
 def _show(accounts: list[dict[str, Any]]) -> None:

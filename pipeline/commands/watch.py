@@ -8,6 +8,7 @@ import click
 
 from components.base.errors import UserError
 from pipeline.commands import options
+from pipeline.output import echo
 
 if TYPE_CHECKING:
     from pipeline.workspace import Workspace
@@ -79,6 +80,6 @@ def _show_status(workspace: "Workspace") -> None:
 
     status = read_status(workspace)
     if status:
-        click.echo("\n".join(status_in_words(status)))
+        echo("\n".join(status_in_words(status)))
     if wrong := trouble(workspace, status, datetime.now(UTC)):
         raise UserError(wrong)

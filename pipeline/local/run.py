@@ -1,5 +1,6 @@
 """Runs the DAG on this machine from its first import to the summary."""
 
+import sys
 import time
 import traceback
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 from components.base.errors import UserError, storage_remedy
 from pipeline.local.show import show_outcome
 from pipeline.node_state import NodeState
+from pipeline.output import PLAIN_WIDTH, plain_console
 
 if TYPE_CHECKING:
     from pipeline.console import NodeTable
@@ -22,8 +24,8 @@ if TYPE_CHECKING:
 _LOADING = "TensorFlow, TFX"
 
 
-def finish(result: "Summary", workspace: "Workspace", file: Path | None) -> None:
-    """Writes the summary of a run below `workspace`, and to `file` if one is given.
+def finish(result: "Summary", workspace: "Workspace", file: Path | None, *, dry_run: bool = False) -> None:
+    """Writes the summary of a run below `workspace`, and to `file` if one is given; then shows the outcome.
 
     Raises:
       UserError: the run failed, or the summary cannot be written.
@@ -36,12 +38,13 @@ def finish(result: "Summary", workspace: "Workspace", file: Path | None) -> None
             place.write_text(text, encoding="utf-8")
         except OSError as error:
             wrong.append(f"{place}: the summary cannot be written there: {error.strerror}")
+    show_outcome(plain_console(width=None if sys.stdout.isatty() else PLAIN_WIDTH), result, dry_run=dry_run)
     if wrong:
         raise UserError("\n".join(wrong))
 
 
 def execute(prospect: "Prospect", *, dry_run: bool = False) -> "Summary":
-    """Runs the DAG and shows it; a failure becomes a part of the summary and of the history.
+    """Runs the DAG and shows its nodes; a failure becomes a part of the summary and of the history.
 
     Args:
       prospect: what the run is to do.
@@ -98,7 +101,7 @@ def execute(prospect: "Prospect", *, dry_run: bool = False) -> "Summary":
         pushed, rolled_back = pushed_model(artifacts, inputs.workspace)
         page = report_path(artifacts)
         decision, drift = account(artifacts)
-        summary = Summary(
+        return Summary(
             status="failed" if error else "succeeded",
             error=error,
             run_id=run_id,
@@ -126,8 +129,6 @@ def execute(prospect: "Prospect", *, dry_run: bool = False) -> "Summary":
             report=str(page) if page else None,
             log=str(log),
         )
-        show_outcome(console, summary, dry_run=dry_run)
-    return summary
 
 
 def _nodes(

@@ -35,9 +35,10 @@ def _show_drift(console: "Console", drift: "DriftReport") -> None:
 
 
 def _show_decision(console: "Console", decision: "Decision", *, dry_run: bool) -> None:
-    console.print(f"\n[bold]{decision.action}[/]" + (" (dry run: nothing was trained)" if dry_run else ""))
+    console.print(f"\n{decision.action}", style="bold", end="")
+    console.print(" (dry run: nothing was trained)" if dry_run else "")
     for reason in decision.reasons:
-        console.print(f"  {reason}", markup=False, soft_wrap=True)
+        console.print(f"  {reason}", soft_wrap=True)
 
 
 def _show_verdict(console: "Console", verdict: "Verdict") -> None:
@@ -47,7 +48,7 @@ def _show_verdict(console: "Console", verdict: "Verdict") -> None:
 
     console.print()
     for judged in verdict.sets:
-        console.print(judged.headline, markup=False, soft_wrap=True)
+        console.print(judged.headline, soft_wrap=True)
     console.print()
     table = Table("genre", box=None, pad_edge=False)
     for judged in verdict.sets:
@@ -59,9 +60,10 @@ def _show_verdict(console: "Console", verdict: "Verdict") -> None:
         figures = ((*map(number, (of.precision, of.recall, of.f1)), str(of.support)) for of in found)
         table.add_row(genre, *itertools.chain(*figures))
     console.print(table)
-    console.print("\n[bold green]blessed[/]" if verdict.blessed else "\n[bold red]refused[/]")
+    outcome, style = ("blessed", "bold green") if verdict.blessed else ("refused", "bold red")
+    console.print(f"\n{outcome}", style=style)
     for line in verdict.account:
-        console.print(f"  {line}", markup=False, soft_wrap=True)
+        console.print(f"  {line}", soft_wrap=True)
 
 
 def _push(summary: "Summary") -> str:

@@ -20,6 +20,7 @@ from typing import NamedTuple
 from components.base.errors import UserError
 from components.base.json_records import write_record
 from components.base.locks import HeldError
+from components.base.text import printable
 from components.base.times import timestamp
 from components.retraining.history import note_failure, read_record
 from components.retraining.policy import Decision, Facts
@@ -63,7 +64,7 @@ class Log:
         if self._as_json:
             line = json.dumps({"time": now, "event": event, "span": span, "text": text})
         else:
-            words = " | ".join(text.splitlines())
+            words = printable(" | ".join(text.splitlines()))
             line = f"{now} {event}: {f'span {span}: ' if span is not None else ''}{words}"
         rest = memoryview(f"{line}\n".encode())
         with suppress(OSError):

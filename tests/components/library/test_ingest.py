@@ -195,7 +195,7 @@ def test_the_manifest_tells_of_what_and_by_what_the_span_was_made(tmp_path):
     assert manifest.schema_digest == hashlib.sha256((root / "schema.pbtxt").read_bytes()).hexdigest()[:16]
     hashes = content(root / "span-1")
     del hashes["manifest.json"]
-    assert len(hashes) == 9 and manifest.rejects == {"duplicate": 1}
+    assert len(hashes) == 10 and manifest.rejects == {"duplicate": 1}
     assert {name: file.sha256 for name, file in manifest.files.items()} == hashes
     assert list(manifest.files) == sorted(manifest.files)
     records = {}
@@ -271,8 +271,7 @@ def test_every_file_is_accounted_for(tmp_path):
         "rock/quiet.wav": "silent: its peak is -64.3 dBFS",
         "rock/broken.mp3": reasons["rock/broken.mp3"].partition(" (")[0],
         "rock/words.m4a": "unreadable: not one of the formats that are read",
-        "rock/cover.jpg": "not audio",
-        "rock/pipe.wav": "unreadable: not a regular file",
+        "rock/pipe.wav": "unreadable: a named pipe",
         "lost.wav": "unknown genre: it is outside of any genre's folder",
         "rock/artist 0/0000.wav": f"duplicate of {first}",
         "rock/zz copy.wav": f"duplicate of {first}",
@@ -281,8 +280,9 @@ def test_every_file_is_accounted_for(tmp_path):
     assert "of genre jazz" in reasons["rock/zz copy.wav"]
     where = {row["track_id"]: row["split"] for row in rows(result.directory / "tracks.csv")}
     files = {str(path.relative_to(songs)) for path in songs.rglob("*") if not path.is_dir()}
-    assert {*reasons, *where} == files and not {*reasons} & {*where}
-    assert result.manifest.input_files == len(files) == len(where) + sum(result.manifest.rejects.values())
+    assert rows(result.directory / "left-out.csv") == [{"path": "rock/cover.jpg", "reason": "not audio"}]
+    assert {*reasons, *where, "rock/cover.jpg"} == files and not {*reasons} & {*where}
+    assert result.manifest.input_files == len(files) - 1 == len(where) + sum(result.manifest.rejects.values())
     assert sorted(example["track_id"].decode() for _, example in examples(result.directory)) == sorted(where)
 
 
@@ -323,7 +323,9 @@ def test_what_is_not_audio_does_not_count(tmp_path):
         (songs / "rock" / f"notes {i}.txt").touch()
     notes = [track for track in read_folder(songs) if track.path.endswith(".txt")]
     result = ingested([*tracks, *notes], songs, tmp_path / "data")
-    assert result.manifest.rejects == {"not audio": 50} and result.manifest.input_files == 74
+    assert (result.manifest.rejects, result.manifest.left_out) == ({}, {"not audio": 50})
+    assert result.manifest.input_files == 24
+    assert ingested([*tracks, *notes[1:]], songs, tmp_path / "data").existed, "notes make no other library"
 
 
 def test_missing_files_fail_before_anything_is_decoded(tmp_path):
@@ -628,11 +630,12 @@ def test_odd_audio_within_a_memory_limit(shared_data, tmp_path):
     span = tmp_path / "span-1"
     files = {str(path.relative_to(odd)) for path in odd.rglob("*") if path.is_file()}
     examples_, rejected = {row["path"] for row in rows(span / "tracks.csv")}, rejects(span)
-    assert examples_ | set(rejected) == files and not examples_ & set(rejected)
+    left_out = {row["path"] for row in rows(span / "left-out.csv")}
+    assert examples_ | set(rejected) | left_out == files and not examples_ & set(rejected)
     kinds = Counter(row["kind"] for row in rows(span / "rejects.csv"))
     assert dict(kinds) == read_manifest(tmp_path, 1).rejects
-    assert set(kinds) == {"not audio", "unreadable", "silent", "duplicate"}
-    for path in files - set(rejected):
+    assert set(kinds) == {"unreadable", "silent", "duplicate"}
+    for path in files - set(rejected) - left_out:
         assert frames_of(odd / path) > 0, path
     for row in rows(span / "rejects.csv"):
         if row["kind"] == "unreadable":
@@ -671,8 +674,8 @@ def test_the_command_accounts_for_all(tmp_path, genre):
     song(songs / "polka" / "only.wav", seed=3000)
     output = genre("folder", songs, *SMALL, "--data", tmp_path / "data")
     assert "decoding: 81 of 81 files" in output
-    assert "folder songs: 81 of 82 files are examples of span 1" in output
-    assert "not audio" in output and "span-1/rejects.csv" in output.replace("\n", "")
+    assert "folder songs: 81 of 81 files are examples of span 1" in output
+    assert "left out: 1 not audio" in output and "rejected" not in output
     for words in ("eval clip in any span, so not validated", "test clip in any span, so not tested"):
         assert f"warning: no {words}: polka" in output
     assert "already ingested as span 1" in genre("folder", songs, *SMALL, "--data", tmp_path / "data")

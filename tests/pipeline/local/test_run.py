@@ -4,7 +4,6 @@ from io import StringIO
 from types import SimpleNamespace
 
 import numpy as np
-from rich.console import Console
 
 from components.drift.report import DriftReport, not_tested
 from components.evaluation.config import GateConfig
@@ -12,6 +11,7 @@ from components.evaluation.gate import judge
 from components.evaluation.predictions import ScoredClips
 from components.evaluation.results import Verdict
 from pipeline.local.show import show_outcome
+from pipeline.output import plain_console
 
 TRUTH = np.array([0, 1, 0, 1])
 GATE = GateConfig(min_genre_recall=0.1)
@@ -22,7 +22,7 @@ def shown(verdict: Verdict, drift: DriftReport | None = None) -> list[str]:
     summary = SimpleNamespace(
         verdict=verdict, drift=drift, pushed=None, rolled_back=None, served=None, report="report.html", log="run.log"
     )
-    show_outcome(Console(file=out, width=110, highlight=False), summary)
+    show_outcome(plain_console(out, 110), summary)
     return [line.rstrip() for line in out.getvalue().splitlines()]
 
 

@@ -59,7 +59,7 @@ CLOSURES: dict[str, dict[str, str]] = {
     },
     "GateEvaluator": {
         "components.audio": "config",
-        "components.base": "errors files json_records section",
+        "components.base": "errors files json_records labels section tables text",
         "components.beam": "direct",
         "components.evaluation": "checks config gate metrics predictions results",
         "components.library": "span_import",
@@ -83,7 +83,7 @@ CLOSURES: dict[str, dict[str, str]] = {
     },
     "Reporter": {
         "components.audio": "config mel representation wav waveform",
-        "components.base": "errors files json_records locks section times",
+        "components.base": "errors files json_records locks section tables text times",
         "components.drift": "report",
         "components.evaluation": "predictions results",
         "components.library": "layout tfrecords",
@@ -105,7 +105,7 @@ WORDS = {
     "a constant's docstring": ("components/audio/mel.py", '"""Power floor', '"""Floor'),
     "an entry module's docstring": ("models/kinds/mel_cnn.py", '"""Compact', '"""A compact'),
     "layout": ("components/audio/mel.py", "AMIN = 1e-10", "AMIN = (\n    1e-10\n)\n\n"),
-    "an error that is raised": ("components/nodes/example_files.py", "no such files", "nothing there"),
+    "an error that is raised": ("components/nodes/example_files.py", "no files in it", "it is empty"),
     "another one": ("models/registry.py", "no model is called", "there is no model called"),
     "an error that is returned": ("components/library/set_aside.py", "cannot be set aside:", "stays in use:"),
     "what to do about an error": ("components/base/errors.py", "The disk is full.", "No room is left on the disk."),
