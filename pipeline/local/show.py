@@ -31,7 +31,7 @@ def show_outcome(console: "Console", summary: "Summary", *, dry_run: bool = Fals
 def _show_drift(console: "Console", drift: "DriftReport") -> None:
     console.print()
     for line in drift.account:
-        console.print(line, markup=False, soft_wrap=True)
+        console.print(line, soft_wrap=True)
 
 
 def _show_decision(console: "Console", decision: "Decision", *, dry_run: bool) -> None:

@@ -105,7 +105,7 @@ WORDS = {
     "a constant's docstring": ("components/audio/mel.py", '"""Power floor', '"""Floor'),
     "an entry module's docstring": ("models/kinds/mel_cnn.py", '"""Compact', '"""A compact'),
     "layout": ("components/audio/mel.py", "AMIN = 1e-10", "AMIN = (\n    1e-10\n)\n\n"),
-    "an error that is raised": ("components/nodes/example_files.py", "no files in it", "it is empty"),
+    "an error that is raised": ("components/nodes/example_files.py", "no such files", "nothing there"),
     "another one": ("models/registry.py", "no model is called", "there is no model called"),
     "an error that is returned": ("components/library/set_aside.py", "cannot be set aside:", "stays in use:"),
     "what to do about an error": ("components/base/errors.py", "The disk is full.", "No room is left on the disk."),
