@@ -26,6 +26,7 @@ from pipeline.commands.submit import submit
 from pipeline.commands.watch import watch
 from pipeline.commands.why import why
 from pipeline.output import echo
+from pipeline.process import direct_to_this_machine, end_now
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -64,7 +65,8 @@ def run_command(command: click.Command, name: str) -> NoReturn:
       name: the name that a person types to run it; it precedes every error.
     """
     try:
-        code = command(standalone_mode=False)  # of a context that was exited, click returns the code
+        with direct_to_this_machine():
+            code = command(standalone_mode=False)  # of a context that was exited, click returns the code
         sys.exit(code if isinstance(code, int) else 0)
     except UserError as error:
         echo(f"{name}: {error}", err=True)
@@ -79,7 +81,8 @@ def run_command(command: click.Command, name: str) -> NoReturn:
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         echo(f"{name}: interrupted", err=True)
-        sys.exit(130)
+        sys.stdout.flush()
+        end_now(130)  # Beam's threads cannot be stopped: a regular exit would wait for them
 
 
 def main() -> None:

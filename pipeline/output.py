@@ -1,5 +1,6 @@
 """Prints for people: everything is shown as it is, without markup, and without characters that control a terminal."""
 
+import sys
 from typing import IO, TYPE_CHECKING, Any
 
 import click
@@ -34,4 +35,5 @@ def plain_console(file: IO[str] | None = None, width: int | None = None) -> "Con
             """Makes a text of a string: rich calls this for every one."""
             return super().render_str(printable(text), **options)
 
-    return PlainConsole(file=file, width=width, highlight=False, markup=False, emoji=False)
+    terminal = None if (file or sys.stdout).isatty() else False  # whatever FORCE_COLOR and the like say
+    return PlainConsole(file=file, width=width, force_terminal=terminal, highlight=False, markup=False, emoji=False)

@@ -25,6 +25,34 @@ def root_path(text: str) -> epath.Path:
     return epath.Path(text if "://" in text else os.path.abspath(text))
 
 
+NO_MODEL = "no model has been pushed yet. `genre run` trains one, and pushes it if it is good enough."
+
+
+def nothing_there(workspace: "Workspace", what: str = NO_MODEL) -> UserError:
+    """Returns the error of a command that finds nothing in a workspace; names other workspaces.
+
+    These are the current directory, and those in `workspace`, there or in a directory above.
+
+    Args:
+      workspace: where it looked.
+      what: a sentence on what it looked for.
+    """
+    here = Path.cwd()
+    usual = [each / "workspace" for each in (here, *here.parents)]
+    folders = [here, *(each for place in usual for each in (place, *sorted(place.glob("*/"))))]
+    near = [
+        os.path.relpath(each)
+        for each in folders
+        if (each / "models" / "current.json").is_file() or (each / "history").is_dir()
+    ]
+    known = (
+        f"Other workspaces near: {', '.join(near)}" if near else "There is no other workspace here or in a folder above"
+    )
+    return UserError(
+        f"{workspace.root}: {what} {known}. Choose one with --workspace, GENRE_WORKSPACE, or `workspace` in genre.yaml."
+    )
+
+
 @dataclass(frozen=True)
 class Workspace:
     """The files and folders of a workspace. It may lie in a bucket, but runs on this machine need a local one."""

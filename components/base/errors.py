@@ -1,7 +1,8 @@
-"""The error for the user of the program, and remedies for errors of disks."""
+"""The error for the user of the program, and remedies: commands to paste, and what to do about errors of disks."""
 
 import errno
 import os
+import shlex
 
 
 class UserError(Exception):
@@ -16,6 +17,11 @@ def named(error: OSError) -> str:
     """Returns the name of a system's error and its meaning, such as "EACCES (Permission denied)"."""
     name = errno.errorcode.get(error.errno or 0)
     return f"{name} ({os.strerror(error.errno)})" if name and error.errno else str(error)
+
+
+def command_line(*words: object) -> str:
+    """Returns a command for a message, quoted so that it can be pasted into a shell."""
+    return f"`{shlex.join(map(str, words))}`"
 
 
 _REMEDIES = {

@@ -22,7 +22,7 @@ from etils import epath
 from pydantic import Field, field_validator
 
 from components.audio.config import AudioConfig
-from components.base.errors import UserError, named
+from components.base.errors import UserError, command_line, named
 from components.base.files import matching
 from components.base.json_records import read_record
 from components.base.section import Section
@@ -202,6 +202,11 @@ def slots(
     return found
 
 
+def ingest_into(root: epath.Path) -> str:
+    """Returns the command that makes a library at `root`, for a message."""
+    return command_line("genre", "ingest", "folder", "DIR", "--data", root)
+
+
 def read_library(root: epath.Path) -> Library:
     """Reads what all spans of the library at `root` share.
 
@@ -209,11 +214,9 @@ def read_library(root: epath.Path) -> Library:
       UserError: `root` is missing, holds no ingested library, or holds a damaged one.
     """
     if not root.is_dir():
-        raise UserError(f"{root}: no such data directory. Make it with `genre ingest folder DIR --data {root}`.")
+        raise UserError(f"{root}: no such data directory. Make it with {ingest_into(root)}.")
     if not (root / LIBRARY_FILE).is_file():
-        raise UserError(
-            f"{root}: not an ingested library (no library.json). Make it with `genre ingest folder DIR --data {root}`."
-        )
+        raise UserError(f"{root}: not an ingested library (no library.json). Make it with {ingest_into(root)}.")
     return read_record(root / LIBRARY_FILE, Library, _REMEDY)
 
 

@@ -41,10 +41,11 @@ def compare(
     and named.
     """
     from pipeline.config.settings import load_config
-    from pipeline.planning.preflight import check
+    from pipeline.planning.preflight import check, check_machine
     from pipeline.process import large_imports, output_to
 
     config = load_config(config_file, options.with_paths(overrides, data=data, workspace=workspace))
+    check_machine(config)
     inputs = check(config, leave_out=False)
     manifest = next((each for each in reversed(inputs.window) if not each.small), None)
     if manifest is None:

@@ -24,6 +24,7 @@ def history(
 ) -> None:
     """List events, the oldest first: spans, drift, decisions, runs, promotions, refusals and roll-backs."""
     from components.retraining.timeline import read_timeline
+    from pipeline.workspace import nothing_there
 
     config, place = options.configured(config_file, overrides, workspace=workspace)
     timeline = read_timeline(place.history, place.models)
@@ -41,8 +42,8 @@ def history(
             for event in timeline.events
         )
         show_table(["time", "event", "span", ""], rows, header=False)
-    else:
-        echo(f"{place.root}: nothing has happened yet.")
+    if not timeline.events:
+        raise nothing_there(place, "nothing has happened yet.")
 
 
 def _write(page: Path, html: str) -> None:

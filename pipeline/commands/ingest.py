@@ -159,6 +159,7 @@ def _ingest(
 ) -> None:
     from components.beam.options import beam_args, check_local
     from pipeline.config.settings import load_config
+    from pipeline.console import busy
     from pipeline.process import end_now, large_imports, output_to
 
     config = load_config(config_file, options.with_paths(overrides, data=data))
@@ -167,7 +168,7 @@ def _ingest(
     try:
         with output_to(root / "ingest.log") as console:
             _warn_of_lookalikes(console, tracks)
-            with console.status("loading Beam"), large_imports():
+            with busy(console, "loading Beam"), large_imports():
                 from components.library.ingest import ingest
             with _progress(console) as report:
                 args = beam_args(config.beam)
@@ -191,7 +192,14 @@ def _progress(console: "Console") -> "Iterator[Callable[[int, int], None]]":
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
     columns = (TextColumn("decoding"), BarColumn(), MofNCompleteColumn(), TextColumn("files {task.fields[pace]}"))
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+    with Progress(
+        *columns,
+        console=console,
+        disable=not console.is_interactive,
+        transient=True,
+        redirect_stdout=False,  # to the terminal: it goes to the log
+        redirect_stderr=False,
+    ) as bar:
         task = bar.add_task("", total=None, pace="")
         start = time.monotonic()
         due = start + _LINE_SECONDS
@@ -203,7 +211,7 @@ def _progress(console: "Console") -> "Iterator[Callable[[int, int], None]]":
             found = done if found is None else found
             pace = _pace(done - found, total - found, now - start)
             bar.update(task, completed=done, total=total, pace=pace)
-            if not console.is_terminal and (now >= due or done == total) and due < math.inf:
+            if not console.is_interactive and (now >= due or done == total) and due < math.inf:
                 due = math.inf if done == total else now + _LINE_SECONDS
                 console.print(f"decoding: {done} of {total} files{pace and ', '}{pace}")
 

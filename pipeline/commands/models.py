@@ -22,16 +22,17 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON list, with the whole lineage and verdict.")
 def models(config_file: Path | None, overrides: tuple[str, ...], workspace: Path | None, as_json: bool) -> None:
     """List the versions in the model store: which is served, the data of each, and its accuracy at the gate."""
-    store = options.configured(config_file, overrides, workspace=workspace)[1].models
-    accounts = _accounts(store)
+    from components.retraining.policy import spans_in_words
+    from pipeline.workspace import nothing_there
+
+    place = options.configured(config_file, overrides, workspace=workspace)[1]
+    accounts = _accounts(place.models)
     if as_json:
         click.echo(json.dumps(accounts, indent=2))
-        return
     if not accounts:
-        echo(f"{store}: no model has been pushed yet.")
+        raise nothing_there(place)
+    if as_json:
         return
-
-    from components.retraining.policy import spans_in_words
 
     figures = {"test": ("accuracy", "clips")}
     if any(account["golden"] for account in accounts):
@@ -67,9 +68,13 @@ def rollback(
     Without VERSION, serves the version that the present one was judged against. The model that is rolled back stays in
     the store, but no later run pushes it again, unless its files were damaged.
     """
-    from components.store.model_store import roll_back, withdrawal_of
+    from components.store.model_store import current_version, roll_back, versions, withdrawal_of
+    from pipeline.workspace import nothing_there
 
-    store = options.configured(config_file, overrides, workspace=workspace)[1].models
+    place = options.configured(config_file, overrides, workspace=workspace)[1]
+    store = place.models
+    if current_version(store) is None and not versions(store):
+        raise nothing_there(place)
     reason = reason.encode(errors="backslashreplace").decode()  # an argument may hold bytes that are no text
     former, served = roll_back(store, version, reason)
     now = f"version {served} is served" if served else "no version is served: there is no other. `genre run` pushes one"

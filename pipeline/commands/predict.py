@@ -45,18 +45,15 @@ def predict(
     code is 1 if any file could not be read; the other songs are named all the same.
     """
     from components.store.model_store import current_version, version_dir
-    from pipeline.config.settings import load_config
     from pipeline.process import large_imports, output_to
-    from pipeline.workspace import Workspace, root_path
+    from pipeline.workspace import nothing_there
 
     songs, left_out = find_songs(paths)
-    config = load_config(config_file, options.with_paths(overrides, workspace=workspace))
-    store = Workspace(root_path(config.workspace)).models
+    place = options.configured(config_file, overrides, workspace=workspace)[1]
+    store = place.models
     version = current_version(store)
     if version is None:
-        raise UserError(
-            f"{store}: no model has been pushed yet. `genre run` trains one and pushes it if it is good enough."
-        )
+        raise nothing_there(place)
 
     results: list[dict[str, object]] = []
     failures: list[str] = []

@@ -13,6 +13,7 @@ from pipeline.output import echo
 @options.data
 @options.workspace
 @options.summary
+@options.fail_if_refused
 @click.option("--now", is_flag=True, help="Retrain without regard to the settings retrain.*.")
 @click.option("--dry-run", is_flag=True, help="Print the decision and its reasons, and do nothing.")
 def retrain(
@@ -21,6 +22,7 @@ def retrain(
     data: Path | None,
     workspace: Path | None,
     summary: Path | None,
+    fail_if_refused: bool,
     now: bool,
     dry_run: bool,
 ) -> None:
@@ -30,13 +32,13 @@ def retrain(
     and its reasons are kept in the history: see `genre history`. Called again after a failure or a kill, it continues
     the run.
     """
-    from components.beam.options import check_local
     from pipeline.config.settings import load_config
     from pipeline.local.run import execute, finish
+    from pipeline.planning.preflight import check_machine
     from pipeline.planning.prospect import prospect
 
     config = load_config(config_file, options.with_paths(overrides, data=data, workspace=workspace))
-    check_local(config.beam)
+    check_machine(config)
     place = prospect(config, asked=now).inputs.workspace
     with place.locked():
         found = prospect(config, asked=now)
@@ -49,4 +51,7 @@ def retrain(
             if not dry_run:
                 found.note()
             return
-        finish(execute(found, dry_run=dry_run), place, summary, dry_run=dry_run)
+        result = execute(found, dry_run=dry_run)
+        finish(result, place, summary, dry_run=dry_run)
+    if fail_if_refused and result.blessed is False:
+        click.get_current_context().exit(options.REFUSED)

@@ -40,9 +40,8 @@ def watch(
     ends, and the next watcher continues it. The configuration file is read again at every poll. After a run, what
     `genre clean` would remove is removed, unless `retrain.clean` is false.
     """
-    from components.beam.options import check_local
     from pipeline.config.settings import load_config
-    from pipeline.planning.preflight import check_model
+    from pipeline.planning.preflight import check_machine, check_model
     from pipeline.workspace import Workspace, root_path
 
     config = load_config(config_file, options.with_paths(overrides, data=data, workspace=workspace))
@@ -50,7 +49,7 @@ def watch(
     if ask:
         _show_status(watched)
         return
-    check_local(config.beam)
+    check_machine(config)
     check_model(config)
 
     from pipeline.planning.prospect import prospect
@@ -77,9 +76,12 @@ def _show_status(workspace: "Workspace") -> None:
     from datetime import UTC, datetime
 
     from pipeline.watching.status import read_status, status_in_words, trouble
+    from pipeline.workspace import nothing_there
 
     status = read_status(workspace)
     if status:
         echo("\n".join(status_in_words(status)))
     if wrong := trouble(workspace, status, datetime.now(UTC)):
-        raise UserError(wrong)
+        if workspace.root.exists():
+            raise UserError(wrong)
+        raise nothing_there(workspace, wrong.removeprefix(f"{workspace.root}: "))

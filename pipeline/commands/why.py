@@ -49,6 +49,7 @@ def why(
     from components.base.errors import UserError
     from components.retraining.history import read_history
     from components.retraining.timeline import read_store
+    from pipeline.workspace import nothing_there
 
     if version is not None and candidate is not None:
         raise click.UsageError("VERSION and --candidate exclude each other.")
@@ -63,7 +64,7 @@ def why(
             return
     version = version if version is not None else store.served
     if version is None:
-        raise UserError(f"{place.models}: no model has been pushed yet. `genre run` trains one.")
+        raise nothing_there(place)
     if candidate is None:
         record = _record_of(version, records, store)
         if record is None and version not in {*store.pushes, *store.withdrawals}:

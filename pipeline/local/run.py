@@ -5,11 +5,12 @@ import time
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.base.errors import UserError, storage_remedy
+from components.base.times import timestamp
 from pipeline.local.show import show_outcome
 from pipeline.node_state import NodeState
 from pipeline.output import PLAIN_WIDTH, plain_console
@@ -79,14 +80,21 @@ def execute(prospect: "Prospect", *, dry_run: bool = False) -> "Summary":
             def observe(state: NodeState) -> None:
                 states[state.node] = state
                 table.show(state)
+                if state.state != "running":
+                    end = datetime.now(UTC)
+                    begin = end - timedelta(seconds=state.seconds)
+                    _log(f"{state.node}: {timestamp(begin)} to {timestamp(end)}, {state.seconds:.1f} s, {state.state}")
 
             try:
                 artifacts = _nodes(prospect, run_id, table, observe, dry_run=dry_run)
             except UserError as problem:
                 error = str(problem)
+                _log(error)
+            except KeyboardInterrupt:
+                _log("interrupted")
+                raise
             except Exception as problem:  # noqa: BLE001 (part of the summary; the traceback is in the log)
-                with suppress(OSError):  # the disk may be full
-                    traceback.print_exc()
+                _log(traceback.format_exc())
                 failed = next((name for name, state in states.items() if state.state == "failed"), _LOADING)
                 error = f"{failed} failed: {type(problem).__name__}: {str(problem).strip().partition(chr(10))[0][:300]}"
                 if remedy := storage_remedy(problem):
@@ -129,6 +137,12 @@ def execute(prospect: "Prospect", *, dry_run: bool = False) -> "Summary":
             report=str(page) if page else None,
             log=str(log),
         )
+
+
+def _log(text: str) -> None:
+    """Writes to the log of the run, where `output_to` sends what is printed."""
+    with suppress(OSError):  # the disk may be full
+        print(f"genre: {text}", file=sys.stderr, flush=True)
 
 
 def _nodes(

@@ -22,7 +22,7 @@ from tfx.types.artifact import Artifact
 from components.nodes.retrain_policy import RETRAIN
 from pipeline.dag import POLICY, create_pipeline
 from pipeline.local.cache import record_files
-from pipeline.node_state import NodeState
+from pipeline.node_state import NodeState, State
 from pipeline.planning.prospect import Prospect
 
 Observer = Callable[[NodeState], None]
@@ -94,8 +94,9 @@ def run_local(
         start = time.monotonic()
         try:
             LocalDagRunner().run_with_ir(single)
-        except BaseException:
-            observe(NodeState(name, "failed", time.monotonic() - start))
+        except BaseException as error:
+            state: State = "canceled" if isinstance(error, KeyboardInterrupt) else "failed"
+            observe(NodeState(name, state, time.monotonic() - start))
             raise
         cached, outputs = _outcome(pipeline, ir, name)
         observe(NodeState(name, "cached" if cached else "done", time.monotonic() - start))

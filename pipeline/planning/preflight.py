@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from etils import epath
 
 from components.base.errors import UserError
+from components.beam.options import check_local
 from components.evaluation.gate import require_known_genres
 from components.library.layout import (
     Library,
     Manifest,
     complete_spans,
+    ingest_into,
     read_library,
     read_manifest,
     slots,
@@ -22,6 +24,7 @@ from components.library.schema import check_schema
 from components.retraining.policy import spans_in_words
 from components.store.model_store import current_version, read_lineage
 from models import registry
+from models.fitting.hosts import refuse_several_hosts
 from pipeline.config.settings import PipelineConfig, Span
 from pipeline.workspace import Workspace, root_path
 
@@ -46,6 +49,16 @@ class Preflight:
     def manifest(self) -> Manifest:
         """The manifest of the newest span."""
         return self.window[-1]
+
+
+def check_machine(config: PipelineConfig) -> None:
+    """Checks that this machine can run the nodes: the runner of their Beam steps, and the Trainer.
+
+    Raises:
+      UserError: workers of Beam would not see the data, or the environment names several hosts to train on.
+    """
+    check_local(config.beam)
+    refuse_several_hosts()
 
 
 def check_model(config: PipelineConfig) -> None:
@@ -171,7 +184,7 @@ def window_of(config: PipelineConfig, data: epath.Path, spans: Sequence[int], ex
       UserError: there are none, or the window cannot end at the configured span.
     """
     if not spans:
-        raise UserError(f"{data}: no complete span. Ingest a library into it: `genre ingest folder DIR --data {data}`.")
+        raise UserError(f"{data}: no complete span. Ingest a library into it: {ingest_into(data)}.")
     usable = [span for span in spans if span not in exclude]
     if not usable:
         raise UserError(f"{data}: every complete span is excluded or set aside: {', '.join(map(str, spans))}.")

@@ -2,6 +2,7 @@
 
 import datetime
 import secrets
+import shlex
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -177,7 +178,9 @@ class Service(ABC):
         """
         self.schedule_request(name, cron, timezone, start)  # a time zone that is not possible fails before any request
         if self._named(name):
-            raise UserError(f"schedule {name} exists already. Delete it first: genre schedule delete {name}")
+            raise UserError(
+                f"schedule {name} exists already. Delete it first: genre schedule delete {shlex.quote(name)}"
+            )
         with self._explained("create a schedule", unsure="`genre schedule list` shows whether it was created"):
             return self._schedule(
                 self._created(

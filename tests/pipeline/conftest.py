@@ -1,6 +1,14 @@
 """Fixtures for what is known before a run, and for what runs elsewhere."""
 
+import fcntl
 import json
+import os
+import pty
+import re
+import select
+import subprocess
+import sys
+import termios
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,6 +93,87 @@ def package_file(
         return file
 
     return make
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a command left on a terminal."""
+
+    code: int
+    raw: str
+    """All that it wrote there."""
+    screen: list[str]
+    """The lines that a person sees in the end, those that were scrolled away included."""
+    restored: bool
+    """Whether the cursor can be seen, and the terminal behaves as before."""
+
+
+def _screen(raw: str, rows: int, columns: int) -> list[str]:
+    """Follows the control sequences that rich uses; a sequence that is not known is an error."""
+    lines, row, column = [""], 0, 0
+    for text, controls, argument, letter in re.findall(r"([^\x1b\r\n]+)|([\r\n])|\x1b\[([\d;?]*)([A-Za-z])", raw):
+        if text:
+            for character in text:
+                if column == columns:
+                    row, column = row + 1, 0
+                lines += [""] * (row + 1 - len(lines))
+                lines[row] = lines[row][:column].ljust(column) + character + lines[row][column + 1 :]
+                column += 1
+        elif controls == "\r":
+            column = 0
+        elif controls == "\n":
+            row += 1
+            lines += [""] * (row + 1 - len(lines))
+        elif letter == "A":
+            row = max(row - int(argument or 1), len(lines) - rows, 0)
+        elif letter == "K":
+            lines[row] = ""
+        else:
+            assert letter in "mhl", f"{argument}{letter}"
+    return [line.rstrip() for line in lines]
+
+
+@pytest.fixture
+def on_terminal() -> Callable[..., Shown]:
+    """Runs Python's arguments on a terminal of so many rows and columns.
+
+    `interrupt_at`: Ctrl-C is pressed when this regular expression matches what was written.
+    """
+
+    def run(*words: object, rows: int = 40, columns: int = 110, interrupt_at: str | None = None, **how: Any) -> Shown:
+        master, slave = pty.openpty()
+        termios.tcsetwinsize(slave, (rows, columns))
+        before = termios.tcgetattr(slave)
+
+        def take_terminal() -> None:
+            os.setsid()
+            fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+        process = subprocess.Popen(
+            [sys.executable, *map(str, words)],
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            preexec_fn=take_terminal,
+            **how,
+        )
+        raw = b""
+        while process.poll() is None or select.select([master], [], [], 0)[0]:
+            if select.select([master], [], [], 0.05)[0]:
+                raw += os.read(master, 1 << 16)
+            if interrupt_at and re.search(
+                interrupt_at, re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", raw.decode(errors="ignore"))
+            ):
+                os.write(master, b"\x03")
+                interrupt_at = None
+        text = raw.decode()
+        after = termios.tcgetattr(slave)
+        os.close(slave)
+        os.close(master)
+        seen = text.rfind("\x1b[?25h") >= text.rfind("\x1b[?25l")
+        return Shown(process.returncode, text, _screen(text, rows, columns), seen and before == after)
+
+    return run
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from components.base.errors import UserError
+from components.base.errors import UserError, command_line
 from components.base.labels import checked_label, normalised
 from components.base.text import is_text
 from components.library.sources.track import LEFT_OUT, UNKNOWN_GENRE, UNREADABLE, Track
@@ -31,7 +31,8 @@ def read_folder(directory: Path) -> list[Track]:
     if not any(track.genre for track in songs):
         raise UserError(
             f"{directory}: its songs lie directly in it, such as {songs[0].path}. Move them to a folder per genre, or "
-            f"list them with their genres in a file and use `genre ingest csv FILE --audio-root {directory}`."
+            "list them with their genres in a file and use "
+            f"{command_line('genre', 'ingest', 'csv', 'FILE', '--audio-root', directory)}."
         )
     return tracks
 

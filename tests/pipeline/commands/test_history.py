@@ -131,9 +131,11 @@ def test_the_history_as_a_page(year: Path, tmp_path: Path) -> None:
 
 def test_before_anything_happened(tmp_path: Path) -> None:
     root = tmp_path / "none"
-    assert told(root, "history") == [f"{root}: nothing has happened yet."]
-    assert json.loads(genre(root, "history", "--json").output) == {"served": None, "events": [], "records": []}
-    told(root, "history", "--html", str(tmp_path / "page.html"))
+    for how in ((), ("--json",), ("--html", str(tmp_path / "page.html"))):
+        with pytest.raises(UserError, match="none: nothing has happened yet"):
+            genre(root, "history", *how)
+    as_json = CliRunner().invoke(cli, ["history", "--json", "--workspace", str(root)]).output
+    assert json.loads(as_json) == {"served": None, "events": [], "records": []}
     assert "Nothing has happened yet." in (tmp_path / "page.html").read_text()
     with pytest.raises(UserError, match="no model has been pushed yet"):
         genre(root, "why")

@@ -30,7 +30,7 @@ LEARNING = {
     "components.store": "model_card saved_model",
     "models": "config registry serving windows",
 }
-FITTING = "augmentation batches calibration devices progress training transfer warm_start"
+FITTING = "augmentation batches calibration devices hosts progress training transfer warm_start"
 CLOSURES: dict[str, dict[str, str]] = {
     "ImportExampleGen": {
         "components.audio": "config",
