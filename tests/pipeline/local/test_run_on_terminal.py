@@ -74,11 +74,11 @@ def test_an_interrupted_run_and_the_one_that_continues_it(run: Callable[..., Any
 
 
 def test_a_failing_run(run: Callable[..., Any], project: Path) -> None:
-    (project / "failing" / "artifacts").mkdir(parents=True)
-    (project / "failing" / "artifacts" / "StatisticsGen").touch()  # which must be a folder
+    (project / "failing").mkdir()
+    (project / "failing" / "checkpoints").touch()  # which must be a folder
     shown, log = run("failing", columns=80)
     assert (shown.code, shown.restored) == (1, True)
-    assert [line.split()[0] for line in rows(shown.screen) if " failed " in line] == ["StatisticsGen"]
+    assert [line.split()[0] for line in rows(shown.screen) if " failed " in line] == ["Trainer"]
     text = " ".join(shown.screen)
-    assert "genre: StatisticsGen failed: " in text and "run.log" in text
+    assert "genre: Trainer failed: " in text and "run.log" in text
     assert "Traceback" not in shown.raw and "Traceback" in log
