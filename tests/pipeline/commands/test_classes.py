@@ -37,6 +37,8 @@ def data(tmp_path: Path) -> Path:
         rejects = [
             Fact(f"{i}", f"{i}.wav", name, "Ann", "train", reject="unknown genre") for i, name in enumerate(genres)
         ]
+        directory = span_dir(tmp_path, span)
+        directory.mkdir()
         manifest = Manifest(
             span=span,
             source="test",
@@ -46,11 +48,8 @@ def data(tmp_path: Path) -> Path:
             rejects={},
             genres=(),
             schema_digest="",
-            files={},
+            files={"rejects.csv": write_rejects(directory / "rejects.csv", rejects)},
         )
-        directory = span_dir(tmp_path, span)
-        directory.mkdir()
-        write_rejects(directory / "rejects.csv", rejects)
         (directory / "manifest.json").write_text(manifest.model_dump_json())
     return tmp_path
 
