@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from components.audio.config import FeatureConfig
-from components.audio.preprocessing import FEATURE, LABEL
+from components.audio.preprocessing import FEATURE, GROUP, LABEL
 from components.audio.representations import feature_shape, from_bytes, network_input, representation_of
 from components.base.errors import UserError
 from models.config import TrainConfig
@@ -29,6 +29,8 @@ class Clips:
     """Elements (stored entries [*feature_shape], label int64 [])."""
     labels: np.ndarray
     """Index of each clip's genre, int64 [clips]."""
+    groups: np.ndarray
+    """A number for each clip's group (artist, recording), int64 [clips]."""
 
 
 def read_clips(files: Sequence[str], features: FeatureConfig) -> Clips:
@@ -41,19 +43,21 @@ def read_clips(files: Sequence[str], features: FeatureConfig) -> Clips:
       UserError: a clip of an unknown genre.
     """
     records = sorted(tf.data.TFRecordDataset(sorted(files), "GZIP", num_parallel_reads=2).as_numpy_iterator())
-    spec = {FEATURE: tf.io.FixedLenFeature([], tf.string), LABEL: tf.io.FixedLenFeature([], tf.int64)}
+    number = tf.io.FixedLenFeature([], tf.int64)
+    spec = {FEATURE: tf.io.FixedLenFeature([], tf.string), LABEL: number, GROUP: number}
     # Parsed once, not at every epoch, into one array.
     entries = np.empty((len(records), *feature_shape(features)), representation_of(features).dtype.as_numpy_dtype)
-    labels = np.empty(len(records), np.int64)
+    labels, groups = np.empty((2, len(records)), np.int64)
     for start in range(0, len(records), PARSED_CLIPS):
         part = slice(start, start + PARSED_CLIPS)
         examples = tf.io.parse_example(records[part], spec)
-        entries[part], labels[part] = from_bytes(examples[FEATURE], features), examples[LABEL]
+        entries[part] = from_bytes(examples[FEATURE], features)
+        labels[part], groups[part] = examples[LABEL], examples[GROUP]
     if (labels < 0).any():
         raise UserError(
             f"{(labels < 0).sum()} clips have a genre that is not in the library's list: ingest the library again"
         )
-    return Clips(tf.data.Dataset.from_tensor_slices((entries, labels)), labels)
+    return Clips(tf.data.Dataset.from_tensor_slices((entries, labels)), labels, groups)
 
 
 def class_weights(labels: np.ndarray, classes: int) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import posixpath
 import time
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from models import registry
 from models.config import ModelConfig, TrainConfig, TrainerParameters, TransferOptions, with_hyperparameters
 from models.fitting.batches import Clips, read_clips, training_batches, validation_batches
 from models.fitting.calibration import fit_temperature, softmax, with_temperature
+from models.fitting.classical import Examples
 from models.fitting.devices import seeded, synchronise_batch_norm, training_devices
 from models.fitting.progress import Progress
 from models.fitting.transfer import assemble, embed, embedding_batches
@@ -27,6 +29,12 @@ from models.windows import all_windows, window_shape
 
 if TYPE_CHECKING:
     from tfx.components.trainer.fn_args_utils import FnArgs
+
+
+VALIDATION = "the validation clips"
+INNER_FOLDS = "the training and validation clips, by models of inner folds that did not learn from them"
+PREDICTED_CLIPS = 256
+"""Clips of which a classical model computes the logits at a time."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +56,24 @@ class _Work:
 
 
 @dataclass(frozen=True)
+class _Logits:
+    """Logits of whole clips without augmentation, and the truth."""
+
+    values: np.ndarray
+    """float32 [clips, windows, classes]."""
+    labels: np.ndarray
+    """int64 [clips]."""
+
+    def accuracy(self) -> float:
+        """Computes the share of clips that are right; dividing the logits changes it little."""
+        return float(np.mean(softmax(self.values).mean(axis=1).argmax(axis=1) == self.labels))
+
+    def divided(self, temperature: float) -> "_Logits":
+        """Returns them divided by a temperature."""
+        return _Logits(self.values / temperature, self.labels)
+
+
+@dataclass(frozen=True)
 class _Fitted:
     """The result of a family's function."""
 
@@ -55,10 +81,12 @@ class _Fitted:
     """Model from windows to logits."""
     history: dict[str, Any]
     """Entries of the history that depend on the family."""
-    train_logits: np.ndarray
-    """float32 [clips, windows, classes], of whole clips without augmentation."""
-    validation_logits: np.ndarray
-    """The same of the validation clips."""
+    learned: _Logits
+    """Of the clips that the network has learned from."""
+    held_out: _Logits
+    """Of clips that were not learned from: the validation clips, or all, by models of the inner folds."""
+    held_out_by: str
+    """Where `held_out` comes from, for the history."""
 
 
 def fit(
@@ -75,22 +103,25 @@ def fit(
 
     Args:
       train: clips to fit on.
-      validation: clips to stop early and to calibrate on.
+      validation: clips to stop early and to calibrate on; kinds that choose by inner cross-validation fit on them, too.
       logs: directory for TensorBoard.
       checkpoints: directory with the progress of a training that was killed, which is continued; else empty.
       start_from: weights to start from.
 
     Returns:
       A model from a window to calibrated logits; and its history: kind, what it started from, parameters, strategy,
-      seconds, best_epoch, the figures of each epoch (none of a model that is fitted in one go), what was chosen, the
-      temperature, and the accuracy on whole, unaugmented clips of both splits.
+      seconds, cpu_seconds, best_epoch, the figures of each epoch (none of a model that is fitted in one go), what was
+      chosen, the temperature and the clips that it was found on, and the accuracies on the clips that were learned from
+      (`train_accuracy`) and on clips that were held out (`validation_accuracy`).
     """
-    start = time.monotonic()
+    start, busy = time.monotonic(), time.process_time()
     kind = registry.kind_of(model)
     fit_family = {"network": _fit_network, "transfer": _fit_transfer, "classical": _fit_classical}[kind.family]
     with seeded(config.seed), training_devices(config.precision) as where:
         fitted = fit_family(_Work(train, validation, model, features, config, logs, checkpoints, start_from))
-    temperature = fit_temperature(fitted.validation_logits, validation.labels)
+    temperature = fit_temperature(fitted.held_out.values, fitted.held_out.labels)
+    if temperature.on_bound:
+        logging.warning("the logits of %s say nothing about its confidence: its probabilities are a guess", model.kind)
     history = {
         "kind": model.kind,
         "parameters": fitted.network.count_params(),
@@ -100,12 +131,15 @@ def fit(
         "chosen": {},
         "started_from": start_from.words,
         **fitted.history,
-        "temperature": temperature,
-        "train_accuracy": _clip_accuracy(fitted.train_logits / temperature, train.labels),
-        "validation_accuracy": _clip_accuracy(fitted.validation_logits / temperature, validation.labels),
+        "temperature": temperature.value,
+        "temperature_on_bound": temperature.on_bound,
+        "held_out_by": fitted.held_out_by,
+        "train_accuracy": fitted.learned.divided(temperature.value).accuracy(),
+        "validation_accuracy": fitted.held_out.divided(temperature.value).accuracy(),
         "seconds": round(time.monotonic() - start, 1),
+        "cpu_seconds": round(time.process_time() - busy, 1),
     }
-    return with_temperature(fitted.network, temperature), history
+    return with_temperature(fitted.network, temperature.value), history
 
 
 def clip_logits(
@@ -115,10 +149,6 @@ def clip_logits(
     batches = clips.dataset.batch(batch_size).map(lambda stored, _: all_windows(stored, features, window))
     logits = np.concatenate([network(windows, training=False).numpy() for windows in batches])
     return logits.reshape(len(clips.labels), -1, logits.shape[-1])
-
-
-def _clip_accuracy(logits: np.ndarray, labels: np.ndarray) -> float:
-    return float(np.mean(softmax(logits).mean(axis=1).argmax(axis=1) == labels))
 
 
 def _compile(network: keras.Model, config: TrainConfig, steps: int) -> keras.Model:
@@ -160,12 +190,14 @@ def _train(
 
 
 def _fitted(work: _Work, network: keras.Model, history: dict[str, Any]) -> _Fitted:
-    """Adds the logits of a network that takes windows."""
-    train, validation = (
-        clip_logits(network, clips, work.features, network.input_shape[1], work.config.batch_size)
+    """Adds the logits of a network that was trained on windows, and stopped by the validation clips."""
+    learned, held_out = (
+        _Logits(
+            clip_logits(network, clips, work.features, network.input_shape[1], work.config.batch_size), clips.labels
+        )
         for clips in (work.train, work.validation)
     )
-    return _Fitted(network, history, train, validation)
+    return _Fitted(network, history, learned, held_out, VALIDATION)
 
 
 def _fit_windows(network: keras.Model, work: _Work, config: TrainConfig, logs: str, checkpoints: str) -> dict[str, Any]:
@@ -222,17 +254,17 @@ def _head_logits(head: keras.Model, embeddings: np.ndarray) -> np.ndarray:
 
 def _fit_classical(work: _Work) -> _Fitted:
     module, options = registry.load(work.model)
-    values = [
-        np.stack([stored for stored, _ in clips.dataset.as_numpy_iterator()]) for clips in (work.train, work.validation)
-    ]
-    network, chosen = module.fit(
-        options,
-        (values[0], work.train.labels),
-        (values[1], work.validation.labels),
-        len(work.features.genres),
-        work.config.seed,
+    both = work.train, work.validation
+    examples = Examples(
+        np.stack([stored for clips in both for stored, _ in clips.dataset.as_numpy_iterator()]),
+        np.concatenate([clips.labels for clips in both]),
+        np.concatenate([clips.groups for clips in both]),
     )
-    return _fitted(work, network, {"chosen": chosen})
+    fitted = module.fit(options, examples, len(work.features.genres), work.config.seed)
+    logits = fitted.network.predict(examples.x, batch_size=PREDICTED_CLIPS, verbose=0)[:, np.newaxis]
+    judged = np.isfinite(fitted.logits[:, 0])
+    held_out = _Logits(fitted.logits[judged, np.newaxis], examples.labels[judged])
+    return _Fitted(fitted.network, {"chosen": fitted.record}, _Logits(logits, examples.labels), held_out, INNER_FOLDS)
 
 
 def run_fn(fn_args: "FnArgs") -> None:
