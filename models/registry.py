@@ -46,6 +46,7 @@ KINDS = {
     "raw_cnn": Kind("models.kinds.raw_cnn", "waveform", "network"),
     "mobilenet": Kind("models.kinds.mobilenet", "log_mel", "transfer"),
     "yamnet": Kind("models.kinds.yamnet", "yamnet_mel", "transfer"),
+    "musicnn": Kind("models.kinds.musicnn", "musicnn_mel", "transfer"),
     "logistic_regression": Kind("models.kinds.logistic_regression", "descriptors", "classical"),
     "knn": Kind("models.kinds.knn", "descriptors", "classical"),
     "naive_bayes": Kind("models.kinds.naive_bayes", "descriptors", "classical"),

@@ -10,6 +10,7 @@ import tensorflow as tf
 from components.audio.config import FeatureConfig
 from components.audio.descriptors import DESCRIPTORS
 from components.audio.mel import LOG_MEL
+from components.audio.musicnn_mel import MUSICNN_MEL
 from components.audio.representation import Representation
 from components.audio.waveform import WAVEFORM
 from components.audio.yamnet_mel import YAMNET_MEL
@@ -19,6 +20,7 @@ REPRESENTATIONS = {
     "log_mel": LOG_MEL,
     "waveform": WAVEFORM,
     "yamnet_mel": YAMNET_MEL,
+    "musicnn_mel": MUSICNN_MEL,
     "descriptors": DESCRIPTORS,
 }
 

@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 
 VALIDATION = "the validation clips"
 INNER_FOLDS = "the training and validation clips, by models of inner folds that did not learn from them"
-PREDICTED_CLIPS = 256
-"""Clips of which a classical model computes the logits at a time."""
 
 
 @dataclass(frozen=True)
@@ -252,19 +250,26 @@ def _head_logits(head: keras.Model, embeddings: np.ndarray) -> np.ndarray:
     return head.predict(embeddings.reshape(-1, size), verbose=0).reshape(clips, windows, -1)
 
 
+def _united(work: _Work) -> Clips:
+    """Returns the clips of both splits."""
+    train, validation = work.train, work.validation
+    return Clips(
+        train.dataset.concatenate(validation.dataset),
+        np.concatenate([train.labels, validation.labels]),
+        np.concatenate([train.groups, validation.groups]),
+    )
+
+
 def _fit_classical(work: _Work) -> _Fitted:
     module, options = registry.load(work.model)
-    both = work.train, work.validation
-    examples = Examples(
-        np.stack([stored for clips in both for stored, _ in clips.dataset.as_numpy_iterator()]),
-        np.concatenate([clips.labels for clips in both]),
-        np.concatenate([clips.groups for clips in both]),
-    )
+    clips = _united(work)
+    x = np.stack([stored for stored, _ in clips.dataset.as_numpy_iterator()])
+    examples = Examples(x, clips.labels, clips.groups)
     fitted = module.fit(options, examples, len(work.features.genres), work.config.seed)
-    logits = fitted.network.predict(examples.x, batch_size=PREDICTED_CLIPS, verbose=0)[:, np.newaxis]
+    logits = clip_logits(fitted.network, clips, work.features, x.shape[1], work.config.batch_size)
     judged = np.isfinite(fitted.logits[:, 0])
-    held_out = _Logits(fitted.logits[judged, np.newaxis], examples.labels[judged])
-    return _Fitted(fitted.network, {"chosen": fitted.record}, _Logits(logits, examples.labels), held_out, INNER_FOLDS)
+    held_out = _Logits(fitted.logits[judged, np.newaxis], clips.labels[judged])
+    return _Fitted(fitted.network, {"chosen": fitted.record}, _Logits(logits, clips.labels), held_out, INNER_FOLDS)
 
 
 def run_fn(fn_args: "FnArgs") -> None:

@@ -14,6 +14,7 @@ from pydantic import Field
 from components.base.errors import UserError
 from models.config import TransferOptions
 from models.fitting.head import build_head
+from models.fitting.patches import mean_over_patches
 
 if TYPE_CHECKING:
     import keras
@@ -74,12 +75,6 @@ def _body() -> "keras.Model":
     return keras.Model(patch, {"embedding": embedding, "scores": scores}, name="yamnet_body")
 
 
-def patch_starts(frames: int, patch: int) -> tuple[int, ...]:
-    """Returns the starts of the fewest evenly spaced patches, at most PATCH_HOP apart, that cover `frames` frames."""
-    last = math.ceil((frames - patch) / PATCH_HOP)
-    return tuple(round(index * (frames - patch) / max(1, last)) for index in range(last + 1))
-
-
 def build_base(options: Options, input_shape: tuple[int, ...]) -> "keras.Model":
     """Builds a model that gives the mean of YAMNet's outputs over the patches of a window.
 
@@ -96,10 +91,8 @@ def build_base(options: Options, input_shape: tuple[int, ...]) -> "keras.Model":
     """
     import keras
 
-    from components.audio.yamnet_mel import BANDS, FLOOR, PATCH
+    from components.audio.yamnet_mel import FLOOR, PATCH
 
-    frames = max(PATCH, input_shape[0])
-    starts = patch_starts(frames, PATCH)
     body = _body()
     if options.weights is not None:
         load_weights(body, options.weights)
@@ -108,12 +101,8 @@ def build_base(options: Options, input_shape: tuple[int, ...]) -> "keras.Model":
     x = window
     if input_shape[0] < PATCH:
         x = keras.layers.ZeroPadding1D((0, PATCH - input_shape[0]))(x - FLOOR) + FLOOR
-    x = keras.ops.take(x, [list(range(start, start + PATCH)) for start in starts], axis=1)  # [b, patches, 96, 64]
-    outputs = body(keras.ops.reshape(x, (-1, PATCH, BANDS)))  # each [b * patches, size]
     names = ["embedding", "scores"] if options.embedding == "both" else [options.embedding]
-    chosen = [keras.ops.reshape(outputs[name], (-1, len(starts), outputs[name].shape[-1])) for name in names]
-    means = [keras.ops.mean(values, axis=1) for values in chosen]
-    base = keras.Model(window, keras.ops.concatenate(means, axis=-1), name="yamnet")
+    base = keras.Model(window, mean_over_patches(body, x, PATCH, PATCH_HOP, names), name="yamnet")
     base.trainable = False
     return base
 

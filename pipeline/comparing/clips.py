@@ -67,7 +67,7 @@ def _batches(clips: Iterator[tuple[str, bytes]]) -> Iterator[list[tuple[str, byt
         yield batch
 
 
-def clips_of(table: np.ndarray, labels: np.ndarray, indices: np.ndarray) -> Clips:
+def clips_of(table: np.ndarray, labels: np.ndarray, groups: np.ndarray, indices: np.ndarray) -> Clips:
     """Makes the clips at `indices` of a table of stored entries an input of training, read row by row."""
 
     def rows() -> Iterator[tuple[np.ndarray, np.int64]]:
@@ -76,4 +76,4 @@ def clips_of(table: np.ndarray, labels: np.ndarray, indices: np.ndarray) -> Clip
 
     spec = (tf.TensorSpec(table.shape[1:], table.dtype), tf.TensorSpec([], tf.int64))
     dataset = tf.data.Dataset.from_generator(rows, output_signature=spec)
-    return Clips(dataset.apply(tf.data.experimental.assert_cardinality(len(indices))), labels[indices])
+    return Clips(dataset.apply(tf.data.experimental.assert_cardinality(len(indices))), labels[indices], groups[indices])

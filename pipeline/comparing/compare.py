@@ -65,6 +65,7 @@ def _cost(network: keras.Model, card: ModelCard, wav: bytes) -> tuple[float, flo
 def _outcome(
     table: np.ndarray,
     labels: np.ndarray,
+    groups: np.ndarray,
     track_ids: Sequence[str],
     fold: Fold,
     model: ModelConfig,
@@ -73,7 +74,7 @@ def _outcome(
     wav: bytes,
     scratch: Path,
 ) -> FoldOutcome:
-    parts = {split: clips_of(table, labels, indices) for split, indices in fold.parts.items()}
+    parts = {split: clips_of(table, labels, groups, indices) for split, indices in fold.parts.items()}
     network, history = fit(
         parts["train"],
         parts["eval"],
@@ -126,6 +127,7 @@ def compare_models(
     folds = make_folds(tracks, folds_column)
     genres = next(iter(models.values()))[1].genres
     labels = np.array([genres.index(row["genre"]) for row in tracks], np.int64)
+    _, groups = np.unique([row["artist"] for row in tracks], return_inverse=True)
     wav = next(read_wavs(data, manifest.span))[1]
     outcomes: dict[str, list[FoldOutcome]] = {}
     left_out: dict[str, str] = {}
@@ -141,7 +143,7 @@ def compare_models(
             else:
                 try:
                     table = stored_features(data, manifest, track_ids, features, cache)
-                    outcome = _outcome(table, labels, track_ids, fold, model, features, config, wav, scratch)
+                    outcome = _outcome(table, labels, groups, track_ids, fold, model, features, config, wav, scratch)
                 except UserError as error:
                     left_out[kind] = str(error)
                     report(f"{kind}: left out: {error}")
