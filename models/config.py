@@ -32,8 +32,12 @@ class TransferOptions(Section):
     """Settings of every kind with a pretrained base, a part of `model.options`."""
 
     weights: str | None = Field(description="pretrained weights of the base; null: random ones, for trying things out")
-    dropout: float = Field(0.5, ge=0.0, lt=1.0, description="share of the embedding's entries that a step drops")
-    l2: float = Field(1e-3, ge=0.0, description="penalty on the squared weights of the last layer")
+    C: tuple[Positive, ...] = Field(
+        (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3),
+        min_length=1,
+        description="inverse strengths of the head's L2 penalty, of which the one with the lowest log loss in inner "
+        "cross-validation is chosen",
+    )
     fine_tune_blocks: int = Field(
         0, ge=0, description="blocks of the base, counted from its end, that are trained after the head; 0: none"
     )

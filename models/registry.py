@@ -4,10 +4,9 @@ A kind's file holds `Options`, the frozen settings that `model.options` may set,
 
 - `network`, trained from nothing: `build(options, input_shape, classes) -> keras.Model`.
 - `transfer`, a head on a pretrained base, with `Options` of `models.config.TransferOptions`: `build_base(options,
-  input_shape) -> keras.Model`, from a window to an embedding; `build_head(options, embedding_size, classes) ->
-  keras.Model`; and `fine_tune(base, options)`, which unfreezes the last blocks of the base.
-- `classical`, fitted by scikit-learn: `fit(options, train, validation, classes, seed) -> (keras.Model, chosen)`, where
-  `chosen` has the hyper-parameters that were best on the validation clips.
+  input_shape) -> keras.Model`, from a window to an embedding; `parts(options)`, columns of the embedding by name, among
+  which the head chooses; and `fine_tune(base, options)`, which unfreezes the last blocks of the base.
+- `classical`, fitted by scikit-learn: `fit(options, examples, classes, seed) -> models.fitting.classical.Fitted`.
 
 The result is a `keras.Model` from a float32 window [batch, *input_shape] to logits [batch, classes], in plain Keras 3.
 Its layer called `models.config.EMBEDDING` gives the embedding of a window, [batch, E]: the input of the last layer or,

@@ -31,6 +31,8 @@ class Clips:
     """Index of each clip's genre, int64 [clips]."""
     groups: np.ndarray
     """A number for each clip's group (artist, recording), int64 [clips]."""
+    embeddings: np.ndarray | None = None
+    """Embeddings of every window by the frozen base of the model, float32 [clips, windows, E], if they are known."""
 
 
 def read_clips(files: Sequence[str], features: FeatureConfig) -> Clips:

@@ -29,6 +29,11 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     return shifted / shifted.sum(axis=-1, keepdims=True)
 
 
+def clip_probabilities(logits: np.ndarray) -> np.ndarray:
+    """Computes a clip's probabilities, the mean of its windows' softmax: [clips, windows, classes] -> [clips, classes]."""
+    return softmax(logits).mean(axis=1)
+
+
 def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> Temperature:
     """Finds the temperature with the lowest log loss of clips, whatever the scale of the logits.
 
@@ -52,7 +57,7 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> Temperature:
     scale = float(-below.mean())
 
     def log_loss(log_temperature: float) -> float:
-        probabilities = softmax(below / np.exp(log_temperature)).mean(axis=1)
+        probabilities = clip_probabilities(below / np.exp(log_temperature))
         return -float(np.mean(np.sum(targets * np.log(np.maximum(probabilities, 1e-12)), axis=1)))
 
     if scale == 0.0:

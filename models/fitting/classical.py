@@ -12,7 +12,8 @@ different scales, squared or exponentiated, keep too few digits in float32.
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -50,6 +51,8 @@ class Examples:
     """Index of each example's genre [examples]."""
     groups: NDArray[np.int64]
     """The group (artist, recording) of each example [examples]. Inner folds never divide a group."""
+    windows: int = 1
+    """Examples of each clip, one after the other: a clip's probabilities are the mean over them."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,8 @@ class Candidate:
     setting: Setting
     make: "Callable[[NDArray[np.float64]], ClassifierMixin]"
     """Makes the unfitted classifier, for the output of the front [examples, features] that it will be fitted on."""
+    columns: slice = field(default_factory=lambda: slice(None))
+    """Entries of the descriptors or embeddings that it sees."""
 
 
 @dataclass(frozen=True)
@@ -67,13 +72,15 @@ class Chosen:
 
     front: "Pipeline"
     classifier: "ClassifierMixin"
+    columns: slice
+    """Entries of the descriptors or embeddings that the front takes."""
     x: NDArray[np.float64]
     """Output of the front for all examples [examples, features]."""
     record: dict[str, Any]
     """For the history; see `choose`."""
     logits: NDArray[np.float64]
-    """Unnormalised log-probabilities of each example by a classifier that did not learn from its group [examples,
-    classes]; NaN where no inner fold could hold the example out."""
+    """Unnormalised log-probabilities of each clip by a classifier that did not learn from its group [clips, windows,
+    classes]; NaN where no inner fold could hold the clip out."""
 
 
 @dataclass(frozen=True)
@@ -83,8 +90,9 @@ class Fitted:
     network: "keras.Model"
     """From float32 [batch, D] to logits [batch, classes]."""
     record: dict[str, Any]
-    logits: NDArray[np.float64]
     """As in `Chosen`."""
+    logits: NDArray[np.float64]
+    """As in `Chosen`, [clips, 1, classes]."""
 
 
 class Front(Section):
@@ -124,41 +132,42 @@ def choose(front: Front, examples: Examples, classes: int, candidates: Sequence[
     Raises:
       UserError: a value is not finite, a genre has no examples, all examples are alike, or none can be held out.
     """
-    from sklearn.pipeline import make_pipeline
-
-    from models.fitting.calibration import fit_temperature
+    from models.fitting.calibration import clip_probabilities, fit_temperature
 
     start = time.monotonic()
     _check(examples, classes)
     folds, held_out_by = list(_inner_folds(examples, examples.groups, seed)), "groups"
     if not folds:  # every genre is of one group
-        folds, held_out_by = list(_inner_folds(examples, np.arange(len(examples.x)), seed)), "clips"
+        clips = np.arange(len(examples.x)) // examples.windows
+        folds, held_out_by = list(_inner_folds(examples, clips, seed)), "clips"
     if not folds:
-        raise UserError("the settings of a model are chosen on clips that are held out: add clips, so that a genre has two")
+        raise UserError(
+            "the settings of a model are chosen on clips that are held out: add clips, so that a genre has two"
+        )
     logits = np.full((len(candidates), len(examples.x), classes), np.nan)
     converged = np.ones(len(candidates), bool)
     for fitted_on, held_out in folds:
-        steps = make_pipeline(*_front_steps(front, examples.x[fitted_on]))
-        x = steps.fit_transform(examples.x[fitted_on].astype(np.float64))
-        unheard = steps.transform(examples.x[held_out].astype(np.float64))
-        for index, candidate in enumerate(candidates):
-            classifier = candidate.make(x)
-            converged[index] &= _fit(classifier, x, examples.labels[fitted_on])
-            logits[index, held_out] = _logits(classifier, unheard, classes)
-    judged = np.flatnonzero(np.isfinite(logits[0, :, 0]))
-    labels = examples.labels[judged]
+        for columns, indices in _by_columns(candidates):
+            steps, x = _fit_front(front, examples.x[fitted_on, columns])
+            unheard = steps.transform(examples.x[held_out, columns].astype(np.float64))
+            for index in indices:
+                classifier = candidates[index].make(x)
+                converged[index] &= _fit(classifier, x, examples.labels[fitted_on])
+                logits[index, held_out] = _logits(classifier, unheard, classes)
+    logits = logits.reshape(len(candidates), -1, examples.windows, classes)
+    judged = np.isfinite(logits[0, :, 0, 0])
+    labels = examples.labels[:: examples.windows][judged]
     tried = [
         {
             **candidate.setting,
-            "log_loss": fit_temperature(values[judged, np.newaxis], labels).log_loss,
-            "accuracy": float(np.mean(values[judged].argmax(axis=1) == labels)),
+            "log_loss": (found := fit_temperature(values[judged], labels)).log_loss,
+            "accuracy": float(np.mean(clip_probabilities(values[judged] / found.value).argmax(axis=1) == labels)),
             "converged": bool(solved),
         }
         for candidate, values, solved in zip(candidates, logits, converged, strict=True)
     ]
     best = min(range(len(tried)), key=lambda index: tried[index]["log_loss"])
-    steps = make_pipeline(*_front_steps(front, examples.x))
-    x = steps.fit_transform(examples.x.astype(np.float64))
+    steps, x = _fit_front(front, examples.x[:, candidates[best].columns])
     classifier = candidates[best].make(x)
     _fit(classifier, x, examples.labels)
     record = {
@@ -169,7 +178,21 @@ def choose(front: Front, examples: Examples, classes: int, candidates: Sequence[
         "seconds": round(time.monotonic() - start, 3),
         "candidates": tried,
     }
-    return Chosen(steps, classifier, x, record, logits[best])
+    return Chosen(steps, classifier, candidates[best].columns, x, record, logits[best])
+
+
+def _by_columns(candidates: Sequence[Candidate]) -> Iterator[tuple[slice, list[int]]]:
+    """Groups neighbouring candidates by what they see, which the front is fitted on once."""
+    for columns, group in groupby(range(len(candidates)), key=lambda index: candidates[index].columns):
+        yield columns, list(group)
+
+
+def _fit_front(front: Front, x: NDArray[np.float32]) -> "tuple[Pipeline, NDArray[np.float64]]":
+    """Returns the fitted front, and its output."""
+    from sklearn.pipeline import make_pipeline
+
+    steps = make_pipeline(*_front_steps(front, x))
+    return steps, steps.fit_transform(x.astype(np.float64))
 
 
 def _inner_folds(

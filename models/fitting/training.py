@@ -18,11 +18,12 @@ from components.store.model_card import HISTORY, ModelCard
 from models import registry
 from models.config import ModelConfig, TrainConfig, TrainerParameters, TransferOptions, with_hyperparameters
 from models.fitting.batches import Clips, read_clips, training_batches, validation_batches
-from models.fitting.calibration import fit_temperature, softmax, with_temperature
+from models.fitting.calibration import clip_probabilities, fit_temperature, with_temperature
 from models.fitting.classical import Examples
 from models.fitting.devices import seeded, synchronise_batch_norm, training_devices
+from models.fitting.head import build_head, fit_head
 from models.fitting.progress import Progress
-from models.fitting.transfer import assemble, embed, embedding_batches
+from models.fitting.transfer import assemble, embedder
 from models.fitting.warm_start import FRESH, Start, begin, warm_start, write_weights
 from models.serving import GenreModel, export
 from models.windows import all_windows, window_shape
@@ -48,10 +49,6 @@ class _Work:
     checkpoints: str
     start: Start
 
-    def stage(self, name: str) -> tuple[str, str]:
-        """Returns the directories for logs and checkpoints of one of several trainings."""
-        return posixpath.join(self.logs, name), posixpath.join(self.checkpoints, name)
-
 
 @dataclass(frozen=True)
 class _Logits:
@@ -64,7 +61,7 @@ class _Logits:
 
     def accuracy(self) -> float:
         """Computes the share of clips that are right; dividing the logits changes it little."""
-        return float(np.mean(softmax(self.values).mean(axis=1).argmax(axis=1) == self.labels))
+        return float(np.mean(clip_probabilities(self.values).argmax(axis=1) == self.labels))
 
     def divided(self, temperature: float) -> "_Logits":
         """Returns them divided by a temperature."""
@@ -221,33 +218,43 @@ def _fit_transfer(work: _Work) -> _Fitted:
     shape = window_shape(work.model, work.features)
     classes = len(work.features.genres)
     base = module.build_base(options, shape)
-    head = module.build_head(options, base.output_shape[-1], classes)
+    head = build_head(base.output_shape[-1], classes)
     network = assemble(base, head)
     begun = begin(network, work.start)
-    embedded = [
-        embed(base, clips.dataset, work.features, shape[0], work.config.batch_size)[0]
-        for clips in (work.train, work.validation)
-    ]
-    batches = embedding_batches(embedded[0], work.train.labels, classes, work.config, shuffle=True)
-    checks = embedding_batches(embedded[1], work.validation.labels, classes, work.config, shuffle=False)
-    head = _compile(head, work.config, int(batches.cardinality()))
-    history = _train(head, batches, checks, work.config, *work.stage("head")) | {"started_from": begun}
+    # What is trained on afterwards must not have been chosen on the clips that stop the training.
+    clips = work.train if options.fine_tune_blocks else _united(work)
+    embedded = clips.embeddings
+    if embedded is None:
+        embed = embedder(base, work.features, shape[0])
+        embedded = np.concatenate([embed(stored) for stored, _ in clips.dataset.batch(work.config.batch_size)])
+    windows = embedded.shape[1]
+    examples = Examples(
+        embedded.reshape(-1, embedded.shape[-1]), clips.labels.repeat(windows), clips.groups.repeat(windows), windows
+    )
+    chosen = fit_head(
+        head, options, module.parts(options), examples, classes, work.config.class_weights, work.config.seed
+    )
     if not options.fine_tune_blocks:
-        return _Fitted(network, history, *(_head_logits(head, values) for values in embedded))
+        learned = _Logits(_head_logits(head, embedded), clips.labels)
+        return _Fitted(network, {"chosen": chosen.record}, learned, _judged(chosen.logits, clips), INNER_FOLDS)
     gentle = work.config.model_copy(
         update={"learning_rate": options.fine_tune_learning_rate, "epochs": options.fine_tune_epochs}
     )
     module.fine_tune(base, options)
-    tuned = _fit_windows(network, work, gentle, *work.stage("fine-tune"))
-    before = len(history["epochs"])  # epochs are numbered through both stages
-    epochs = [*history["epochs"], *({**entry, "epoch": before + entry["epoch"]} for entry in tuned["epochs"])]
-    return _fitted(work, network, {**history, "epochs": epochs, "best_epoch": before + tuned["best_epoch"]})
+    tuned = _fit_windows(network, work, gentle, work.logs, work.checkpoints)
+    return _fitted(work, network, {**tuned, "chosen": chosen.record, "started_from": begun})
 
 
 def _head_logits(head: keras.Model, embeddings: np.ndarray) -> np.ndarray:
     """Computes logits, float32 [clips, windows, classes], of embeddings, float32 [clips, windows, E]."""
     clips, windows, size = embeddings.shape
     return head.predict(embeddings.reshape(-1, size), verbose=0).reshape(clips, windows, -1)
+
+
+def _judged(logits: np.ndarray, clips: Clips) -> _Logits:
+    """Returns the logits of the clips that an inner fold held out."""
+    judged = np.isfinite(logits[:, 0, 0])
+    return _Logits(logits[judged], clips.labels[judged])
 
 
 def _united(work: _Work) -> Clips:
@@ -257,6 +264,9 @@ def _united(work: _Work) -> Clips:
         train.dataset.concatenate(validation.dataset),
         np.concatenate([train.labels, validation.labels]),
         np.concatenate([train.groups, validation.groups]),
+        None
+        if train.embeddings is None or validation.embeddings is None
+        else np.concatenate([train.embeddings, validation.embeddings]),
     )
 
 
@@ -267,9 +277,8 @@ def _fit_classical(work: _Work) -> _Fitted:
     examples = Examples(x, clips.labels, clips.groups)
     fitted = module.fit(options, examples, len(work.features.genres), work.config.seed)
     logits = clip_logits(fitted.network, clips, work.features, x.shape[1], work.config.batch_size)
-    judged = np.isfinite(fitted.logits[:, 0])
-    held_out = _Logits(fitted.logits[judged, np.newaxis], clips.labels[judged])
-    return _Fitted(fitted.network, {"chosen": fitted.record}, _Logits(logits, clips.labels), held_out, INNER_FOLDS)
+    learned = _Logits(logits, clips.labels)
+    return _Fitted(fitted.network, {"chosen": fitted.record}, learned, _judged(fitted.logits, clips), INNER_FOLDS)
 
 
 def run_fn(fn_args: "FnArgs") -> None:

@@ -8,12 +8,9 @@ from pydantic import Field
 
 from components.base.errors import UserError
 from models.config import TransferOptions
-from models.fitting.head import build_head
 
 if TYPE_CHECKING:
     import keras
-
-__all__ = ["Options", "build_base", "build_head", "fine_tune"]
 
 SIDE = 224
 """Side of the square image that it was trained on, in pixels."""
@@ -50,6 +47,11 @@ def build_base(options: Options, input_shape: tuple[int, ...]) -> "keras.Model":
     base = keras.Model(image.input, body(image.output, training=False), name="mobilenet")
     base.trainable = False
     return base
+
+
+def parts(options: Options) -> dict[str, slice]:
+    """Returns the columns of the embedding to choose from: all."""
+    return {"embedding": slice(None)}
 
 
 def _image(input_shape: tuple[int, ...]) -> "keras.Model":

@@ -11,13 +11,10 @@ from pydantic import Field
 
 from components.base.errors import UserError
 from models.config import TransferOptions
-from models.fitting.head import build_head
 from models.fitting.patches import mean_over_patches
 
 if TYPE_CHECKING:
     import keras
-
-__all__ = ["Options", "build_base", "build_head", "fine_tune"]
 
 PATCH_HOP = 93
 """Largest distance between the starts of two patches, in frames: half a patch."""
@@ -129,8 +126,8 @@ def build_base(options: Options, input_shape: tuple[int, ...]) -> "keras.Model":
     return base
 
 
-def parts(options: Options) -> "dict[str, slice]":
-    """Returns the columns of the embedding that hold each output."""
+def parts(options: Options) -> dict[str, slice]:
+    """Returns the columns of the embedding to choose from: those of each output."""
     sizes = {"pooled": 2 * (2 * FILTERS["timbral"] + 3 * FILTERS["temporal"] + 3 * FILTERS["middle"]), "penultimate": UNITS}
     starts = accumulate((sizes[name] for name in options.embeddings), initial=0)
     return {name: slice(start, start + sizes[name]) for name, start in zip(options.embeddings, starts, strict=False)}

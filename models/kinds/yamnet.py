@@ -13,14 +13,11 @@ from pydantic import Field
 
 from components.base.errors import UserError
 from models.config import TransferOptions
-from models.fitting.head import build_head
 from models.fitting.patches import mean_over_patches
 
 if TYPE_CHECKING:
     import keras
     import numpy as np
-
-__all__ = ["Options", "build_base", "build_head", "fine_tune"]
 
 HUB = "https://tfhub.dev/google/yamnet/1?tf-hub-format=compressed"
 CLASSES = 521
@@ -105,6 +102,11 @@ def build_base(options: Options, input_shape: tuple[int, ...]) -> "keras.Model":
     base = keras.Model(window, mean_over_patches(body, x, PATCH, PATCH_HOP, names), name="yamnet")
     base.trainable = False
     return base
+
+
+def parts(options: Options) -> dict[str, slice]:
+    """Returns the columns of the embedding to choose from: all."""
+    return {options.embedding: slice(None)}
 
 
 def fine_tune(base: "keras.Model", options: Options) -> None:

@@ -31,10 +31,11 @@ from components.reporting.comparison import SIGNIFICANCE, Comparison, FoldOutcom
 from components.store.measuring import latency_ms, megabytes
 from components.store.model_card import ModelCard
 from models.config import ModelConfig
+from models.fitting.batches import Clips
 from models.fitting.training import fit
 from models.registry import kind_of, weights_digest
 from models.serving import GenreModel, clip_probabilities, export
-from pipeline.comparing.clips import clips_of, read_wavs, stored_features
+from pipeline.comparing.clips import Track, clips_of, read_wavs, stored_embeddings, stored_features
 from pipeline.comparing.folds import Fold, make_folds
 from pipeline.config.settings import PipelineConfig
 from pipeline.planning.source_digest import source_digest
@@ -63,18 +64,14 @@ def _cost(network: keras.Model, card: ModelCard, wav: bytes) -> tuple[float, flo
 
 
 def _outcome(
-    table: np.ndarray,
-    labels: np.ndarray,
-    groups: np.ndarray,
-    track_ids: Sequence[str],
-    fold: Fold,
+    parts: dict[str, Clips],
+    test_clips: Sequence[str],
     model: ModelConfig,
     features: FeatureConfig,
     config: PipelineConfig,
     wav: bytes,
     scratch: Path,
 ) -> FoldOutcome:
-    parts = {split: clips_of(table, labels, groups, indices) for split, indices in fold.parts.items()}
     network, history = fit(
         parts["train"],
         parts["eval"],
@@ -92,11 +89,11 @@ def _outcome(
     )
     size, milliseconds = _cost(network, card, wav)
     return FoldOutcome(
-        test_clips=tuple(track_ids[index] for index in fold.parts["test"]),
+        test_clips=tuple(test_clips),
         probabilities=tuple(tuple(map(float, row)) for row in probabilities),
         train_accuracy=history["train_accuracy"],
         validation_accuracy=history["validation_accuracy"],
-        seconds=history["seconds"],
+        seconds=history["cpu_seconds"],
         megabytes=size,
         milliseconds=milliseconds,
     )
@@ -110,6 +107,7 @@ def compare_models(
     folds_column: str | None,
     cache: Path,
     report: Callable[[str], None],
+    track: Track,
 ) -> Comparison:
     """Fits and judges every model on every fold.
 
@@ -121,6 +119,7 @@ def compare_models(
       folds_column: column of tracks.csv to cross-validate over; None: the library's split.
       cache: where outcomes are kept.
       report: called with a line per step.
+      track: shows the progress of what is computed once for all folds.
     """
     tracks = sorted(read_examples(data, manifest.span), key=lambda row: row["track_id"])
     track_ids = [row["track_id"] for row in tracks]
@@ -142,15 +141,22 @@ def compare_models(
                 outcome, how = read_record(epath.Path(kept), FoldOutcome, "Remove it: it is computed again."), "kept"
             else:
                 try:
-                    table = stored_features(data, manifest, track_ids, features, cache)
-                    outcome = _outcome(table, labels, groups, track_ids, fold, model, features, config, wav, scratch)
+                    table = stored_features(data, manifest, track_ids, features, cache, track)
+                    embeddings = None
+                    if kind_of(model).family == "transfer":
+                        embeddings = stored_embeddings(table, model, features, cache, track)
+                    parts = {
+                        split: clips_of(table, labels, groups, embeddings, indices)
+                        for split, indices in fold.parts.items()
+                    }
+                    outcome = _outcome(parts, members["test"], model, features, config, wav, scratch)
                 except UserError as error:
                     left_out[kind] = str(error)
                     report(f"{kind}: left out: {error}")
                     break
                 write_atomically(epath.Path(kept), outcome.model_dump_json())
                 shutil.rmtree(scratch, ignore_errors=True)
-                how = f"{outcome.seconds:.0f} s"
+                how = f"{outcome.seconds:.0f} CPU s"
             outcomes.setdefault(kind, []).append(outcome)
             right = np.array(outcome.probabilities).argmax(1) == labels[fold.parts["test"]]
             report(f"{kind:<20} fold {fold.name:<8} {right.mean():6.1%}  ({how})")

@@ -50,7 +50,7 @@ def stored_clips(config: FeatureConfig) -> tuple[np.ndarray, np.ndarray]:
 
 
 def clips_of(entries: np.ndarray, labels: np.ndarray) -> Clips:
-    return Clips(tf.data.Dataset.from_tensor_slices((entries, labels)), labels)
+    return Clips(tf.data.Dataset.from_tensor_slices((entries, labels)), labels, np.arange(len(labels)))
 
 
 def epoch(batches: tf.data.Dataset) -> tuple[np.ndarray, ...]:
@@ -311,7 +311,7 @@ def write_clips(path: Path, entries: np.ndarray, labels: np.ndarray) -> str:
     """As Transform writes them."""
     with tf.io.TFRecordWriter(str(path), "GZIP") as writer:
         for clip, label in zip(entries, labels, strict=True):
-            writer.write(encode_example({"feature": tf.io.serialize_tensor(clip).numpy(), "label": int(label)}))
+            writer.write(encode_example({"feature": tf.io.serialize_tensor(clip).numpy(), "label": int(label), "group": 7}))
     return str(path)
 
 

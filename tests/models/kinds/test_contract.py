@@ -19,7 +19,7 @@ from etils import epath
 from components.audio.config import AudioConfig, FeatureConfig, MelConfig
 from components.audio.descriptor_names import descriptor_count
 from components.audio.descriptors import descriptors
-from components.audio.preprocessing import FEATURE, LABEL
+from components.audio.preprocessing import FEATURE, GROUP, LABEL
 from components.audio.representations import feature_shape, represent
 from components.audio.wav import encode_wav
 from components.audio.waveform import decode_wavs
@@ -27,6 +27,8 @@ from components.library.tfrecords import encode_example
 from components.store.model_card import ModelCard, read_card
 from models.config import EMBEDDING, ModelConfig, TrainConfig
 from models.fitting.batches import Clips, read_clips
+from models.fitting.classical import Examples
+from models.fitting.head import build_head
 from models.fitting.training import fit
 from models.fitting.transfer import assemble
 from models.registry import KINDS, kind_of, load
@@ -39,7 +41,7 @@ MEL = MelConfig(n_fft=256, hop_length=128, n_mels=16)
 GENRES = ("Low", "High", "Noise")
 CLIPS_PER_GENRE = 4
 EPOCHS = 8
-NO_WEIGHTS = {"mobilenet": {"weights": None}, "yamnet": {"weights": None}}
+NO_WEIGHTS = {kind: {"weights": None} for kind, is_ in KINDS.items() if is_.family == "transfer"}
 """Options by kind, where the defaults would download something."""
 QUICK = ("mel_cnn", "raw_cnn", "yamnet", "logistic_regression")
 """One kind of each representation; the others are fitted by `make test-rest`."""
@@ -77,13 +79,12 @@ def build(kind: str, shape: tuple[int, ...], classes: int) -> keras.Model:
             base = module.build_base(options, shape)
             assert base.input_shape == (None, *shape)
             assert not base.trainable_variables
-            return assemble(base, module.build_head(options, base.output_shape[1], classes))
+            return assemble(base, build_head(base.output_shape[1], classes))
         case "classical":
             generator = np.random.default_rng(0)
             labels = np.arange(6 * classes) % classes
             values = generator.normal(size=(len(labels), *shape)).astype(np.float32)
-            network, _ = module.fit(options, (values, labels), (values, labels), classes, 1)
-            return network
+            return module.fit(options, Examples(values, labels, np.arange(len(labels))), classes, 1).network
 
 
 def some_windows(network: keras.Model, count: int = 3) -> np.ndarray:
@@ -201,7 +202,8 @@ def transformed(
         path = str(tmp_path_factory.mktemp("clips") / "clips")
         with tf.io.TFRecordWriter(path, "GZIP") as writer:
             for row in rows:
-                writer.write(encode_example({FEATURE: bytes(row[FEATURE]), LABEL: int(row[LABEL])}))
+                numbers = {name: int(row[name]) for name in (LABEL, GROUP)}
+                writer.write(encode_example({FEATURE: bytes(row[FEATURE]), **numbers}))
         return read_clips([path], features_of(kind)), transform_output
 
     return clips
@@ -225,7 +227,9 @@ def trained(request: pytest.FixtureRequest, transformed: Callable, tmp_path_fact
     model = ModelConfig(kind=kind, window_seconds=1.0, options=options)
     config = TrainConfig(epochs=EPOCHS, batch_size=6, learning_rate=3e-3, patience=EPOCHS, augment="off")
     family = kind_of(model).family
-    often = Clips(clips.dataset.repeat(6), np.tile(clips.labels, 6)) if family == "network" else clips
+    often = clips
+    if family == "network":
+        often = Clips(clips.dataset.repeat(6), np.tile(clips.labels, 6), np.tile(clips.groups, 6))
     network, history = fit(often, clips, model, features, config, f"{directory}/logs", f"{directory}/checkpoints")
     layer = tft.TFTransformOutput(transform_output).transform_features_layer()
     card = ModelCard(kind=kind, parameters=network.count_params(), window_seconds=1.0, features=features)
@@ -236,12 +240,13 @@ def trained(request: pytest.FixtureRequest, transformed: Callable, tmp_path_fact
 
 def test_learns_what_can_be_learnt(trained: Trained, songs: tuple) -> None:
     wavs, labels = songs
-    if trained.family != "classical":
+    if trained.family == "network":
         first, last = trained.history["epochs"][0], trained.history["epochs"][-1]
         assert last["loss"] < 0.7 * first["loss"]
         assert last["val_loss"] < 0.7 * first["val_loss"]
     assert np.array_equal(trained.offline(wavs).argmax(axis=1), labels)
-    assert trained.history["train_accuracy"] == trained.history["validation_accuracy"] == 1.0
+    assert trained.history["train_accuracy"] == 1.0
+    assert trained.history["validation_accuracy"] >= 0.75
     unheard = [encode_wav(song(genre, 1000 + seed), RATE) for seed in range(4) for genre in GENRES]
     right = trained.offline(unheard).argmax(axis=1) == np.tile(np.arange(3), 4)
     assert right.mean() >= 0.75  # by chance a third
@@ -253,10 +258,10 @@ def test_history_tells_what_happened(trained: Trained) -> None:
     assert history["parameters"] == trained.network.count_params()
     assert history["temperature"] > 0.0
     assert history["seconds"] > 0.0
-    if trained.family == "classical":
+    if trained.family != "network":
         assert history["epochs"] == []
         assert history["best_epoch"] is None
-        assert history["chosen"]
+        assert history["chosen"]["log_loss"] > 0.0
         return
     assert history["chosen"] == {}
     assert [entry["epoch"] for entry in history["epochs"]] == list(range(1, len(history["epochs"]) + 1))
@@ -266,7 +271,7 @@ def test_history_tells_what_happened(trained: Trained) -> None:
 
 
 def test_the_best_epochs_weights_are_kept(trained: Trained, songs: tuple) -> None:
-    if trained.family == "classical":
+    if trained.family != "network":
         pytest.skip("fitted in one go")
     wavs, labels = songs
     stored = represent(decode_wavs(tf.constant(wavs), AUDIO), trained.features)
