@@ -28,6 +28,7 @@ from pydantic import ValidationError
 from components.base.errors import UserError
 from components.base.section import Section, problems
 from models.config import ModelConfig, TransferOptions
+from models.pretrained import place
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ def weights_digest(model: ModelConfig) -> str:
     """
     _, options = load(model)
     source = options.weights if isinstance(options, TransferOptions) else None
-    path = epath.Path(source) if source else None
+    path = epath.Path(place(model.kind, source)) if source else None
     if path is None or not path.exists():
         return ""
     digest = hashlib.sha256()

@@ -12,6 +12,7 @@ from pydantic import Field
 from components.base.errors import UserError
 from models.config import TransferOptions
 from models.fitting.patches import mean_over_patches
+from models.pretrained import PRETRAINED, place
 
 if TYPE_CHECKING:
     import keras
@@ -32,8 +33,8 @@ class Options(TransferOptions):
     """Settings of `musicnn`."""
 
     weights: str | None = Field(
-        "musicnn",
-        description="pretrained weights: musicnn, which `genre weights musicnn` downloads; or the path of a .npz file "
+        PRETRAINED,
+        description="pretrained weights: pretrained, which `genre weights musicnn` fetches; or the path of a .npz file "
         "with the variables of MSD_musicnn; null: random ones, for trying things out",
     )
     embeddings: tuple[Literal["pooled", "penultimate"], ...] = Field(
@@ -161,9 +162,9 @@ def load_weights(body: "keras.Model", source: str) -> None:
     import numpy as np
     from etils import epath
 
-    path = epath.Path(source)
+    path = epath.Path(place("musicnn", source))
     if not path.is_file():
-        raise UserError(f"model.options.weights: there is no file {source!r}; {_REMEDY}")
+        raise UserError(f"model.options.weights: there is no file {path}; {_REMEDY}")
     try:
         with path.open("rb") as file, np.load(file) as variables:
             for layer in body.layers:

@@ -14,12 +14,12 @@ from pydantic import Field
 from components.base.errors import UserError
 from models.config import TransferOptions
 from models.fitting.patches import mean_over_patches
+from models.pretrained import PRETRAINED, place
 
 if TYPE_CHECKING:
     import keras
     import numpy as np
 
-HUB = "https://tfhub.dev/google/yamnet/1?tf-hub-format=compressed"
 CLASSES = 521
 PATCH_HOP = 48
 """Largest distance between the starts of two patches, in frames: half a patch."""
@@ -33,9 +33,9 @@ class Options(TransferOptions):
     """Settings of `yamnet`."""
 
     weights: str | None = Field(
-        "tfhub",
-        description="pretrained weights: path of yamnet.tflite, or path of TF Hub's SavedModel of YAMNet, or tfhub, "
-        "which downloads the latter; null: random ones, for trying things out",
+        PRETRAINED,
+        description="pretrained weights: pretrained, which `genre weights yamnet` fetches; or the path of yamnet.tflite "
+        "or of TF Hub's SavedModel of YAMNet; null: random ones, for trying things out",
     )
     embedding: Literal["embedding", "scores", "both"] = Field(
         "embedding",
@@ -126,16 +126,16 @@ def load_weights(body: "keras.Model", source: str) -> None:
     """Gives every layer of `body` its weights.
 
     Args:
-      source: path of a .tflite file, path of a SavedModel, or "tfhub".
+      source: path of a .tflite file or of a SavedModel, or "pretrained".
 
     Raises:
       UserError: there is no such file, or it is not YAMNet.
     """
     from etils import epath
 
-    path = epath.Path(_download() if source == "tfhub" else source)
+    path = epath.Path(place("yamnet", source))
     if not path.exists():
-        raise UserError(f"model.options.weights: {source!r} does not exist; {_REMEDY}")
+        raise UserError(f"model.options.weights: there is no {path}; {_REMEDY}")
     try:
         weights = _read_saved_model(str(path)) if path.is_dir() else _read_tflite(path.read_bytes())
         for layer in body.layers:
@@ -145,17 +145,7 @@ def load_weights(body: "keras.Model", source: str) -> None:
         raise UserError(f"model.options.weights: {source!r} is not YAMNet ({error}); {_REMEDY}") from error
 
 
-_REMEDY = f"it takes the path of yamnet.tflite, or of the directory into which {HUB} was unpacked"
-
-
-def _download() -> str:
-    """Downloads TF Hub's SavedModel; returns its directory in Keras's cache."""
-    import keras
-
-    try:
-        return keras.utils.get_file("yamnet_1.tar.gz", HUB, extract=True)
-    except Exception as error:  # Keras raises plain Exceptions where a download fails
-        raise UserError(f"model.options.weights: YAMNet cannot be downloaded ({error}); {_REMEDY}") from error
+_REMEDY = "run `genre weights yamnet`, or name yamnet.tflite or the directory of TF Hub's SavedModel"
 
 
 def _read_tflite(content: bytes) -> "dict[str, tuple[np.ndarray, np.ndarray]]":

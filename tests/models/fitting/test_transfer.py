@@ -30,6 +30,7 @@ from models.config import ModelConfig
 from models.fitting.head import build_head
 from models.fitting.patches import patch_starts
 from models.fitting.transfer import assemble, embedder
+from models.pretrained import WEIGHTS
 from models.kinds import mobilenet, yamnet
 from models.registry import load
 
@@ -84,16 +85,13 @@ def test_a_broken_weight_file_is_told(kind: str, content: bytes, tmp_path: Path)
         module.load_weights(body, str(tmp_path / "broken.h5"))
 
 
-def test_a_failed_download_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    def fail(*_: Any, **__: Any) -> None:
-        raise Exception("URL fetch failure")  # as Keras does
-
-    monkeypatch.setattr(keras.utils, "get_file", fail)
-    with pytest.raises(UserError, match=r"^model\.options\.weights: .*URL fetch failure.*unpacked"):
-        yamnet.build_base(yamnet.Options(), (PATCH, 64))
-    monkeypatch.setattr(keras.applications, "MobileNetV2", fail)
-    with pytest.raises(UserError, match=r"^model\.options\.weights: .*URL fetch failure.*\.h5"):
-        mobilenet.build_base(mobilenet.Options(), (PATCH, 64))
+@pytest.mark.parametrize("kind", WEIGHTS)
+def test_what_was_not_fetched_is_named(kind: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(keras.utils, "get_file", lambda *_, **__: pytest.fail("a run never fetches"))
+    module, options = load(ModelConfig(kind=kind))
+    with pytest.raises(UserError, match=rf"^model\.options\.weights: .*{tmp_path}.*genre weights {kind}"):
+        module.build_base(options, (PATCH, 96 if kind == "musicnn" else 64))
 
 
 def test_weights_of_another_network_are_told(tmp_path: Path) -> None:
