@@ -44,6 +44,7 @@ class Kind:
 KINDS = {
     "mel_cnn": Kind("models.kinds.mel_cnn", "log_mel", "network"),
     "raw_cnn": Kind("models.kinds.raw_cnn", "waveform", "network"),
+    "sample_cnn": Kind("models.kinds.sample_cnn", "waveform", "network"),
     "mobilenet": Kind("models.kinds.mobilenet", "log_mel", "transfer"),
     "yamnet": Kind("models.kinds.yamnet", "yamnet_mel", "transfer"),
     "musicnn": Kind("models.kinds.musicnn", "musicnn_mel", "transfer"),

@@ -17,6 +17,8 @@ from models.windows import all_windows, window_starts
 
 SHUFFLE_CLIPS = 2048
 """Clips among which the next one of a batch is drawn."""
+LEAST_STEPS = 32
+"""Steps of an epoch, at least. Of a small library, an epoch draws several windows of each clip to reach them."""
 PARSED_CLIPS = 64
 """Clips that are parsed at a time."""
 
@@ -104,14 +106,16 @@ def training_batches(clips: Clips, features: FeatureConfig, window: int, config:
             values, targets = mixup(values, targets, augmentation.mixup, draw + tf.constant([0, 4]))
         return values, targets, tf.linalg.matvec(targets, weights)
 
-    batches = clips.dataset.shuffle(min(len(clips.labels), SHUFFLE_CLIPS), seed=config.seed).batch(config.batch_size)
+    passes = math.ceil(LEAST_STEPS * config.batch_size / len(clips.labels))
+    drawn = clips.dataset.repeat(passes).shuffle(min(passes * len(clips.labels), SHUFFLE_CLIPS), seed=config.seed)
+    batches = drawn.batch(config.batch_size)
     draws = tf.data.Dataset.random(seed=config.seed, rerandomize_each_iteration=True)
     zipped = tf.data.Dataset.zip(batches, draws)
     return (
         zipped.map(
             lambda clip, draw: prepare(clip[0], clip[1], draw), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
         )
-        .apply(tf.data.experimental.assert_cardinality(math.ceil(len(clips.labels) / config.batch_size)))
+        .apply(tf.data.experimental.assert_cardinality(math.ceil(passes * len(clips.labels) / config.batch_size)))
         .prefetch(tf.data.AUTOTUNE)
     )
 

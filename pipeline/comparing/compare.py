@@ -28,7 +28,7 @@ from components.evaluation.metrics import measure, paired_outcomes
 from components.library.layout import Manifest
 from components.library.spans import read_examples
 from components.reporting.comparison import SIGNIFICANCE, Comparison, FoldOutcome, Row
-from components.store.measuring import latency_ms, megabytes
+from components.store.measuring import cpu_ms, megabytes
 from components.store.model_card import ModelCard
 from models.config import ModelConfig
 from models.fitting.batches import Clips
@@ -56,11 +56,11 @@ class _Direct(tf.Module):
 
 
 def _cost(network: keras.Model, card: ModelCard, wav: bytes) -> tuple[float, float]:
-    """Exports a model; returns its size in megabytes and the median milliseconds of an answer about one clip."""
+    """Exports a model; returns its size in megabytes and the median milliseconds of processor time for one clip."""
     with tempfile.TemporaryDirectory() as directory:
         export(GenreModel(network, _Direct(card.features), card.features), card, directory)
         answer = tf.saved_model.load(directory).signatures["audio"]
-        return megabytes(directory), latency_ms(partial(answer, audio=tf.constant([wav])))
+        return megabytes(directory), cpu_ms(partial(answer, audio=tf.constant([wav])))
 
 
 def _outcome(
