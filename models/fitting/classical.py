@@ -205,7 +205,7 @@ def _inner_folds(
     from sklearn.model_selection import StratifiedGroupKFold
 
     most = 3 if len(examples.x) > MANY_EXAMPLES else MOST_FOLDS
-    folds = min(most, len(np.unique(groups)))
+    folds = min(most, len(np.unique(groups)), int(np.bincount(examples.labels).max()))
     if folds < 2:
         return
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)

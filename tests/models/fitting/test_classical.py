@@ -74,9 +74,9 @@ every_source = pytest.mark.parametrize("source", SOURCES)
 
 @cache
 def data(source: str) -> tuple[Examples, np.ndarray, int]:
-    """Clips to learn from, two of a group, and clips to test with; and the number of classes; at most 900 clips."""
+    """Clips to learn from, two of a group, and clips to test with; and the number of classes; at most 600 clips."""
     x, y = SOURCES[source]()
-    order = np.random.default_rng(0).permutation(len(y))[:900]
+    order = np.random.default_rng(0).permutation(len(y))[:600]
     x, y = x[order].astype(np.float32), y[order].astype(np.int64)
     learned = 3 * len(y) // 4
     return Examples(x[:learned], y[:learned], np.arange(learned) // 2), x[learned:], int(y.max()) + 1
@@ -163,12 +163,12 @@ def test_answers_as_scikit_learn(kind: str, source: str, front: dict) -> None:
     assert network.input_shape == (None, x.shape[1])
     assert network.output_shape == (None, classes)
     pipeline = by_hand(kind, front, chosen, examples.x, examples.labels)
-    for clips in (x, examples.x):
+    for clips, tolerance in ((x, 1e-4), (examples.x, 1e-3)):  # nearest neighbours at distance 0 have a finite weight
         logits = logits_of(network, clips)
         assert logits.dtype == np.float32
         assert np.isfinite(logits).all()
         np.testing.assert_array_equal(logits.argmax(axis=1), pipeline.predict(clips.astype(np.float64)))
-        np.testing.assert_allclose(softmax(logits), scores_of(pipeline, clips), atol=1e-4)
+        np.testing.assert_allclose(softmax(logits), scores_of(pipeline, clips), atol=tolerance)
 
 
 @every_front
@@ -221,10 +221,10 @@ def test_is_the_same_every_time(kind: str) -> None:
 def test_the_choice_is_scikit_learns_cross_validation(kind: str, source: str) -> None:
     """The same folds, fitted and judged by scikit-learn alone: its log loss is least for what was chosen."""
     examples, _, classes = data(source)
-    _, chosen, logits = fit(kind, FEW[kind], examples, classes)
+    front = {"pca": 5}
+    _, chosen, logits = fit(kind, FEW[kind] | front, examples, classes)
     splitter = StratifiedGroupKFold(5, shuffle=True, random_state=1)
     expected = np.empty((len(examples.x), classes))
-    front = {"pca": 20 if kind == "knn" else None}
     for fitted_on, held_out in splitter.split(examples.x, examples.labels, examples.groups):
         assert not set(examples.groups[fitted_on]) & set(examples.groups[held_out])
         pipeline = by_hand(kind, front, chosen, examples.x[fitted_on], examples.labels[fitted_on])
