@@ -101,6 +101,9 @@ class Front(Section):
     standardise: bool = Field(
         True, description="bring each descriptor to mean 0 and standard deviation 1 over the training clips"
     )
+    limit: Positive | None = Field(
+        2.0, description="standard deviations beyond which a standardised descriptor counts as so many; null: no limit"
+    )
     pca: int | None = Field(
         None, ge=1, description="number of principal components that are kept, at most clips - 1; null: no PCA"
     )
@@ -200,21 +203,21 @@ def _inner_folds(
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """Yields the indices of the examples to fit on, and of those held out, fold by fold.
 
-    Genres are spread evenly. Examples of a genre that a fold does not fit on are not held out there.
+    The groups of each genre are dealt to the folds in turn. scikit-learn's StratifiedGroupKFold can put the only two
+    groups of a genre into one fold. Examples of a genre that a fold does not fit on are not held out there.
     """
-    from sklearn.model_selection import StratifiedGroupKFold
-
-    most = 3 if len(examples.x) > MANY_EXAMPLES else MOST_FOLDS
-    folds = min(most, len(np.unique(groups)), int(np.bincount(examples.labels).max()))
-    if folds < 2:
-        return
-    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "The least populated class")  # a genre of few clips is missing in some folds
-        divisions = list(splitter.split(examples.x, examples.labels, groups))
-    for fitted_on, held_out in divisions:
-        known = np.unique(examples.labels[fitted_on])
-        held_out = held_out[np.isin(examples.labels[held_out], known)]
+    labels, names = examples.labels, np.unique(groups)
+    folds = min(3 if len(labels) > MANY_EXAMPLES else MOST_FOLDS, len(names))
+    order = np.random.default_rng(seed).permutation(names)
+    fold_of: dict[int, int] = {}
+    for genre in np.unique(labels):
+        for group in order[np.isin(order, groups[labels == genre])]:
+            fold_of.setdefault(group, len(fold_of) % folds)
+    of_example = np.array([fold_of[group] for group in groups])
+    for fold in range(folds):
+        fitted_on, held_out = np.flatnonzero(of_example != fold), np.flatnonzero(of_example == fold)
+        known = np.unique(labels[fitted_on])
+        held_out = held_out[np.isin(labels[held_out], known)]
         if len(known) > 1 and len(held_out):
             yield fitted_on, held_out
 
@@ -255,10 +258,12 @@ def _check(examples: Examples, classes: int) -> None:
 
 def _front_steps(front: Front, x: NDArray) -> list:
     from sklearn.decomposition import PCA
-    from sklearn.preprocessing import StandardScaler
+    from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
     # Centring changes no model that is offered here, and keeps digits in squared distances.
     steps: list = [StandardScaler(with_std=front.standardise)]
+    if front.standardise and front.limit is not None:
+        steps.append(FunctionTransformer(np.clip, kw_args={"a_min": -front.limit, "a_max": front.limit}))
     if front.pca:
         # n centred clips span n - 1 directions. Only the solver "full" never draws random numbers.
         steps.append(PCA(max(1, min(front.pca, len(x) - 1, x.shape[1])), svd_solver="full"))
@@ -307,8 +312,11 @@ def _front_layers(front: "Pipeline", x: "keras.KerasTensor") -> "keras.KerasTens
     layer.build(x.shape)
     layer.set_weights([scaler.mean_, np.ones_like(scaler.mean_) if scaler.scale_ is None else scaler.scale_**2])
     x = layer(x, training=False)
-    for pca in rest:
-        x = dense(pca.components_.T, -pca.components_ @ pca.mean_, "pca")(x)
+    for step in rest:
+        if hasattr(step, "kw_args"):  # the limit
+            x = keras.ops.clip(x, step.kw_args["a_min"], step.kw_args["a_max"])
+            continue
+        x = dense(step.components_.T, -step.components_ @ step.mean_, "pca")(x)
     return x
 
 
