@@ -6,6 +6,7 @@ from setuptools import find_packages, setup
 
 RUNTIME = [
     "apache-beam[gcp]>=2.73,<2.78",
+    "av>=15",  # FFmpeg, inside the wheel
     "click>=8.1",
     "cronsim>=2.6",
     "dill",  # tfx-bsl pickles with it when it is there; apache-beam alone no longer brings it

@@ -39,7 +39,9 @@ def _url(address: str, unpack: bool) -> Callable[[Path], None]:
     def fetch(path: Path) -> None:
         import keras
 
-        kept = keras.utils.get_file(path.name + (".tar.gz" if unpack else ""), address, cache_dir=str(path.parent), extract=unpack)
+        kept = keras.utils.get_file(
+            path.name + (".tar.gz" if unpack else ""), address, cache_dir=str(path.parent), extract=unpack
+        )
         Path(kept).rename(path)
 
     return fetch

@@ -39,6 +39,8 @@ def window_starts(steps: int, window: int) -> tuple[int, ...]:
 def all_windows(stored: tf.Tensor, features: FeatureConfig, window: int) -> tf.Tensor:
     """Cuts every window of every clip, clip by clip, and scales it for the network.
 
+    A silent window, whose entries are all 0, gives its place to one with sound: it would answer for the song, too.
+
     Args:
       stored: stored entries [batch, steps, ...].
 
@@ -48,4 +50,15 @@ def all_windows(stored: tf.Tensor, features: FeatureConfig, window: int) -> tf.T
     values = network_input(stored, features)
     starts = window_starts(stored.shape[1], window)
     stacked = tf.stack([values[:, start : start + window] for start in starts], axis=1)
+    if len(starts) > 1:  # `heard`, `first`, `turns`: [batch, windows]
+        heard = tf.stack([have_sound(stored[:, start : start + window]) for start in starts], axis=1)
+        first = tf.argsort(tf.where(heard, 0, 1), axis=1, stable=True)  # those with sound, in order, then the others
+        count = tf.maximum(tf.math.count_nonzero(heard, axis=1, keepdims=True, dtype=tf.int32), 1)
+        turns = tf.gather(first, tf.range(len(starts)) % count, axis=1, batch_dims=1)
+        stacked = tf.gather(stacked, turns, axis=1, batch_dims=1)
     return tf.reshape(stacked, [-1, *stacked.shape[2:]])
+
+
+def have_sound(windows: tf.Tensor) -> tf.Tensor:
+    """Returns which of `windows`, stored entries [batch, window, ...], have any sound: bool [batch]."""
+    return tf.reduce_any(windows != 0, axis=list(range(1, windows.shape.rank)))

@@ -7,6 +7,7 @@ import click
 
 from components.base.errors import UserError, storage_remedy
 from pipeline.commands.classes import classes
+from pipeline.commands.clean import clean
 from pipeline.commands.compare import compare
 from pipeline.commands.compile import compile_
 from pipeline.commands.config import config
@@ -25,6 +26,8 @@ from pipeline.commands.submit import submit
 from pipeline.commands.watch import watch
 from pipeline.commands.weights import weights
 from pipeline.commands.why import why
+from pipeline.output import echo
+from pipeline.process import direct_to_this_machine, end_now
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -34,6 +37,7 @@ def cli() -> None:
 
 
 cli.add_command(classes)
+cli.add_command(clean)
 cli.add_command(compare)
 cli.add_command(compile_)
 cli.add_command(config)
@@ -63,22 +67,24 @@ def run_command(command: click.Command, name: str) -> NoReturn:
       name: the name that a person types to run it; it precedes every error.
     """
     try:
-        code = command(standalone_mode=False)  # of a context that was exited, click returns the code
+        with direct_to_this_machine():
+            code = command(standalone_mode=False)  # of a context that was exited, click returns the code
         sys.exit(code if isinstance(code, int) else 0)
     except UserError as error:
-        click.echo(f"{name}: {error}", err=True)
+        echo(f"{name}: {error}", err=True)
         sys.exit(1)
     except OSError as error:
         if not (remedy := storage_remedy(error)):
             raise
-        click.echo(f"{name}: {error.filename or 'the disk'}: {error.strerror or error}. {remedy}", err=True)
+        echo(f"{name}: {error.filename or 'the disk'}: {error.strerror or error}. {remedy}", err=True)
         sys.exit(1)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        click.echo(f"{name}: interrupted", err=True)
-        sys.exit(130)
+        echo(f"{name}: interrupted", err=True)
+        sys.stdout.flush()
+        end_now(130)  # Beam's threads cannot be stopped: a regular exit would wait for them
 
 
 def main() -> None:

@@ -1,12 +1,18 @@
-"""Shows a run while it runs: a live table on a terminal, a line per node elsewhere."""
+"""Shows on a console that something works: a live table or a line on a terminal, plain lines elsewhere.
+
+rich would redirect what Python prints to the terminal, too. Here it stays where `pipeline.process.output_to` sends it.
+"""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.live import Live
+from rich.spinner import Spinner
 from rich.table import Table
+from rich.text import Text
 
 if TYPE_CHECKING:
     from pipeline.node_state import NodeState
@@ -18,7 +24,20 @@ _STYLES = {
     "done": "green",
     "failed": "bold red",
     "canceled": "yellow",
+    "skipped": "dim",
 }
+_GOING = ("waiting", "running")
+
+
+@contextmanager
+def busy(console: Console, text: str) -> Iterator[None]:
+    """Shows `text` with a spinner on a terminal, until the block ends."""
+    if not console.is_interactive:
+        yield
+        return
+    spinner = Spinner("dots", text)
+    with Live(spinner, console=console, transient=True, redirect_stdout=False, redirect_stderr=False):
+        yield
 
 
 class NodeTable:
@@ -27,16 +46,23 @@ class NodeTable:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._states: dict[str, tuple[str, float]] = {}
-        self._live = Live(get_renderable=self._table, console=console, refresh_per_second=4)
-        self._interactive = console.is_terminal
+        self._ended = False
+        self._live = Live(
+            get_renderable=self._table,
+            console=console,
+            refresh_per_second=4,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
 
     def __enter__(self) -> "NodeTable":
-        if self._interactive:
+        if self._console.is_interactive:
             self._live.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._interactive:
+        if self._console.is_interactive:
+            self._ended = True
             self._live.stop()
 
     def expect(self, nodes: Sequence[str]) -> None:
@@ -47,13 +73,25 @@ class NodeTable:
         """Shows a change of a node's state."""
         seconds = time.monotonic() if node.state == "running" else node.seconds
         self._states[node.node] = (node.state, seconds)
-        if not self._interactive and node.state != "running":
+        if not self._console.is_interactive and node.state != "running":
             self._console.print(f"{node.node:<22} {node.state:<8} {node.seconds:6.1f} s")
 
+    def note(self, text: str) -> None:
+        """Prints a line of text above the table."""
+        self._console.print(text, markup=False, soft_wrap=True)
+
     def _table(self) -> Table:
-        table = Table("node", "state", box=None, pad_edge=False)
-        table.add_column("seconds", justify="right")
-        for name, (state, seconds) in self._states.items():
+        table = Table(box=None, pad_edge=False)
+        table.add_column("node", no_wrap=True)
+        table.add_column("state", no_wrap=True)
+        table.add_column("seconds", justify="right", no_wrap=True)
+        rows = list(self._states.items())
+        if not self._ended:  # the last nodes that ended, and those after them, as far as there is room
+            going = next((number for number, (_, (state, _)) in enumerate(rows) if state in _GOING), len(rows))
+            room = max(1, self._console.height - 2)
+            first = max(0, min(going - 1, len(rows) - room))
+            rows = rows[first : first + room]
+        for name, (state, seconds) in rows:
             shown = time.monotonic() - seconds if state == "running" else seconds
-            table.add_row(name, f"[{_STYLES[state]}]{state}[/]", "" if state == "waiting" else f"{shown:.1f}")
+            table.add_row(name, Text(state, _STYLES[state]), "" if state == "waiting" else f"{shown:.1f}")
         return table

@@ -5,6 +5,7 @@
 | file descriptors 1 and 2 | `output_to`: what libraries print, C++ included, goes to a log | at the end of the block |
 | garbage collector | `large_imports`: off while a block imports | it runs again after; what was imported stays exempt |
 | `TMPDIR` and `tempfile.tempdir` | `temporary_files_in`: TFX and Beam leave files there | at the end of the block |
+| `no_proxy`, `no_grpc_proxy` | `direct_to_this_machine`: no proxy for this machine | at the end of the block |
 | SIGTERM | `exit_on_sigterm`: ends the process as an exception does | at the end of the block |
 | the process itself | `end_now`: ends it without waiting for threads | never |
 
@@ -20,13 +21,17 @@ import gc
 import os
 import shutil
 import signal
+import socket
 import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
-from rich.console import Console
+from pipeline.output import PLAIN_WIDTH, plain_console
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 @contextlib.contextmanager
@@ -46,11 +51,11 @@ def large_imports() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def output_to(log: Path) -> Iterator[Console]:
+def output_to(log: Path) -> "Iterator[Console]":
     """Sends everything that this process and its libraries, C++ included, print to `log`.
 
     Yields:
-      A console on the original standard output.
+      A console on the original standard output. Where that is no terminal, the console prints no control characters.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     sys.stdout.flush()
@@ -60,7 +65,7 @@ def output_to(log: Path) -> Iterator[Console]:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
         try:
-            yield Console(file=original, highlight=False, width=None if original.isatty() else 110)
+            yield plain_console(original, None if original.isatty() else PLAIN_WIDTH)
         finally:
             try:
                 sys.stdout.flush()
@@ -92,6 +97,31 @@ def temporary_files_in(directory: Path) -> Iterator[None]:
             os.environ["TMPDIR"] = before
         tempfile.tempdir = None
         shutil.rmtree(directory, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def direct_to_this_machine() -> Iterator[None]:
+    """Keeps connections of this process and its children to this machine off the proxies in the environment.
+
+    Workers of Beam talk to their runner by gRPC, which reads `no_grpc_proxy` or else `no_proxy`; other libraries read
+    `no_proxy` or `NO_PROXY`. Connections to other machines go through the proxies as before.
+    """
+    names = ("no_proxy", "NO_PROXY", "no_grpc_proxy")
+    before = {name: os.environ.get(name) for name in names}
+    spared = before["no_proxy"] or before["NO_PROXY"] or ""
+    here = ",".join(("localhost", "127.0.0.1", "::1", socket.gethostname()))
+    changed = {"no_grpc_proxy": f"{before['no_grpc_proxy'] or spared},{here}".lstrip(",")}
+    if spared.strip() != "*":  # which means every machine, but only if it stands alone
+        changed |= dict.fromkeys(("no_proxy", "NO_PROXY"), f"{spared},{here}".lstrip(","))
+    try:
+        os.environ.update(changed)
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 @contextlib.contextmanager

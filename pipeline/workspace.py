@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import re
 import shutil
 import time
 from collections.abc import Iterator
@@ -22,6 +23,34 @@ _WATCH_LOCK = "watch.lock"
 def root_path(text: str) -> epath.Path:
     """Returns the directory or bucket that a setting names; of a local directory, the absolute path."""
     return epath.Path(text if "://" in text else os.path.abspath(text))
+
+
+NO_MODEL = "no model has been pushed yet. `genre run` trains one, and pushes it if it is good enough."
+
+
+def nothing_there(workspace: "Workspace", what: str = NO_MODEL) -> UserError:
+    """Returns the error of a command that finds nothing in a workspace; names other workspaces.
+
+    These are the current directory, and those in `workspace`, there or in a directory above.
+
+    Args:
+      workspace: where it looked.
+      what: a sentence on what it looked for.
+    """
+    here = Path.cwd()
+    usual = [each / "workspace" for each in (here, *here.parents)]
+    folders = [here, *(each for place in usual for each in (place, *sorted(place.glob("*/"))))]
+    near = [
+        os.path.relpath(each)
+        for each in folders
+        if (each / "models" / "current.json").is_file() or (each / "history").is_dir()
+    ]
+    known = (
+        f"Other workspaces near: {', '.join(near)}" if near else "There is no other workspace here or in a folder above"
+    )
+    return UserError(
+        f"{workspace.root}: {what} {known}. Choose one with --workspace, GENRE_WORKSPACE, or `workspace` in genre.yaml."
+    )
 
 
 @dataclass(frozen=True)
@@ -65,12 +94,17 @@ class Workspace:
         """The root as a local path, for runs on this machine.
 
         Raises:
-          UserError: the workspace lies in a bucket.
+          UserError: the workspace lies in a bucket, or has a path that Beam takes for a pattern.
         """
         if "://" in str(self.root):
             raise UserError(
                 f"{self.root}: a run on this machine needs a workspace on this machine. Choose one with --workspace, "
                 "or compile the pipeline for Kubeflow Pipelines or Vertex AI with `genre compile`."
+            )
+        if found := re.search(r"[*?\[\\]", str(self.root)):
+            raise UserError(
+                f"{self.root}: a workspace cannot have {found[0]!r} in its path, because Apache Beam takes that for a "
+                "pattern. Choose another with --workspace. The path of --data may have it."
             )
         return Path(self.root)
 

@@ -98,7 +98,7 @@ def shared_data() -> Path:
 
 @pytest.fixture(scope="session")
 def transform(tmp_path_factory: pytest.TempPathFactory) -> Transform:
-    """Runs `preprocessing_fn` on wavs and their genres, each by an artist of its own, through TensorFlow Transform and Beam.
+    """Runs `preprocessing_fn` on wavs, each by an artist of its own, through TensorFlow Transform and Beam.
 
     Returns the transformed rows, in any order, and the directory that `tft.TFTransformOutput` reads.
     """

@@ -485,3 +485,38 @@ def test_training_starts_from_the_champion(compose: Compose, tmp_path: Path, gen
     ]
     known = genre("why", 2, "--workspace", warm.root)
     assert "the champion's weights" in known.stdout, known.stderr
+
+
+@pytest.mark.long
+def test_three_songs_of_a_new_band_are_a_span_like_any_other(compose: Compose, tmp_path: Path, genre: Genre) -> None:
+    """No arrival is too small: the span is trained on with the one before it, judged on its clips, and says so."""
+    root = tmp_path / "data"
+
+    def ingest(name: str, *columns: str) -> str:
+        places = ("--audio-root", tmp_path / name, "--data", root, *columns)
+        done = genre("ingest", "csv", tmp_path / name / "tracks.csv", *places, *options({}))
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    compose(tmp_path / "many", {"train": 24, "eval": 8, "test": 10})
+    ingest("many", "--split-column", "split")
+    workspace = Workspace(tmp_path / "workspace", root, genre)
+    first = workspace.run()
+    assert first["drift"]["notes"][0].endswith("there is no champion yet, so there is nothing to compare with")
+
+    compose(tmp_path / "band", {"new": 3}, 99)
+    songs = [f"tone/new-{index}.wav,tone,the new band" for index in range(3)]
+    (tmp_path / "band" / "tracks.csv").write_text("\n".join(["path,genre,artist", *songs]))
+    assert "span 2 has no eval and no test clips" in ingest("band", "--group-column", "artist")
+    waited = genre("retrain", "--data", root, "--workspace", workspace.root, *options({}))
+    assert waited.returncode == 0, waited.stderr
+    assert "groups (artists, recordings); the test needs at least 8 on either side" in waited.stdout
+    second = workspace.run()
+    assert second["window"] == [1, 2]
+    assert "span 2 has no test clips: judged on those of span 1" in second["verdict"]["reasons"]
+    assert second["verdict"]["golden_is_test"] and second["metrics"]["clips"] == 30
+    assert second["drift"]["p_value"] is None and not second["drift"]["drifted"]
+    assert "the newest clips are of 0 groups" in Path(second["report"]).read_text()
+    compared = genre("compare", "--models", "knn", "--data", root, "--workspace", workspace.root, *options({}))
+    assert compared.returncode == 0, compared.stderr
+    assert "span 2 lacks clips in a split: comparing on span 1" in compared.stdout

@@ -4,9 +4,11 @@ import importlib.metadata
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -170,3 +172,18 @@ def test_nothing_tracked_knows_a_machine_or_an_index() -> None:
         found = [match.group() for pattern in (INDEX_HOST, MACHINE_PATH) for match in pattern.finditer(text)]
         problems += [f"{file.relative_to(ROOT)}: {match}" for match in found]
     assert not problems
+
+
+def test_the_license_is_in_the_wheel(tmp_path: Path) -> None:
+    """Of a copy without packages: what the license is packed by is in setup.py alone."""
+    for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, tmp_path)
+    code = "from setuptools import build_meta; build_meta.build_wheel('dist')"
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, capture_output=True)
+    [wheel] = (tmp_path / "dist").glob("*.whl")
+    with zipfile.ZipFile(wheel) as files:
+        [name] = (name for name in files.namelist() if name.endswith("/LICENSE"))
+        assert files.read(name) == (ROOT / "LICENSE").read_bytes()
+        [metadata] = (name for name in files.namelist() if name.endswith("/METADATA"))
+        assert "Apache-2.0" in files.read(metadata).decode()
+    assert (ROOT / "LICENSE").read_text().split("\n", 2)[1].strip() == "Apache License"

@@ -817,6 +817,7 @@ TABLE: list[Relied] = [
         has=("master",),
     ),
     Relied("tensorflow.data.experimental.assert_cardinality", "so that training knows its steps", call="count"),
+    Relied("tensorflow.experimental.dlpack.from_dlpack", "a tensor in the memory of an array", call="dlcapsule"),
     Relied("tensorflow.random.experimental.stateless_shuffle", "mixup's partners", call="values, seed"),
     Relied(
         "tensorflow.lite.Interpreter.get_tensor_details",
@@ -830,7 +831,10 @@ TABLE: list[Relied] = [
     Relied(
         "ml_metadata.metadata_store.MetadataStore",
         "what became of nodes",
-        has=(*("get_executions", "get_context_by_type_and_name", "get_executions_by_context"), "get_artifacts_by_type"),
+        has=(
+            *("get_executions", "get_context_by_type_and_name", "get_executions_by_context", "get_artifacts_by_type"),
+            *("get_artifacts", "get_contexts_by_type", "get_events_by_execution_ids", "put_artifacts"),
+        ),
     ),
     # kfp.
     Relied(
@@ -1062,6 +1066,7 @@ KFP = {"Client", "client", "compiler", "components", "dsl", "local", "registry"}
 """Names of `kfp` that are documented."""
 OURS = {
     "permissions": "of a class of ours",
+    "pts": "documented by PyAV",
     "body": "of a syntax tree, by the standard library",
     "returncode": "of a process, by the standard library",
     "tempdir": "of the standard library",

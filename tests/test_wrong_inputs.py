@@ -81,13 +81,14 @@ def test_configuration(tmp_path: Path, text: str, told: str) -> None:
         (("--config", "none.yaml"), "none.yaml: no such configuration file"),
         (("--set", "train.epochs"), "expected --set section.key=value"),
         (("--data", "nowhere"), "nowhere: no such data directory. Make it with `genre ingest folder DIR --data"),
+        (("--data", "my data #1"), "Make it with `genre ingest folder DIR --data '{cwd}/my data #1'`"),
         (("--data", "."), "not an ingested library"),
     ],
 )
 def test_run_without_data(tmp_path: Path, arguments: tuple[str, ...], told: str) -> None:
     code, errors = genre("run", *arguments, cwd=tmp_path)
     assert code == 1
-    assert told in errors
+    assert told.replace("{cwd}", str(tmp_path)) in errors
 
 
 @pytest.mark.parametrize(
@@ -203,6 +204,15 @@ def test_data_whose_last_ingest_was_not_finished(library: Path) -> None:
     code, errors = genre("run", "--data", library, cwd=library)
     assert code == 1
     assert "no complete span" in errors
+
+
+@pytest.mark.parametrize("command", ["run", "retrain", "watch", "compare"])
+def test_several_hosts_to_train_on(library: Path, command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TF_CONFIG", '{"cluster": {"worker": ["a:1", "b:2"]}, "task": {"type": "worker", "index": 1}}')
+    code, errors = genre(command, "--data", library, "--workspace", library.parent / "w", cwd=library)
+    assert code == 1
+    assert "TF_CONFIG names 2 workers, but Keras 3 cannot fit a model on several hosts" in errors
+    assert not (library.parent / "w").exists()
 
 
 def test_empty_library(tmp_path: Path) -> None:

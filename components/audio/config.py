@@ -15,7 +15,7 @@ class AudioConfig(Section):
         30.0,
         gt=0.0,
         le=600.0,
-        description="length of a clip, in seconds; of longer files the middle is kept, shorter ones are zero-padded",
+        description="length of a clip, in seconds; of longer files the middle is kept, shorter ones are repeated",
     )
 
     @property

@@ -1,6 +1,7 @@
 """The log-mel spectrogram that musicnn was trained on, whatever the library's sample rate.
 
-The numbers are those of musicnn's `configuration.py` and `extractor.py` (Pons and Serra 2019, github.com/jordipons/musicnn).
+The numbers are those of musicnn's `configuration.py` and `extractor.py` (Pons and Serra 2019,
+github.com/jordipons/musicnn).
 """
 
 import math
@@ -19,7 +20,7 @@ GAIN = 1e4
 PATCH = 187
 """Frames that musicnn sees at a time: 3 s."""
 CEILING = 9.0
-"""No signal within [-1, 1] reaches it: a bin's power is below (n_fft / 2)^2, and a band's weights sum to less than 1."""
+"""No signal within [-1, 1] reaches it: a bin's power is below (n_fft / 2)^2, and a band's weights sum to below 1."""
 STORED_STEPS = 65535 / CEILING
 """Stored steps per unit of log10."""
 

@@ -25,6 +25,21 @@ def _demand(condition: tf.Tensor, refusal: str) -> tf.Tensor:
     return tf.strings.to_number(tf.where(condition, "0", refusal))
 
 
+def _repeat_the_sound(samples: tf.Tensor) -> tf.Tensor:
+    """Repeats each clip from its beginning in place of the digital silence at its end; int16 [batch, samples].
+
+    A song that is shorter than a clip would otherwise be trained on, and answered for, by its padding.
+    """
+    length = samples.shape[1]
+
+    def repeat() -> tf.Tensor:
+        silence = tf.argmax(tf.cast(tf.reverse(samples, [1]) != 0, tf.int8), axis=1, output_type=tf.int32)  # [batch]
+        return tf.gather(samples, tf.range(length) % (length - silence)[:, tf.newaxis], axis=1, batch_dims=1)
+
+    # A wholly silent clip counts no silence, so it stays. The look at the last sample spares most batches the search.
+    return tf.cond(tf.reduce_any(samples[:, -1] == 0), repeat, lambda: samples)
+
+
 def _decode_any(wav: tf.Tensor, audio: AudioConfig) -> tf.Tensor:
     """Decodes one PCM16 WAV of any length and channel count to int16 [clip_samples], as `decoding.fit_to_length`."""
     # Without this check the decoder quotes the bytes that it found, and Python fails to turn them into a message.
@@ -53,7 +68,8 @@ def decode_wavs(wavs: tf.Tensor, audio: AudioConfig) -> tf.Tensor:
       wavs: string [batch], PCM16 WAV files at `audio.sample_rate`.
 
     Returns:
-      int16 [batch, clip_samples]; longer files are cut from the middle, shorter ones zero-padded at the end.
+      int16 [batch, clip_samples]; longer files are cut from the middle. Shorter ones, and those that end in digital
+      silence as padding does, are repeated until the clip is full.
 
     Raises:
       tf.errors.InvalidArgumentError: not a PCM16 WAV, or another sample rate.
@@ -71,7 +87,8 @@ def decode_wavs(wavs: tf.Tensor, audio: AudioConfig) -> tf.Tensor:
         spec = tf.TensorSpec([audio.clip_samples], tf.int16)
         return tf.map_fn(lambda wav: _decode_any(wav, audio), wavs, fn_output_signature=spec)
 
-    return tf.ensure_shape(tf.cond(tf.reduce_all(plain), read_in_place, decode), [None, audio.clip_samples])
+    samples = tf.cond(tf.reduce_all(plain), read_in_place, decode)
+    return _repeat_the_sound(tf.ensure_shape(samples, [None, audio.clip_samples]))
 
 
 def to_float(samples: tf.Tensor) -> tf.Tensor:

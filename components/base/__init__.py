@@ -1,1 +1,1 @@
-"""The basis of every other folder: sections of the configuration, errors, files, JSON records, locks, times."""
+"""The basis of every other folder: sections of the configuration, errors, text, files, tables, JSON, locks, times."""

@@ -1,11 +1,27 @@
-"""The error for the user of the program, and remedies for errors of disks."""
+"""The error for the user of the program, and remedies: commands to paste, and what to do about errors of disks."""
 
 import errno
 import os
+import shlex
 
 
 class UserError(Exception):
     """An error that the user can repair. Its text is: what is wrong, where, and what to do. No traceback is shown."""
+
+
+class DamagedError(UserError):
+    """A file is missing, or is not what was written."""
+
+
+def named(error: OSError) -> str:
+    """Returns the name of a system's error and its meaning, such as "EACCES (Permission denied)"."""
+    name = errno.errorcode.get(error.errno or 0)
+    return f"{name} ({os.strerror(error.errno)})" if name and error.errno else str(error)
+
+
+def command_line(*words: object) -> str:
+    """Returns a command for a message, quoted so that it can be pasted into a shell."""
+    return f"`{shlex.join(map(str, words))}`"
 
 
 _REMEDIES = {
@@ -16,6 +32,13 @@ _REMEDIES = {
     errno.EACCES: "This user has no permission there. Grant it",
     errno.EPERM: "This user has no permission there. Grant it",
     errno.EIO: "The disk does not work, or has a limit. Repair it",
+    errno.EMFILE: "This process may not open more files. Raise the limit, see `ulimit -n`",
+    errno.ENFILE: "The system may not open more files. Raise the limit, see `sysctl fs.file-max`",
+    errno.ENOMEM: "The memory is used up. Make room",
+    errno.ESTALE: "The network's disk has changed meanwhile. Mount it again",
+    errno.ETIMEDOUT: "The network's disk does not answer. Repair the connection",
+    errno.ENOTCONN: "The disk is not connected. Mount it again",
+    errno.EHOSTDOWN: "The network's disk does not answer. Repair the connection",
 }
 _SQLITE = {
     "database or disk is full": errno.ENOSPC,

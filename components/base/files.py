@@ -4,6 +4,7 @@ A file system may keep a rename and lose the content of the file if that was nev
 flushed before it is renamed, and the directory that holds the new name afterwards.
 """
 
+import fnmatch
 import os
 import uuid
 from collections.abc import Iterator
@@ -31,7 +32,7 @@ def replacing(path: epath.Path) -> Iterator[epath.Path]:
 
     The temporary name is hidden, and unlike that of any other process. It is removed if the block raises.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_directory(path.parent)
     temporary = path.parent / f".{path.name}.{uuid.uuid4().hex}"
     try:
         yield temporary
@@ -43,14 +44,47 @@ def replacing(path: epath.Path) -> Iterator[epath.Path]:
     flush(path.parent)
 
 
+def make_directory(path: epath.Path) -> None:
+    """Makes a directory that is missing, with its parents, and flushes the directories that hold their names."""
+    if path.is_dir():
+        return
+    make_directory(path.parent)
+    path.mkdir(exist_ok=True)
+    flush(path.parent)
+
+
+def matching(directory: epath.Path, pattern: str) -> list[epath.Path]:
+    """Lists the entries of a directory whose names match a pattern, in order; none if there is no such directory.
+
+    `glob` of a path that may lie in a bucket takes all of it for a pattern, and people's paths hold brackets.
+    """
+    if not directory.is_dir():
+        return []
+    return sorted(path for path in directory.iterdir() if fnmatch.fnmatchcase(path.name, pattern))
+
+
 def move_directory(made: epath.Path, target: epath.Path) -> None:
     """Renames a complete directory to `target`, which must not exist, after flushing all that is in it."""
-    for directory, _, names in made.walk():
-        for name in names:
-            flush(directory / name)
-        flush(directory)
+    flush_tree(made)
     made.rename(target)
     flush(target.parent)
+
+
+def remove(path: epath.Path) -> None:
+    """Removes a file for good.
+
+    Raises:
+      FileNotFoundError: there is none.
+    """
+    path.unlink()
+    flush(path.parent)
+
+
+def flush_tree(directory: epath.Path) -> None:
+    """Flushes every file in a directory, each directory after what is in it, and `directory` last."""
+    for path in directory.iterdir():
+        (flush_tree if path.is_dir() else flush)(path)
+    flush(directory)
 
 
 def flush(path: epath.Path) -> None:

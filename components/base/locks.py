@@ -11,6 +11,9 @@ from typing import TextIO
 
 from components.base.errors import UserError
 
+_MOMENT = 0.05
+"""Seconds between two attempts at a lock."""
+
 
 class HeldError(UserError):
     """Another process holds a lock."""
@@ -27,7 +30,9 @@ def this_process() -> str:
 
 
 @contextmanager
-def held(file: Path, owner: str, activity: str, remedy: str = "Wait for it to end.") -> Iterator[None]:
+def held(
+    file: Path, owner: str, activity: str, remedy: str = "Wait for it to end.", wait: float = 0.0
+) -> Iterator[None]:
     """Holds the lock of a file. That the file exists means nothing by itself.
 
     Args:
@@ -35,6 +40,7 @@ def held(file: Path, owner: str, activity: str, remedy: str = "Wait for it to en
       owner: names this process, as "123 on host".
       activity: what a holder does in the directory of the file, such as "is already running in"; for the message.
       remedy: what to do while another process holds it; for the message.
+      wait: seconds to wait for another process.
 
     Raises:
       HeldError: another process holds it.
@@ -42,7 +48,7 @@ def held(file: Path, owner: str, activity: str, remedy: str = "Wait for it to en
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("a+", encoding="utf-8") as opened:
-        if not _lock(opened, fcntl.LOCK_EX):
+        if not _lock(opened, fcntl.LOCK_EX, wait):
             holder = _read(opened)
             raise HeldError(f"{file.parent}: process {holder} {activity}. {remedy}", holder)
         opened.truncate(0)
@@ -60,14 +66,16 @@ def holder_of(file: Path) -> str | None:
         return None
 
 
-def _lock(opened: TextIO, kind: int) -> bool:
-    """Returns whether the lock was free. Tries a second time, because `holder_of` may have held it for a moment."""
-    for pause in (0.05, 0.0):
+def _lock(opened: TextIO, kind: int, wait: float = 0.0) -> bool:
+    """Returns whether the lock was free within `wait` seconds, or a moment: `holder_of` may have held it that long."""
+    end = time.monotonic() + max(wait, _MOMENT)
+    while True:
         with suppress(BlockingIOError):
             fcntl.flock(opened, kind | fcntl.LOCK_NB)
             return True
-        time.sleep(pause)
-    return False
+        if time.monotonic() >= end:
+            return False
+        time.sleep(_MOMENT)
 
 
 def _read(opened: TextIO) -> str:

@@ -16,10 +16,15 @@ from numpy.typing import NDArray
 
 from components.drift.energy import energy, shifts, standardise
 from components.drift.permutations import Blocks
-from components.drift.report import DriftReport
+from components.drift.report import DriftReport, Moved
 
 NAMED_COLUMNS = 3
 """Columns of a family that a finding names, those that moved most."""
+SHOWN_COLUMNS = 2
+"""Columns that a report has histograms of."""
+EMBEDDINGS = "embeddings"
+"""The family whose columns have no meaning of their own."""
+_BUCKETS = 20
 _ROUNDING = 1e-9
 
 
@@ -59,9 +64,9 @@ def measure_drift(families: Sequence[Family], blocks: Blocks, false_alarm_rate: 
         if p is None:
             notes.append(f"{family.name}: the same for all clips of both sides")
         elif p <= false_alarm_rate / 2.0:
-            findings.append(f"{family.name}: differs (p = {p:.2g}): {_most_moved(family)}")
+            findings.append(f"{family.name}: differs (p = {p:.2g}): {_named(family)}")
         else:
-            notes.append(f"{family.name}: does not differ (p = {p:.2g})")
+            notes.append(f"{family.name}: does not differ (p = {p:.2g}): {_named(family)}")
     return DriftReport(
         drifted=bool(findings),
         false_alarm_rate=false_alarm_rate,
@@ -69,6 +74,7 @@ def measure_drift(families: Sequence[Family], blocks: Blocks, false_alarm_rate: 
         p_values=p_values,
         findings=tuple(findings),
         notes=tuple(notes),
+        moved=_most_moved(families),
         newest_clips=len(families[0].newest),
         reference_clips=len(families[0].reference),
     )
@@ -93,12 +99,40 @@ def adjusted_p_values(statistics: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.searchsorted(smallest, raw[:, 0] + 0.5 / count, side="right") / count
 
 
-def _most_moved(family: Family) -> str:
+def _named(family: Family) -> str:
     """Names the columns whose means moved most, with the shift in standard deviations (sd)."""
     moved = shifts(family.newest, family.reference)
     first = np.argsort(-np.abs(moved), kind="stable")[:NAMED_COLUMNS]
     named = [f"{family.columns[column]} {moved[column]:+.1f} sd" for column in first if abs(moved[column]) >= 0.1]
     return ", ".join(named) or "not in the mean of any column"
+
+
+def _most_moved(families: Sequence[Family]) -> tuple[Moved, ...]:
+    """Returns the columns of all families that have names of their own whose means moved most, with histograms."""
+    found = [
+        (float(shift), family, column)
+        for family in families
+        if family.name != EMBEDDINGS
+        for column, shift in enumerate(shifts(family.newest, family.reference))
+        if shift
+    ]
+    found.sort(key=lambda each: -abs(each[0]))
+    moved = []
+    for shift, family, column in found[:SHOWN_COLUMNS]:
+        sides = [values[:, column].astype(np.float64) for values in (family.newest, family.reference)]
+        edges = np.histogram_bin_edges(np.concatenate(sides), _BUCKETS)
+        newest, reference = (np.histogram(side, edges)[0].tolist() for side in sides)
+        moved.append(
+            Moved(
+                family=family.name,
+                figure=family.columns[column],
+                shift=shift,
+                edges=tuple(edges.tolist()),
+                newest=tuple(newest),
+                reference=tuple(reference),
+            )
+        )
+    return tuple(moved)
 
 
 def log_probabilities(probabilities: NDArray[np.floating]) -> NDArray[np.float64]:

@@ -6,6 +6,20 @@ DRIFT_REPORT = "drift.json"
 """File of an artifact that holds a `DriftReport`."""
 
 
+class Moved(Section):
+    """A figure of the clips whose mean moved, with the histograms of both sides."""
+
+    family: str
+    figure: str
+    shift: float
+    """Of the mean, in standard deviations as of `components.drift.energy.standardise`."""
+    edges: tuple[float, ...]
+    """Of n buckets, n + 1 in ascending order."""
+    newest: tuple[int, ...]
+    """Clips in each bucket, n."""
+    reference: tuple[int, ...]
+
+
 class DriftReport(Section):
     """The result of a test for drift."""
 
@@ -21,8 +35,25 @@ class DriftReport(Section):
     """One sentence per figure that differs."""
     notes: tuple[str, ...] = ()
     """One sentence per figure that does not differ or was not tested."""
+    moved: tuple[Moved, ...] = ()
+    """What moved most, the farthest first."""
     newest_clips: int = 0
     reference_clips: int = 0
+
+    @property
+    def headline(self) -> str:
+        """Sums up the result in a sentence."""
+        if self.p_value is None and not self.drifted:
+            return "; ".join(self.notes) or "drift was not tested"
+        found = "drift" if self.drifted else "no drift"
+        sides = f"{self.newest_clips} newest clips against {self.reference_clips}"
+        return f"{found}: {sides} that the champion was measured on"
+
+    @property
+    def account(self) -> tuple[str, ...]:
+        """Lists the result, everything that differs, and every family that does not, each with its p-value."""
+        calm = [note for note in self.notes if note.partition(":")[0] in self.p_values]
+        return (self.headline, *self.findings, *calm)
 
 
 def not_tested(reason: str, false_alarm_rate: float, newest_clips: int = 0, reference_clips: int = 0) -> DriftReport:

@@ -63,28 +63,48 @@ def ceiling(name: str, figure: str, value: float, unit: str, limit: float | None
     return Check(name=name, passed=passed, value=value, limit=limit, text=text, at_most=True)
 
 
-def recall_floors(general: float, own: Mapping[str, float], judged: Judged) -> list[Check]:
-    """Checks the recall of every genre that has a floor.
+def recall_floors(general: float, own: Mapping[str, float], judged: Judged, golden: Judged | None) -> list[Check]:
+    """Checks the recall of every genre that has a floor; on the golden set if it has no clips in the first set.
 
     Args:
-      general: the floor of genres without one of their own; 0: no floor. It passes genres without clips.
-      own: floors by genre; 0: no floor. A genre without clips fails its own floor.
+      general: the floor of genres without one of their own; 0: no floor. It passes a genre that was not tested at all.
+      own: floors by genre; 0: no floor. A genre that was not tested fails its own floor.
       judged: with the recalls.
+      golden: the same on the golden set, if that is another.
     """
     checks = []
-    for genre, found in judged.candidate.genres.items():
+    for genre in judged.candidate.genres:
         name = f"genre_recall.{genre}"
         key = name if genre in own else "min_genre_recall"
         limit = own.get(genre, general)
         if limit == 0.0:
             continue
-        if found.support:
-            clips = judged.count_text(found.support)
-            checks.append(floor(name, f"recall of {genre}", found.recall, clips, limit, key))
-        elif genre in own:
-            text = f"{genre} has no {judged.split} clips, so its floor gate.{key} {limit:g} cannot be judged"
-            checks.append(Check(name=name, passed=False, value=None, limit=limit, text=text))
+        for tested in (judged, golden):
+            found = tested and tested.candidate.genres[genre]
+            if tested and found and found.recall is not None:
+                clips = tested.count_text(found.support)
+                checks.append(floor(name, f"recall of {genre}", found.recall, clips, limit, key))
+                break
+        else:
+            text = f"{genre} was not tested, so its floor gate.{key} {limit:g} cannot be checked"
+            # A floor that is for this genre is there because somebody relies on it.
+            checks.append(
+                Check(name=name, passed=genre not in own, value=None, limit=limit if genre in own else None, text=text)
+            )
     return checks
+
+
+def untested_genres(judged: Judged) -> list[Check]:
+    """Lists the genres without clips, as a figure that has no limit; none where all were tested."""
+    if not (genres := judged.candidate.untested):
+        return []
+    text = f"{len(genres)} of {len(judged.candidate.genres)} genres were not tested, for lack of {judged.split} clips"
+    name = "untested" if judged.split == "test" else f"{judged.split}.untested"
+    return [
+        Check(
+            name=name, passed=True, value=len(genres), limit=None, text=f"{text}{judged.of_span}: {', '.join(genres)}"
+        )
+    ]
 
 
 def _not_worse(name: str, rival: str, judged: Judged, paired: PairedOutcomes, significance: float) -> Check:

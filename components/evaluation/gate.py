@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.base.errors import UserError
-from components.evaluation.checks import against_best, against_champion, ceiling, floor, recall_floors
+from components.evaluation.checks import against_best, against_champion, ceiling, floor, recall_floors, untested_genres
 from components.evaluation.config import GateConfig
 from components.evaluation.metrics import measure, paired_outcomes
 from components.evaluation.predictions import ScoredClips
@@ -64,7 +64,7 @@ def judge(
     on_golden = None if golden is None or golden_is_test else _judged(genres, golden)
 
     floors = _floors(gate, on_test)
-    recalls = recall_floors(gate.min_genre_recall, gate.genre_recall, on_test)
+    recalls = recall_floors(gate.min_genre_recall, gate.genre_recall, on_test, on_golden)
     against = against_champion("champion", on_test, gate.significance)
     if on_golden is not None:
         against += against_champion("golden.champion", on_golden, gate.significance)
@@ -74,7 +74,8 @@ def judge(
         against += check
     limits = _limits(gate, on_test, latency_ms, megabytes)
 
-    checks = (*floors, *recalls, *against, *limits)
+    untested = [check for judged in (on_test, on_golden) if judged for check in untested_genres(judged)]
+    checks = (*floors, *recalls, *against, *limits, *untested)
     blessed = all(check.passed for check in checks)
     if blessed:
         reasons = [
@@ -110,6 +111,7 @@ def _judged(genres: Sequence[str], clips: ScoredClips) -> Judged:
     return Judged(
         split=clips.split,
         span=clips.span,
+        joined=clips.joined,
         candidate=measure(genres, clips.truth, clips.candidate),
         outcomes=outcomes,
         champion=champion,

@@ -73,9 +73,9 @@ def _validated(
 def measure(genres: Sequence[str], truth_indices: ArrayLike, probabilities: ArrayLike) -> Metrics:
     """Measures a model on one set of clips.
 
-    Every genre is present. One without clips has support 0 and recall 0, and counts in macro-F1 (the unweighted mean
-    over all genres) with F1 0. The predicted genre is the most probable one, the first of equals. Probabilities are
-    clipped to float32's epsilon for the log loss, so that one confident mistake costs 15.9 nats, not infinity.
+    Every genre is present. One without clips was not tested: its figures are None, and macro-F1 is the unweighted mean
+    over the others. The predicted genre is the most probable one, the first of equals. Probabilities are clipped to
+    float32's epsilon for the log loss, so that one confident mistake costs 15.9 nats, not infinity.
 
     Args:
       genres: the k genres, in the order of the columns.
@@ -93,6 +93,8 @@ def measure(genres: Sequence[str], truth_indices: ArrayLike, probabilities: Arra
     predicted = rows.argmax(axis=1)  # [n]
     confusion = confusion_matrix(truth, predicted, labels=labels)
     by_genre = precision_recall_fscore_support(truth, predicted, labels=labels, zero_division=0)
+    ratios = dict(zip(("precision", "recall", "f1"), by_genre[:3], strict=True))
+    support = np.bincount(truth, minlength=len(genres))  # [k]
     right = int(confusion.trace())
     # scikit-learn's log loss warns of float32's rows, which do not sum to 1 in float64.
     of_truth = np.clip(rows[np.arange(clips), truth], _SMALLEST_PROBABILITY, 1.0)  # [n]
@@ -100,15 +102,15 @@ def measure(genres: Sequence[str], truth_indices: ArrayLike, probabilities: Arra
         clips=clips,
         accuracy=right / clips,
         accuracy_interval=wilson_interval(right, clips),
-        macro_f1=float(by_genre[2].mean()),
+        macro_f1=float(ratios["f1"][support > 0].mean()),
         log_loss=float(-np.log(of_truth).mean()),
         expected_calibration_error=expected_calibration_error(truth, rows),
         confusion=tuple(tuple(row) for row in confusion.tolist()),
         genres={
-            genre: GenreMetrics(precision=precision, recall=recall, f1=f1, support=int(support))
-            for genre, precision, recall, f1, support in zip(
-                genres, *(figures.tolist() for figures in by_genre), strict=True
+            genre: GenreMetrics(
+                **{name: float(ratio[index]) if count else None for name, ratio in ratios.items()}, support=count
             )
+            for index, (genre, count) in enumerate(zip(genres, support.tolist(), strict=True))
         },
     )
 

@@ -1,6 +1,5 @@
 """Predictions of the models on a set of clips, and the table of them that a report reads: one row per clip."""
 
-import csv
 import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from components.base.errors import UserError
 from components.base.section import Section
+from components.base.tables import read_table, write_table
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,7 @@ class ScoredClips:
       champion: version and float [n, k] probabilities; None: there is no champion to compare with.
       split: name of the split that the clips are from.
       span: number of the span that they are from; None: not known.
+      joined: numbers of other spans that they are from as well.
     """
 
     track_ids: Sequence[str]
@@ -32,6 +33,7 @@ class ScoredClips:
     champion: tuple[str, NDArray[np.floating]] | None = None
     split: str = "test"
     span: int | None = None
+    joined: tuple[int, ...] = ()
 
 
 class Prediction(Section):
@@ -88,14 +90,14 @@ def write_predictions(path: Path, genres: Sequence[str], rows: Iterable[Predicti
     with_champion = any(row.champion_predicted is not None for row in rows)
     champion_column = ["champion_predicted"] if with_champion else []
     text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(
-        ["track_id", "split", "genre", "predicted", "correct", *champion_column, *(f"p_{genre}" for genre in genres)]
-    )
-    for row in rows:
+    columns = ["track_id", "split", "genre", "predicted", "correct", *champion_column]
+
+    def cells(row: Prediction) -> list[object]:
         chances = (f"{row.probabilities[genre]:.6f}" for genre in genres)
         champion = [row.champion_predicted] if with_champion else []
-        writer.writerow([row.track_id, row.split, row.genre, row.predicted, int(row.correct), *champion, *chances])
+        return [row.track_id, row.split, row.genre, row.predicted, int(row.correct), *champion, *chances]
+
+    write_table(text, [*columns, *(f"p_{genre}" for genre in genres)], map(cells, rows))
     # As bytes, because the paths of cloud storage (etils.epath) do not know `newline`.
     path.write_bytes(text.getvalue().encode("utf-8"))
 
@@ -117,7 +119,7 @@ def read_predictions(path: Path) -> tuple[Prediction, ...]:
                 probabilities={key[2:]: float(value) for key, value in row.items() if key.startswith("p_")},
                 champion_predicted=row.get("champion_predicted"),
             )
-            for row in csv.DictReader(text)
+            for row in read_table(text)
         )
     except (OSError, KeyError, ValueError, TypeError, AttributeError) as error:
         raise UserError(f"{path}: not a readable table of predictions ({error!r}). Run the pipeline again.") from error

@@ -14,13 +14,13 @@ CALIBRATION_BINS = 15
 
 
 class GenreMetrics(Section):
-    """One genre against the rest. A ratio whose denominator is 0 is 0."""
+    """One genre against the rest. A ratio whose denominator is 0 is 0; all are None for a genre that was not tested."""
 
-    precision: float
-    recall: float
-    f1: float
+    precision: float | None
+    recall: float | None
+    f1: float | None
     support: int
-    """Clips that have the genre."""
+    """Clips that have the genre; without any, it was not tested."""
 
 
 class Metrics(Section):
@@ -31,6 +31,7 @@ class Metrics(Section):
     accuracy_interval: tuple[float, float]
     """95 %, Wilson."""
     macro_f1: float
+    """Mean F1 of the genres that were tested."""
     log_loss: float
     """In nats."""
     expected_calibration_error: float
@@ -38,6 +39,11 @@ class Metrics(Section):
     confusion: tuple[tuple[int, ...], ...]
     """Rows true, columns predicted, both in the order of the genres."""
     genres: dict[str, GenreMetrics]
+
+    @property
+    def untested(self) -> tuple[str, ...]:
+        """Genres without clips."""
+        return tuple(genre for genre, found in self.genres.items() if not found.support)
 
 
 class PairedOutcomes(Section):
@@ -84,7 +90,7 @@ class Check(Section):
     name: str
     passed: bool
     value: float | None
-    """None: it cannot be measured, which fails."""
+    """None: it could not be measured."""
     limit: float | None
     """None: there is no limit, so this check cannot refuse."""
     text: str
@@ -105,6 +111,8 @@ class Judged(Section):
     split: str
     span: int | None
     """Number of the span that the clips are from; None: not known."""
+    joined: tuple[int, ...] = ()
+    """Numbers of other spans that clips are from as well."""
     candidate: Metrics
     outcomes: Outcomes
     """The candidate's."""
@@ -114,8 +122,9 @@ class Judged(Section):
 
     @property
     def of_span(self) -> str:
-        """Names the span of the clips, such as ` of span 3`; empty where it is not known."""
-        return "" if self.span is None else f" of span {self.span}"
+        """Names the spans of the clips, such as ` of span 3` or ` of spans 1, 2`; empty where they are not known."""
+        spans = sorted({*self.joined, *([] if self.span is None else [self.span])})
+        return f" of span{'s' * (len(spans) > 1)} {', '.join(map(str, spans))}" if spans else ""
 
     @property
     def clips_text(self) -> str:
@@ -130,9 +139,11 @@ class Judged(Section):
     def headline(self) -> str:
         """Sums up the candidate's overall figures."""
         low, high = self.candidate.accuracy_interval
+        tested = len(self.candidate.genres) - len(self.candidate.untested)
         return (
             f"accuracy {self.candidate.accuracy:.1%} on {self.clips_text} (95 % interval {low:.1%} to {high:.1%}), "
             f"macro-F1 {self.candidate.macro_f1:.3f}"
+            + (f" of {tested} of {len(self.candidate.genres)} genres" if self.candidate.untested else "")
         )
 
 

@@ -212,7 +212,7 @@ class _Rollout:
     def _found_or_made(self) -> Endpoint:
         self._wait_for_others(self._name, DEPLOY_SECONDS)
         try:
-            return self._of_our_key(self._endpoint())
+            return self._usable(self._endpoint())
         except NotFound as error:
             if self._config.name.isdigit():
                 raise UserError(
@@ -234,8 +234,13 @@ class _Rollout:
         )
         return self._endpoint()
 
-    def _of_our_key(self, endpoint: Endpoint) -> Endpoint:
-        """Checks that a found endpoint is encrypted as configured, which cannot be changed."""
+    def _usable(self, endpoint: Endpoint) -> Endpoint:
+        """Checks that a found endpoint splits traffic and is encrypted as configured, which cannot be changed."""
+        if endpoint.network:
+            raise UserError(
+                f"it is peered with {endpoint.network}: such an endpoint has one model and no traffic split, so no "
+                "version can be tried out before it serves. Set vertex.endpoint.name to another one."
+            )
         ours = self._encryption.kms_key_name if self._encryption else ""
         if ours and endpoint.encryption_spec.kms_key_name != ours:
             raise UserError(
@@ -249,7 +254,7 @@ class _Rollout:
         name = f"{self._parent}/models/{self._version.model}"
         self._wait_for_others(name, DEPLOY_SECONDS)
         # By what it is, not by its number: another workspace has a version of that number, too.
-        digest = hashlib.sha256(f"{self._version.candidate} {self._config.image}".encode()).hexdigest()[:16]
+        digest = hashlib.sha256(f"{self._version.candidate} {self._config.container}".encode()).hexdigest()[:16]
         alias = f"v{self._version.number}-{digest}"
         if found := self._model(f"{name}@{alias}"):
             return found
@@ -265,7 +270,7 @@ class _Rollout:
                         version_aliases=[alias],
                         version_description=f"version {self._version.number} of the model store",
                         artifact_uri=self._version.saved_model,
-                        container_spec=ModelContainerSpec(image_uri=self._config.image),
+                        container_spec=ModelContainerSpec(image_uri=self._config.container),
                         encryption_spec=self._encryption,
                     ),
                 },

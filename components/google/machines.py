@@ -73,7 +73,8 @@ OFFERS = (
     _n1("NVIDIA_TESLA_V100", 4, 48, 312),
     _n1("NVIDIA_TESLA_V100", 8, 96, 624),
     # G2, A2 and A3: "GPU machine types", cloud.google.com/compute/docs/gpus; "Accelerator-optimized machine family",
-    # cloud.google.com/compute/docs/accelerator-optimized-machines.
+    # cloud.google.com/compute/docs/accelerator-optimized-machines. Compute Engine's API has the same figures for A2
+    # and A3: github.com/skypilot-org/skypilot-catalog, catalogs/v8/gcp/vms.csv.
     Offer("NVIDIA_L4", 1, 32, 128, tuple(f"g2-standard-{cpus}" for cpus in (4, 8, 12, 16, 32))),
     Offer("NVIDIA_L4", 2, 24, 96, ("g2-standard-24",)),
     Offer("NVIDIA_L4", 4, 48, 192, ("g2-standard-48",)),
@@ -92,14 +93,17 @@ OFFERS = (
     Offer("NVIDIA_H100_80GB", 2, 52, 468, ("a3-highgpu-2g",), steps=False),
     Offer("NVIDIA_H100_80GB", 4, 104, 936, ("a3-highgpu-4g",), steps=False),
     Offer("NVIDIA_H100_80GB", 8, 208, 1872, ("a3-highgpu-8g",)),
-    # A3 Mega, A3 Ultra and A4: the same pages. No page states that a step gets them: they are for machines by name.
+    # A3 Mega, A3 Ultra and A4: the same pages; A3 Ultra also github.com/skypilot-org/skypilot/issues/8102, and A4 the
+    # machine types of Google's cluster autoscaler. No page states that a step gets them: they are for machines by name.
     Offer("NVIDIA_H100_MEGA_80GB", 8, 208, 1872, ("a3-megagpu-8g",), steps=False),
     Offer("NVIDIA_H200_141GB", 8, 224, 2952, ("a3-ultragpu-8g",), steps=False),
     Offer("NVIDIA_B200", 8, 224, 3968, ("a4-highgpu-8g",), steps=False),
     Offer("TPU_V2", 8, 96, 624),
     Offer("TPU_V3", 8, 96, 624),
 )
-# "TPU v5e" and "TPU v6e", cloud.google.com/tpu/docs/v5e and /v6e: slices that one machine has.
+# "TPU v5e" and "TPU v6e", cloud.google.com/tpu/docs/v5e and /v6e: slices that one machine has. For endpoints: "Deploy a
+# model to Cloud TPU VMs", cloud.google.com/vertex-ai/docs/predictions/use-tpu. A step cannot ask for them, as the API
+# has no accelerator of that name: they are for machines by name, in `vertex.training` and `vertex.endpoint`.
 TPU_TOPOLOGIES = {
     f"{series}-{chips}t": topology
     for series in ("ct5lp-hightpu", "ct6e-standard")

@@ -8,11 +8,11 @@ from components.base.section import Section, Share
 
 
 class SplitConfig(Section):
-    """Shares of the groups in each split, where the data set has no splits of its own."""
+    """Shares of the groups of each genre in each split, where the data set has no splits of its own."""
 
-    train: Share = Field(0.64, description="share of the groups (artists) in the split train, from 0 to 1")
-    eval: Share = Field(0.16, description="share of the groups (artists) in the split eval, from 0 to 1")
-    test: Share = Field(0.20, description="share of the groups (artists) in the split test, from 0 to 1")
+    train: Share = Field(0.64, description="share of a genre's groups (artists) in the split train, from 0 to 1")
+    eval: Share = Field(0.16, description="share of a genre's groups (artists) in the split eval, from 0 to 1")
+    test: Share = Field(0.20, description="share of a genre's groups (artists) in the split test, from 0 to 1")
 
     @model_validator(mode="after")
     def _check(self) -> "SplitConfig":

@@ -7,11 +7,10 @@ from pathlib import Path
 
 from components.library.layout import SPLITS, SplitCount
 from components.library.shards import Fact, Shard, read_facts
-from components.library.sources.track import NOT_AUDIO, Track
+from components.library.sources.track import Track
 
 DUPLICATE, IN_OTHER_SPAN = "duplicate", "already ingested"
-NO_FAILURE = (NOT_AUDIO, IN_OTHER_SPAN)
-"""Kinds of reject that are no fault of the library, and do not count towards `max_reject_share`."""
+"""Kinds of reject. That a song is in an earlier span is no fault, and does not count towards `max_reject_share`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +90,7 @@ class Sorting:
 def unopened(track: Track) -> Fact:
     """Makes the reject of a track that has a problem, so that its file was not opened."""
     names = (track.track_id, track.path, track.genre, track.group, track.split or "", track.fold)
-    return Fact(*names, reject=track.problem.partition(":")[0], reason=track.problem)
+    return Fact(*names, reject=track.kind, reason=track.problem)
 
 
 def sort_files(duplicates: Duplicates, shards: Sequence[Shard], unopened: Sequence[Fact]) -> Sorting:
@@ -115,7 +114,7 @@ def sort_files(duplicates: Duplicates, shards: Sequence[Shard], unopened: Sequen
 
 def too_many(rejects: Sequence[Fact], total: int, max_share: float) -> str:
     """Returns an error message if `rejects` are more than a share of `max_share` of `total` input files; else ""."""
-    failures = [fact for fact in rejects if fact.reject not in NO_FAILURE]
+    failures = [fact for fact in rejects if fact.reject != IN_OTHER_SPAN]
     of = total - (len(rejects) - len(failures))
     if len(failures) <= max_share * of:
         return ""
@@ -133,19 +132,23 @@ def too_many(rejects: Sequence[Fact], total: int, max_share: float) -> str:
     )
 
 
-def lack(sorting: Sorting, genres: Sequence[str]) -> str:
-    """Returns an error message if nothing can be learnt from the examples of a library of `genres`; else ""."""
+def lack(sorting: Sorting, genres: Sequence[str], first: bool) -> str:
+    """Returns an error message if the examples cannot become a span of a library of `genres`; else "".
+
+    The `first` span needs clips in all splits. Later ones need not: its clips and those of the window judge them.
+    """
     if not any(sorting.kept.values()):
         if any(fact.reject == IN_OTHER_SPAN for fact in sorting.rejects):
             return "Nothing new: every usable song is in an earlier span already. Add songs."
         return "No song can be used as an example. Add songs."
     if len(genres) < 2:
         return f"Only one genre, {genres[0]!r}, and a classifier needs two. Add songs of another."
-    for split, kept in sorting.kept.items():
-        if not kept:
-            groups = len(set().union(*sorting.groups.values()))
-            return (
-                f"No example in split {split}: only {groups} groups (artists, recordings) to divide. Add songs of more "
-                "groups, change the shares in ingest.splits, or give the splits in a CSV file."
-            )
+    if first and (empty := [split for split, kept in sorting.kept.items() if not kept]):
+        groups = len(set().union(*sorting.groups.values()))
+        return (
+            f"No example in split {' or '.join(empty)}: {groups} groups (artists, recordings) to divide. The first "
+            "span of a library needs clips to train on (train), to validate with (eval) and to judge by (test): give a "
+            "genre three artists, or two genres two each; change the shares in ingest.splits; or give the splits in a "
+            "CSV file."
+        )
     return ""

@@ -5,13 +5,13 @@ end, and only when a person decides so, never because a song of it was ingested.
 be compared with the champion.
 """
 
-import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from components.base.errors import UserError
+from components.base.labels import checked_label, normalised
 from components.library.layout import Library, complete_spans, read_library
 from components.library.sources.track import UNKNOWN_GENRE
 from components.library.spans import amend_library, only_writer, read_rejects
@@ -34,7 +34,8 @@ def add_genres(root: Path, genres: Sequence[str]) -> Added:
 
     Raises:
       UserError: there is no library, it has no complete span, or another process writes to it; a genre exists, is given
-        twice, differs from another only by case, or is no name; or the schema cannot be amended.
+        twice, differs from another only by case, or is no name; or the schema cannot be amended, or a table of rejects
+        is damaged.
     """
     read_library(root)  # before the lock, which would make the directory
     with only_writer(root):
@@ -42,10 +43,10 @@ def add_genres(root: Path, genres: Sequence[str]) -> Added:
         spans = complete_spans(root)
         if not spans:
             raise UserError(f"{root}: no complete span. Ingest one: the classes are then its genres.")
-        _check_names(root, library.genres, genres)
+        genres = _checked(root, library.genres, genres)
+        found = {span: rejected_then(root, span, genres) for span in spans}  # before: it fails if a table is damaged
         library = library.model_copy(update={"genres": (*library.genres, *genres)})
         amend_library(root, library, genres)
-        found = {span: rejected_then(root, span, genres) for span in spans}
         return Added(library, {span: counts for span, counts in found.items() if counts})
 
 
@@ -55,17 +56,22 @@ def rejected_then(root: Path, span: int, genres: Sequence[str]) -> Counter[str]:
     return Counter(row["genre"] for row in rows if row["kind"] == UNKNOWN_GENRE and row["genre"] in genres)
 
 
-def _check_names(root: Path, known: Sequence[str], genres: Sequence[str]) -> None:
+def _checked(root: Path, known: Sequence[str], genres: Sequence[str]) -> list[str]:
+    """Returns the names to add, normalised."""
     names = {_folded(genre): genre for genre in known}
-    for genre in genres:
-        if genre != genre.strip() or not genre.isprintable() or not any(char.isalnum() for char in genre):
-            raise UserError(f"{genre!r} is no name for a genre. Give letters or digits, without spaces at either end.")
+    added = []
+    for given in genres:
+        genre = checked_label(given, str(root), "Nothing was added.")
+        if not genre:
+            raise UserError(f"{root}: {given!r} is no name for a genre: it is empty. Nothing was added.")
         if same := names.get(_folded(genre)):
             alike = "is given twice" if same == genre else f"differs from {same!r} by its case or its encoding alone"
             problem = "exists" if genre in known else alike
             raise UserError(f"{root}: genre {genre!r} {problem} (genres: {', '.join(known)}). Nothing was added.")
         names[_folded(genre)] = genre
+        added.append(genre)
+    return added
 
 
 def _folded(genre: str) -> str:
-    return unicodedata.normalize("NFC", genre).casefold()
+    return normalised(genre).casefold()

@@ -30,34 +30,49 @@ from components.base.files import move_directory
 from components.library.config import IngestConfig
 from components.library.duplicates import Duplicates, lack, sort_files, too_many, unopened
 from components.library.genres import rejected_then
-from components.library.inputs import in_order, look_at, with_known_genre, with_splits
-from components.library.layout import SPLITS, Library, Manifest, complete_spans, read_library, read_manifest, span_dir
+from components.library.inputs import Listed, in_order, look_at, with_known_genre, with_splits
+from components.library.layout import (
+    SPLITS,
+    Library,
+    Manifest,
+    complete_spans,
+    read_inputs_digest,
+    read_library,
+    read_manifest,
+    span_dir,
+    span_numbers,
+)
 from components.library.shards import (
     CLIPS_PER_SHARD,
     Fact,
     Shard,
-    digest_file,
     facts_file,
+    failure_file,
     inputs_digest,
+    is_whole,
     plan_shards,
     read_plan,
     records_file,
+    seal_file,
     write_plan,
     write_shard,
 )
-from components.library.sources.track import Track
+from components.library.song_files import StorageError
+from components.library.sources.track import LEFT_OUT, Track
 from components.library.spans import (
     SpanAccount,
     only_writer,
     read_examples,
-    read_inputs_digest,
     schema_digest,
     write_library,
     write_rejects,
     write_span,
 )
+from components.library.splits import Group
 
 _POLL_SECONDS = 0.5
+_SHOWN = 10
+"""Files that a message names at most."""
 
 
 @dataclass(frozen=True)
@@ -78,10 +93,25 @@ class Ingested:
     now_known: Counter[str] = field(default_factory=Counter)
     """Songs per genre that the span rejected and a new span would accept, because their genre was added since."""
 
-    def gaps(self) -> list[tuple[str, str]]:
-        """Returns every split and genre without an example."""
-        splits = self.manifest.splits
-        return [(split, genre) for genre in self.genres for split in SPLITS if not splits[split].genres.get(genre)]
+    def durations(self) -> list[float]:
+        """Returns the lengths of the songs that became examples, in seconds, ascending."""
+        rows = read_examples(self.directory.parent, self.manifest.span)
+        return sorted(float(row["duration_seconds"]) for row in rows)
+
+    @property
+    def empty_splits(self) -> list[str]:
+        """Splits of which the span has no example."""
+        return [split for split in SPLITS if not self.manifest.splits[split].clips]
+
+    def gaps(self) -> dict[str, list[str]]:
+        """Returns, by split, the genres of which no complete span of the library has an example in it."""
+        root = self.directory.parent
+        counts = [read_manifest(root, span).splits for span in complete_spans(root)]
+        gaps = {
+            split: [genre for genre in self.genres if not any(splits[split].genres.get(genre) for splits in counts)]
+            for split in SPLITS
+        }
+        return {split: genres for split, genres in gaps.items() if genres}
 
 
 def ingest(
@@ -110,13 +140,15 @@ def ingest(
 
     Raises:
       UserError: there is nothing usable in `tracks`, a group in two splits, an empty split, a single genre, or too many
-        rejects; the settings or the span contradict the library at `root`; another process writes to it; or there is
-        too little room on the disk.
+        rejects; the storage does not give a file; the settings or the span contradict the library at `root`, or it is
+        damaged; another process writes to it; or there is too little room on the disk.
     """
     ordered = in_order(tracks)
+    left_out = [track for track in ordered if track.kind in LEFT_OUT]
     with only_writer(root):
-        spans = complete_spans(root)
-        inputs = [look_at(track, audio_root) for track in ordered]
+        spans = _spans(root)
+        _remove_staging(root, spans)
+        inputs = _looked_at((track for track in ordered if track.kind not in LEFT_OUT), audio_root)
         # Before genres and splits of the library are applied: otherwise the same input would not be recognised later.
         digest = inputs_digest(inputs, audio, config)
         if known := _made_of(root, spans, span, digest):
@@ -127,7 +159,7 @@ def ingest(
         earlier = _read_earlier(root, spans)
         inputs = [with_known_genre(item, library.genres if library else None) for item in inputs]
         inputs = with_splits(inputs, config.splits, earlier.groups)
-        staging = root / ".staging" / f"span-{number}"
+        staging = _staging(root, number)
         rejects = [unopened(item.track) for item in inputs if item.track.problem]
         _refuse(too_many(rejects, len(inputs), config.max_reject_share), rejects, staging)
         usable = [item for item in inputs if not item.track.problem]
@@ -142,16 +174,16 @@ def ingest(
         duplicates = Duplicates(made, shards, earlier.clips)
         sorting = sort_files(duplicates, shards, rejects)
         genres = library.genres if library else sorting.all_genres
-        problem = too_many(sorting.rejects, len(inputs), config.max_reject_share) or lack(sorting, genres)
+        problem = too_many(sorting.rejects, len(inputs), config.max_reject_share) or lack(
+            sorting, genres, first=library is None
+        )
         _refuse(problem, sorting.rejects, staging)
         if library is None:
             write_library(root, Library(genres=genres, audio=audio))
         account = SpanAccount(number, data_set, len(inputs), digest, genres, schema_digest(root))
-        manifest = write_span(staging / "span", made, duplicates, sorting, account)
+        manifest = write_span(staging / "span", made, duplicates, sorting, left_out, account)
         move_directory(epath.Path(staging / "span"), epath.Path(span_dir(root, number)))
-        shutil.rmtree(staging)
-        with suppress(OSError):  # it may still hold the staging directory of another span
-            staging.parent.rmdir()
+        _remove_staging(root, [number])
         return Ingested(span_dir(root, number), manifest, genres, len(shards), len(shards) - len(missing))
 
 
@@ -171,8 +203,57 @@ class _Earlier:
 
     clips: dict[bytes, tuple[str, int]] = field(default_factory=dict)
     """Track id and span of every clip, by the hash of its PCM."""
-    groups: dict[str, tuple[str, int]] = field(default_factory=dict)
-    """Split and span of every group."""
+    groups: dict[str, Group] = field(default_factory=dict)
+    """By name."""
+
+
+def _spans(root: Path) -> list[int]:
+    """Returns the numbers of the spans of `root`.
+
+    Raises:
+      UserError: one of them has no manifest. It is never written so: its songs would not be recognised.
+    """
+    spans = complete_spans(root)
+    if broken := sorted({*span_numbers(root)} - {*spans}):
+        raise UserError(
+            f"{span_dir(root, broken[0])}: exists, but is no complete span: it has no manifest. Put the manifest back, "
+            "or move the directory away."
+        )
+    return spans
+
+
+def _remove_staging(root: Path, spans: Sequence[int]) -> None:
+    """Removes what an ingest that was killed between its last two steps left of `spans`, which are complete."""
+    for span in spans:
+        shutil.rmtree(_staging(root, span), ignore_errors=True)
+    with suppress(OSError):  # it may hold the staging directory of another span, or not be there
+        (root / ".staging").rmdir()
+
+
+def _staging(root: Path, span: int) -> Path:
+    return root / ".staging" / f"span-{span}"
+
+
+def _looked_at(tracks: Iterable[Track], audio_root: Path) -> list[Listed]:
+    found, problems = [], []
+    for track in tracks:
+        try:
+            found.append(look_at(track, audio_root))
+        except StorageError as error:
+            problems.append(str(error))
+    _refuse_unread(problems)
+    return found
+
+
+def _refuse_unread(problems: Sequence[str]) -> None:
+    """Raises an error if there are `problems` of reading files: these say nothing about the songs."""
+    if problems:
+        shown = "".join(f"\n  {problem}" for problem in problems[:_SHOWN])
+        more = f"\n  and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
+        raise UserError(
+            f"files cannot be read now:{shown}{more}\nNo song was rejected for it. Make them readable, then give the "
+            "same command again: it continues from here."
+        )
 
 
 def _made_of(root: Path, spans: Sequence[int], span: int | None, digest: str) -> Ingested | None:
@@ -205,10 +286,7 @@ def _free_number(root: Path, spans: Sequence[int], span: int | None) -> int:
             f"{root}: span {span} exists and holds something else. Leave out --span to add span {spans[-1] + 1}, "
             f"or remove {span_dir(root, span)} first."
         )
-    number = span if span is not None else spans[-1] + 1 if spans else 1
-    if span_dir(root, number).exists():
-        raise UserError(f"{span_dir(root, number)}: exists, but is no complete span. Move it away.")
-    return number
+    return span if span is not None else spans[-1] + 1 if spans else 1
 
 
 def _library(root: Path, spans: Sequence[int], audio: AudioConfig) -> Library | None:
@@ -234,16 +312,16 @@ def _read_earlier(root: Path, spans: Sequence[int]) -> _Earlier:
     for number in spans:
         for row in read_examples(root, number):
             earlier.clips.setdefault(bytes.fromhex(row["sha256"]), (row["track_id"], number))
-            earlier.groups.setdefault(row["artist"], (row["split"], number))
+            earlier.groups.setdefault(row["artist"], Group(row["split"], number)).genres.add(row["genre"])
     return earlier
 
 
 def _clear(staging: Path, shards: Sequence[Shard]) -> list[Shard]:
-    """Removes from `staging` all but the complete ones of `shards`; returns those that are not complete."""
+    """Removes from `staging` all but the complete ones of `shards`; returns those that are not complete, or damaged."""
     made = staging / "shards"
     made.mkdir(parents=True, exist_ok=True)
-    parts = (records_file, digest_file, facts_file)
-    complete = {shard.name for shard in shards if all(part(made, shard).is_file() for part in parts)}
+    parts = (records_file, facts_file, seal_file)
+    complete = {shard.name for shard in shards if is_whole(made, shard)}
     keep = {part(made, shard) for shard in shards if shard.name in complete for part in parts}
     for path in made.iterdir():
         if path not in keep:
@@ -300,6 +378,8 @@ def _decode(
         if remedy := storage_remedy(error):
             raise UserError(f"{made}: {remedy}") from error
         raise
+    failed = [failure_file(made, shard) for shard in shards if not seal_file(made, shard).is_file()]
+    _refuse_unread([file.read_text(encoding="utf-8") for file in failed])
 
 
 @contextmanager

@@ -1,16 +1,17 @@
 """The input files of an ingest before any is opened: checked, put in order, and each group given its split."""
 
-import hashlib
-import os
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from stat import S_ISREG
 
 from components.base.errors import UserError
+from components.base.labels import folded, normalised
 from components.library.config import SplitConfig
-from components.library.sources.track import MISSING, UNKNOWN_GENRE, UNREADABLE, Track
+from components.library.song_files import StorageError
+from components.library.sources.track import UNKNOWN_GENRE, Track
+from components.library.sources.walk import look
+from components.library.splits import Group, assign_splits
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,16 +45,18 @@ def in_order(tracks: Iterable[Track]) -> list[Track]:
 
 
 def look_at(track: Track, audio_root: Path) -> Listed:
-    """Adds the size and time of its file to `track`; or a problem, if no file can be read there."""
+    """Adds the size and time of its file to `track`; or a problem, if no file can be read there.
+
+    Raises:
+      StorageError: the storage does not say what is there.
+    """
+    path = audio_root / track.path
     try:
-        found = os.stat(audio_root / track.path)
-    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: no file name holds a NUL
-        return Listed(_with_problem(track, MISSING), 0, 0)
+        status, problem = look(path)
     except OSError as error:
-        return Listed(_with_problem(track, f"{UNREADABLE}: {error.strerror}"), 0, 0)
-    if not S_ISREG(found.st_mode):  # reading a pipe would never end
-        track = _with_problem(track, f"{UNREADABLE}: not a regular file")
-    return Listed(track, found.st_size, found.st_mtime_ns)
+        raise StorageError(path, error) from error
+    track = _with_problem(track, problem)
+    return Listed(track, status.st_size, status.st_mtime_ns) if status else Listed(track, 0, 0)
 
 
 def with_known_genre(item: Listed, genres: Sequence[str] | None) -> Listed:
@@ -62,50 +65,47 @@ def with_known_genre(item: Listed, genres: Sequence[str] | None) -> Listed:
     if not genre:
         return replace(item, track=_with_problem(item.track, f"{UNKNOWN_GENRE}: none given"))
     if genres is not None and genre not in genres:
+        # A library that was made before labels were normalised has its own spelling.
+        if known := next((known for known in genres if normalised(known) == genre), None):
+            return replace(item, track=replace(item.track, genre=known))
+        alike = next((known for known in genres if folded(known) == folded(genre)), None)
         remedy = f"to add it: genre classes add {shlex.quote(genre)}"
+        if alike:
+            remedy = f"it has {alike!r}; if they are one genre, give them one name"
         problem = f"{UNKNOWN_GENRE}: {genre!r} is no genre of this library; {remedy}"
         return replace(item, track=_with_problem(item.track, problem))
     return item
 
 
-def with_splits(inputs: Sequence[Listed], shares: SplitConfig, earlier: Mapping[str, tuple[str, int]]) -> list[Listed]:
-    """Gives each of `inputs` the split of its group: from the data set, else from an earlier span, else by a hash.
+def with_splits(inputs: Sequence[Listed], shares: SplitConfig, earlier: Mapping[str, Group]) -> list[Listed]:
+    """Gives each usable one of `inputs` the split of its group: from an earlier span, the data set, or by `shares`.
 
     A group stays in its split. Otherwise a model could be tested on songs that it was trained on in an earlier span.
 
     Args:
-      earlier: split and span of every group of earlier spans.
+      earlier: the groups of earlier spans by name.
 
     Raises:
       UserError: the data set gives a group another split than it had in an earlier span.
     """
-    given = {item.track.group: item.track.split for item in inputs if item.track.split}
-
-    def split(track: Track) -> str:
-        before, span = earlier.get(track.group, (None, None))
-        now = given.get(track.group)
-        if now and before and now != before:
+    groups = {name: replace(group, genres=set(group.genres)) for name, group in earlier.items()}
+    for track in (item.track for item in inputs):
+        if track.problem:
+            continue
+        group = groups.setdefault(track.group, Group())
+        group.genres.add(track.genre)
+        if track.split and group.split not in (None, track.split):
             raise UserError(
-                f"{_where(track)}: group {track.group!r} is in split {now}, but in {before} in span {span}. "
-                "Keep a group in its split, or ingest into another --data root."
+                f"{_where(track)}: group {track.group!r} is in split {track.split}, but in {group.split} in span "
+                f"{group.span}. Keep a group in its split, or ingest into another --data root."
             )
-        return now or before or hashed_split(track.group, shares)
-
-    return [replace(item, track=replace(item.track, split=split(item.track))) for item in inputs]
-
-
-def hashed_split(group: str, shares: SplitConfig) -> str:
-    """Returns the split of `group` by a hash of its name, which is the same on every machine and in every span.
-
-    The expected share of the groups in each split is that of `shares`.
-    """
-    digest = hashlib.sha256(group.encode("utf-8", "surrogateescape")).digest()
-    place = int.from_bytes(digest[:8], "big") / 2**64
-    return "train" if place < shares.train else "eval" if place < shares.train + shares.eval else "test"
+        group.split = group.split or track.split
+    splits = assign_splits(groups, shares)
+    return [replace(item, track=replace(item.track, split=splits.get(item.track.group))) for item in inputs]
 
 
 def _with_problem(track: Track, problem: str) -> Track:
-    return track if track.problem else replace(track, problem=problem)
+    return replace(track, problem=problem) if problem and not track.problem else track
 
 
 def _where(track: Track) -> str:

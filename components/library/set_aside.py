@@ -6,16 +6,16 @@ Otherwise one damaged span would stop every run while it is in the window. `genr
 names the damage.
 """
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from etils import epath
 
 from components.base.errors import UserError
-from components.base.files import write_atomically
-from components.base.json_records import read_record
+from components.base.files import remove
+from components.base.json_records import read_record, record_files, write_record
 from components.base.section import Section
 from components.base.times import Time, timestamp
-from components.library.span_import import SpanImport
 
 
 class SetAside(Section):
@@ -34,10 +34,8 @@ def read_set_aside(directory: epath.Path) -> list[SetAside]:
     Raises:
       UserError: a record is damaged.
     """
-    if not directory.exists():
-        return []
     remedy = "Remove it, and the span is used again."
-    records = [read_record(path, SetAside, remedy) for path in directory.glob("*.json")]
+    records = [read_record(path, SetAside, remedy) for path in record_files(directory)]
     return sorted(records, key=lambda record: record.span)
 
 
@@ -48,35 +46,38 @@ def restore(directory: epath.Path, span: int) -> None:
       UserError: it is not set aside.
     """
     try:
-        _file(directory, span).unlink()
+        remove(_file(directory, span))
     except FileNotFoundError:
         others = ", ".join(str(record.span) for record in read_set_aside(directory)) or "none"
         raise UserError(f"{directory}: span {span} is not set aside (spans that are: {others}).") from None
 
 
-def unusable(directory: str, imported: SpanImport, error: UserError) -> UserError:
-    """Sets a span aside if `imported` is exactly that span.
+def unusable(directory: str, spans: Mapping[int, str], error: UserError) -> UserError:
+    """Sets spans aside.
 
     Args:
       directory: of the records.
-      imported: failed to be imported or validated.
+      spans: by number, the digests of those that failed to be imported or validated; there may be none.
       error: says why.
 
     Returns:
-      The error to raise: `error`, and that the span was set aside.
+      The error to raise: `error`, and which spans were set aside.
     """
-    if imported.span is None or not imported.manifest:
+    if not spans:
         return error
     now = timestamp(datetime.now(UTC))
-    record = SetAside(span=imported.span, digest=imported.manifest, time=now, reason=str(error))
-    path = _file(epath.Path(directory), imported.span)
-    try:
-        write_atomically(path, record.model_dump_json(indent=2) + "\n")
-    except OSError as problem:
-        return UserError(f"{error}\nSpan {imported.span} cannot be set aside: {path}: {problem.strerror}.")
+    for span, digest in spans.items():
+        record = SetAside(span=span, digest=digest, time=now, reason=str(error))
+        path = _file(epath.Path(directory), span)
+        try:
+            write_record(path, record)
+        except OSError as problem:
+            return UserError(f"{error}\nSpan {span} cannot be set aside: {path}: {problem.strerror}.")
+    names = ", ".join(f"span {span}" for span in spans)
+    commands = " and ".join(f"`genre spans --restore {span}`" for span in spans)
     return UserError(
-        f"{error}\n`genre retrain` and `genre watch` train without span {imported.span} from now on. Repair it, then "
-        f"use it again with `genre spans --restore {imported.span}`."
+        f"{error}\n`genre retrain` and `genre watch` train without {names} from now on. Repair it, then "
+        f"use it again with {commands}."
     )
 
 

@@ -1,7 +1,7 @@
 """The shards of an ingest: which files go into each, and how one is made. No Beam, no TensorFlow.
 
-A shard is three files in the staging directory: its records; their SHA-256, computed while they are written; and a line
-of facts for every input file, in order. Its name is a digest of all that determines its bytes, so a shard that exists
+A shard is three files in the staging directory: its records; a line of facts for every input file, in order; and the
+seal, by which both are known to be whole. Its name is a digest of all that determines its bytes, so a shard that exists
 need not be made again.
 """
 
@@ -17,20 +17,22 @@ import soxr
 from etils import epath
 
 from components.audio.config import AudioConfig
-from components.audio.decoding import AudioError, Clip, decode_clip
+from components.audio.decoding import SILENCE_DBFS, AudioError, Clip, decode_clip
 from components.audio.wav import encode_wav
+from components.base.errors import UserError
 from components.base.files import replacing
+from components.base.json_records import read_record, sealed
+from components.base.section import Section
 from components.library.config import IngestConfig
 from components.library.health import FILE_FORMAT, HEALTH
 from components.library.inputs import Listed
-from components.library.layout import SPLITS
-from components.library.sources.track import UNREADABLE, Track
-from components.library.tfrecords import encode_example, write_record
+from components.library.layout import SPLITS, damage
+from components.library.song_files import StorageError, opened_song
+from components.library.sources.track import MISSING, UNREADABLE, Track
+from components.library.tfrecords import RecordWriter, StoredFile, encode_example
 
 TOO_SHORT, SILENT = "too short", "silent"
 
-SILENCE_DBFS = -60.0
-"""Files whose highest peak is below are rejected as silent."""
 CLIPS_PER_SHARD = 64
 """Input files of a shard, of which a worker makes one at a time."""
 
@@ -104,14 +106,45 @@ def records_file(directory: Path, shard: Shard) -> Path:
     return directory / f"{shard.name}.tfrecord"
 
 
-def digest_file(directory: Path, shard: Shard) -> Path:
-    """Returns the path of the SHA-256 of the file of records of `shard`, in hexadecimal digits."""
-    return directory / f"{shard.name}.sha256"
-
-
 def facts_file(directory: Path, shard: Shard) -> Path:
-    """Returns the path of the facts of `shard`. This file is written last: with it, the shard is complete."""
+    """Returns the path of the facts of `shard`."""
     return directory / f"{shard.name}.jsonl"
+
+
+def seal_file(directory: Path, shard: Shard) -> Path:
+    """Returns the path of the `Seal` of `shard`. This file is written last: with it, the shard is complete."""
+    return directory / f"{shard.name}.seal"
+
+
+def failure_file(directory: Path, shard: Shard) -> Path:
+    """Returns the path of the reason for which `shard` was not made; see `write_shard`."""
+    return directory / f"{shard.name}.failed"
+
+
+class Seal(Section):
+    """The content of a shard's other files."""
+
+    records: StoredFile
+    facts: StoredFile
+
+
+def read_seal(directory: Path, shard: Shard) -> Seal:
+    """Reads the seal of a shard.
+
+    Raises:
+      UserError: it is missing or damaged.
+    """
+    return read_record(epath.Path(seal_file(directory, shard)), Seal, "Remove it, and ingest again.")
+
+
+def is_whole(directory: Path, shard: Shard) -> bool:
+    """Returns whether `shard` is complete, and as it was written."""
+    try:
+        seal = read_seal(directory, shard)
+    except UserError:
+        return False
+    files = ((records_file, seal.records), (facts_file, seal.facts))
+    return not any(damage(epath.Path(place(directory, shard)), expected) for place, expected in files)
 
 
 def write_plan(directory: Path, shard: Shard) -> None:
@@ -148,41 +181,57 @@ def write_shard(
     Several processes may make the same shard at a time: a worker may live on for a moment after a killed ingest, and a
     runner may start a second attempt while the first is still at work.
 
+    If the storage does not give a file, there is no shard, but a `failure_file` with the reason. It is not raised: Beam
+    would try again, and bury the message.
+
     Args:
       count: called with the outcome of every file: "example", or the kind of reject.
     """
-    digest = hashlib.sha256()
-    with ExitStack() as stack:
-        # They are renamed in the opposite order: the facts last.
-        partial = [
-            stack.enter_context(replacing(epath.Path(place(directory, shard))))
-            for place in (facts_file, digest_file, records_file)
-        ]
-        with partial[0].open("w", encoding="utf-8") as facts, partial[2].open("wb") as records:
-            for track in shard.tracks:
-                fact, clip = examine(track, audio_root, audio, config)
-                if clip is not None:
-                    digest.update(write_record(records, encode_record(fact, clip, audio)))
-                facts.write(json.dumps(asdict(fact)) + "\n")
-                facts.flush()  # the progress is the number of these lines
-                count(fact.reject or "example")
-        partial[1].write_text(digest.hexdigest())
+    try:
+        with ExitStack() as stack:
+            # They are renamed in the opposite order: the seal last.
+            seal, facts_of, records_of = (
+                stack.enter_context(replacing(epath.Path(place(directory, shard))))
+                for place in (seal_file, facts_file, records_file)
+            )
+            with facts_of.open("wb") as facts, records_of.open("wb") as records:
+                writer, lines = RecordWriter(records), hashlib.sha256()
+                for track in shard.tracks:
+                    fact, clip = examine(track, audio_root, audio, config)
+                    if clip is not None:
+                        writer.write(encode_record(fact, clip, audio))
+                    line = f"{json.dumps(asdict(fact))}\n".encode()
+                    lines.update(line)
+                    facts.write(line)
+                    facts.flush()  # the progress is the number of these lines
+                    count(fact.reject or "example")
+                made = StoredFile(sha256=lines.hexdigest(), bytes=facts.tell(), records=len(shard.tracks))
+            seal.write_text(sealed(Seal(records=writer.written(), facts=made)))
+    except StorageError as error:
+        failure_file(directory, shard).write_text(str(error), encoding="utf-8", errors="backslashreplace")
 
 
 def examine(track: Track, audio_root: Path, audio: AudioConfig, config: IngestConfig) -> tuple[Fact, Clip | None]:
-    """Decodes the file of `track`; returns its fact and, if it can be an example, its clip."""
+    """Decodes the file of `track`; returns its fact and, if it can be an example, its clip.
 
-    def rejected(kind: str, detail: str) -> tuple[Fact, None]:
-        return replace(listed, reject=kind, reason=f"{kind}: {detail}"), None
+    Raises:
+      StorageError: the storage does not give the file, which says nothing about the song.
+    """
+
+    def rejected(kind: str, detail: str = "") -> tuple[Fact, None]:
+        return replace(listed, reject=kind, reason=f"{kind}: {detail}" if detail else kind), None
 
     listed = Fact(track.track_id, track.path, track.genre, track.group, track.split or "", track.fold)
     try:
-        clip = decode_clip(audio_root / track.path, audio)
+        with opened_song(audio_root / track.path) as file:
+            clip = decode_clip(file, audio)
+    except FileNotFoundError:
+        return rejected(MISSING)
     except AudioError as error:
         return rejected(UNREADABLE, str(error))
     if clip.duration_seconds < config.min_seconds:
         return rejected(TOO_SHORT, f"{clip.duration_seconds:.3g} s, less than {config.min_seconds:g} s")
-    if clip.peak_dbfs < SILENCE_DBFS:
+    if clip.silent:
         return rejected(SILENT, f"its peak is {clip.peak_dbfs:.1f} dBFS, below {SILENCE_DBFS:g} dBFS")
     health = {name: round(getattr(clip, name), 4) for name in HEALTH}
     file_format = {name: getattr(clip, name) for name in FILE_FORMAT}

@@ -1,10 +1,9 @@
 """Reads and writes the files of a span and of its library, as `components.library.layout` describes them."""
 
-import csv
 import hashlib
 import os
-import re
 import shutil
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields
@@ -14,19 +13,30 @@ from etils import epath
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 
-from components.base.errors import UserError
 from components.base.files import write_atomically
-from components.base.json_records import read_record
+from components.base.json_records import sealed, write_record
 from components.base.locks import held, this_process
-from components.base.section import Section
+from components.base.tables import read_table, write_table
 from components.library.duplicates import Duplicates, Sorting
-from components.library.layout import INPUTS_FILE, LIBRARY_FILE, MANIFEST_FILE, SCHEMA_FILE, Library, Manifest, span_dir
-from components.library.shards import Fact, Shard, digest_file, records_file
-from components.library.tfrecords import read_records, write_record
+from components.library.layout import (
+    INPUTS_FILE,
+    LIBRARY_FILE,
+    MANIFEST_FILE,
+    SCHEMA_FILE,
+    Inputs,
+    Library,
+    Manifest,
+    verified_file,
+)
+from components.library.schema import with_genres
+from components.library.shards import Fact, Shard, read_seal, records_file
+from components.library.sources.track import Track
+from components.library.tfrecords import RecordWriter, StoredFile, read_records
 
+TRACKS_FILE, REJECTS_FILE, LEFT_OUT_FILE = "tracks.csv", "rejects.csv", "left-out.csv"
 TRACK_COLUMNS = tuple(item.name for item in fields(Fact) if item.name not in ("reject", "reason"))
 REJECT_COLUMNS = ("track_id", "path", "genre", "kind", "reason")
-_GENRE_DOMAIN = re.compile(r'(string_domain\s*\{[^{}]*\bname:\s*"genre"[^{}]*)\}')
+LEFT_OUT_COLUMNS = ("path", "reason")
 
 
 @dataclass(frozen=True)
@@ -44,13 +54,6 @@ class SpanAccount:
     schema_digest: str
 
 
-class _Inputs(Section):
-    """The content of INPUTS_FILE."""
-
-    inputs: str
-    """See `components.library.shards.inputs_digest`."""
-
-
 def only_writer(root: Path) -> AbstractContextManager[None]:
     """Keeps other writers out of the library at `root`.
 
@@ -60,34 +63,33 @@ def only_writer(root: Path) -> AbstractContextManager[None]:
     return held(root / ".lock", this_process(), "is writing to this library", "Wait for it to end, or end it.")
 
 
-def read_inputs_digest(root: Path, span: int) -> str:
-    """Returns the digest of the input files that the complete span `span` was made of.
+def read_examples(root: Path, span: int) -> Iterator[dict[str, str]]:
+    """Reads the rows of the complete span `span`'s table of examples, by TRACK_COLUMNS.
 
     Raises:
-      UserError: its record is missing or damaged.
+      UserError: the table is not as it was written.
     """
-    file = epath.Path(span_dir(root, span) / INPUTS_FILE)
-    return read_record(file, _Inputs, "Put it back as it was, or move the span away and ingest its songs again.").inputs
-
-
-def read_examples(root: Path, span: int) -> Iterator[dict[str, str]]:
-    """Reads the rows of the complete span `span`'s table of examples, by TRACK_COLUMNS."""
-    yield from _read_table(span_dir(root, span) / "tracks.csv")
+    yield from _read_table(root, span, TRACKS_FILE)
 
 
 def read_rejects(root: Path, span: int) -> Iterator[dict[str, str]]:
-    """Reads the rows of the complete span `span`'s table of rejects, by REJECT_COLUMNS."""
-    yield from _read_table(span_dir(root, span) / "rejects.csv")
+    """Reads the rows of the complete span `span`'s table of rejects, by REJECT_COLUMNS.
+
+    Raises:
+      UserError: the table is not as it was written.
+    """
+    yield from _read_table(root, span, REJECTS_FILE)
 
 
-def _read_table(file: Path) -> Iterator[dict[str, str]]:
+def _read_table(root: Path, span: int, name: str) -> Iterator[dict[str, str]]:
+    file = Path(verified_file(epath.Path(root), span, name))
     with file.open(encoding="utf-8", newline="") as rows:
-        yield from csv.DictReader(rows)
+        yield from read_table(rows)
 
 
 def write_library(root: Path, library: Library) -> None:
     """Writes what all spans share, and the schema with the library's genres."""
-    text = _with_genres(Path(__file__).with_name(SCHEMA_FILE), library.genres)
+    text = with_genres(Path(__file__).with_name(SCHEMA_FILE), library.genres)
     schema = text_format.Parse(text, schema_pb2.Schema())  # drops the comments, which are about the template
     _write_library(root, library, text_format.MessageToString(schema, as_utf8=True))
 
@@ -98,7 +100,7 @@ def amend_library(root: Path, library: Library, added: Sequence[str]) -> None:
     Raises:
       UserError: the schema is missing, damaged, or has no domain of genres.
     """
-    _write_library(root, library, _with_genres(root / SCHEMA_FILE, added))
+    _write_library(root, library, with_genres(root / SCHEMA_FILE, added))
 
 
 def _write_library(root: Path, library: Library, schema: str) -> None:
@@ -107,32 +109,7 @@ def _write_library(root: Path, library: Library, schema: str) -> None:
     Genres are read from library.json. If this process is killed in between, a schema with more genres does no harm.
     """
     write_atomically(epath.Path(root / SCHEMA_FILE), schema)
-    write_atomically(epath.Path(root / LIBRARY_FILE), library.model_dump_json(indent=2) + "\n")
-
-
-def _with_genres(file: Path, genres: Sequence[str]) -> str:
-    """Returns the text of the schema in `file` with `genres` added to its domain of genres, otherwise unchanged."""
-    try:
-        text = file.read_text(encoding="utf-8")
-    except (FileNotFoundError, UnicodeDecodeError) as error:
-        raise UserError(f"{file}: missing, or no text. Put it back, or ingest into another data directory.") from error
-    schema = _schema(text)
-    domain = next((domain for domain in schema.string_domain if domain.name == "genre"), None) if schema else None
-    if domain is None:
-        raise UserError(f'{file}: not a schema with a string_domain of the name "genre". Put it back as it was.')
-    new = [genre for genre in genres if genre not in domain.value]
-    domain.value.extend(new)
-    values = text_format.MessageToString(schema_pb2.StringDomain(value=new), as_utf8=True, indent=2)
-    amended = _GENRE_DOMAIN.sub(lambda found: f"{found[1]}{values}}}", text, count=1)
-    # If the text is laid out too differently to be amended, the schema is kept and its comments are lost.
-    return amended if _schema(amended) == schema else text_format.MessageToString(schema, as_utf8=True)
-
-
-def _schema(text: str) -> schema_pb2.Schema | None:
-    try:
-        return text_format.Parse(text, schema_pb2.Schema())
-    except text_format.ParseError:
-        return None
+    write_record(epath.Path(root / LIBRARY_FILE), library)
 
 
 def schema_digest(root: Path) -> str:
@@ -140,49 +117,61 @@ def schema_digest(root: Path) -> str:
     return hashlib.sha256((root / SCHEMA_FILE).read_bytes()).hexdigest()[:16]
 
 
-def write_span(target: Path, made: Path, duplicates: Duplicates, sorting: Sorting, account: SpanAccount) -> Manifest:
-    """Writes a span to the new directory `target`. `made`: directory of the shards."""
-    files = {}
+def write_span(
+    target: Path,
+    made: Path,
+    duplicates: Duplicates,
+    sorting: Sorting,
+    left_out: Sequence[Track],
+    account: SpanAccount,
+) -> Manifest:
+    """Writes a span to the new directory `target`.
+
+    Args:
+      made: directory of the shards.
+      left_out: what the data set listed and is no input.
+    """
+    files: dict[str, StoredFile] = {}
     for split, kept in sorting.kept.items():
         (target / split).mkdir(parents=True)
         for i, (shard, records) in enumerate(kept):
             name = f"{split}/part-{i:05d}-of-{len(kept):05d}.tfrecord"
             files[name] = _place(made, shard, target / name, records)
     shards = [shard for kept in sorting.kept.values() for shard, _ in kept]
-    tracks = write_table(target / "tracks.csv", TRACK_COLUMNS, _track_rows(duplicates, shards))
-    rejects = write_rejects(target / "rejects.csv", sorting.rejects)
+    tracks = _write_table(target / TRACKS_FILE, TRACK_COLUMNS, _track_rows(duplicates, shards))
+    rejects = write_rejects(target / REJECTS_FILE, sorting.rejects)
+    rows = ((track.path, track.problem) for track in left_out)
+    files[LEFT_OUT_FILE] = _write_table(target / LEFT_OUT_FILE, LEFT_OUT_COLUMNS, rows)
     manifest = Manifest(
         span=account.number,
         source=account.data_set,
-        digest=hashlib.sha256(f"{tracks} {rejects}".encode()).hexdigest(),
+        digest=hashlib.sha256(f"{tracks.sha256} {rejects.sha256}".encode()).hexdigest(),
         input_files=account.input_files,
         splits=sorting.counts(),
         rejects=sorting.reject_counts(),
+        left_out=dict(sorted(Counter(track.kind for track in left_out).items())),
         genres=account.genres,
         schema_digest=account.schema_digest,
-        files=dict(sorted({**files, "tracks.csv": tracks, "rejects.csv": rejects}.items())),
+        files=dict(sorted({**files, TRACKS_FILE: tracks, REJECTS_FILE: rejects}.items())),
     )
-    inputs = _Inputs(inputs=account.inputs_digest)
-    for name, record in ((INPUTS_FILE, inputs.model_dump_json()), (MANIFEST_FILE, manifest.model_dump_json(indent=2))):
-        (target / name).write_text(record + "\n", encoding="utf-8")
+    for name, record in ((INPUTS_FILE, Inputs(inputs=account.inputs_digest)), (MANIFEST_FILE, manifest)):
+        (target / name).write_text(sealed(record), encoding="utf-8")
     return manifest
 
 
-def write_rejects(file: Path, rejects: Iterable[Fact]) -> str:
-    """Writes the table of `rejects`; returns the SHA-256 of `file`."""
+def write_rejects(file: Path, rejects: Iterable[Fact]) -> StoredFile:
+    """Writes the table of `rejects`; returns what `file` holds."""
     rows = ((fact.track_id, fact.path, fact.genre, fact.reject, fact.reason) for fact in rejects)
-    return write_table(file, REJECT_COLUMNS, rows)
+    return _write_table(file, REJECT_COLUMNS, rows)
 
 
-def write_table(file: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Writes a CSV file; returns its SHA-256."""
-    # A file name may hold bytes that are not text in any encoding; they are written as \\x escapes.
-    with file.open("w", encoding="utf-8", errors="backslashreplace", newline="") as out:
-        writer = csv.writer(out, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows(rows)
+def _write_table(file: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> StoredFile:
+    """Writes a CSV file; returns what it holds."""
+    with file.open("w", encoding="utf-8", newline="") as out:
+        count = write_table(out, columns, rows)
     with file.open("rb") as written:
-        return hashlib.file_digest(written, "sha256").hexdigest()
+        digest = hashlib.file_digest(written, "sha256").hexdigest()
+        return StoredFile(sha256=digest, bytes=written.tell(), records=count)
 
 
 def _track_rows(duplicates: Duplicates, shards: Iterable[Shard]) -> Iterator[list[object]]:
@@ -192,18 +181,18 @@ def _track_rows(duplicates: Duplicates, shards: Iterable[Shard]) -> Iterator[lis
                 yield [getattr(fact, name) for name in TRACK_COLUMNS]
 
 
-def _place(made: Path, shard: Shard, part: Path, keep: Sequence[bool]) -> str:
-    """Writes the records of `shard` whose flag in `keep` is true as `part`; returns the SHA-256 of `part`."""
+def _place(made: Path, shard: Shard, part: Path, keep: Sequence[bool]) -> StoredFile:
+    """Writes the records of `shard` whose flag in `keep` is true as `part`; returns what `part` holds."""
     records = records_file(made, shard)
     if all(keep):
         try:
             os.link(records, part)  # the shard stays in staging, in case this process is killed before the end
         except OSError:  # this file system has no links
             shutil.copyfile(records, part)
-        return digest_file(made, shard).read_text(encoding="ascii")
-    digest = hashlib.sha256()
+        return read_seal(made, shard).records
     with records.open("rb") as old, part.open("wb") as new:
+        writer = RecordWriter(new)
         for data, kept in zip(read_records(old), keep, strict=True):
             if kept:
-                digest.update(write_record(new, data))
-    return digest.hexdigest()
+                writer.write(data)
+    return writer.written()

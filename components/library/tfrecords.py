@@ -4,14 +4,37 @@ Both formats are simple and will not change. Importing TensorFlow takes about 10
 processes. The tests read what is written here back with TensorFlow.
 """
 
+import gzip
+import hashlib
 import struct
+import zlib
 from collections.abc import Iterator, Mapping
 from typing import BinaryIO
 
 import google_crc32c
 
+from components.base.section import Section
+
 _LENGTH = struct.Struct("<Q")
 _CRC = struct.Struct("<I")
+
+
+class StoredFile(Section):
+    """The content of a file of a span, by which a reader knows it."""
+
+    sha256: str
+    bytes: int | None = None
+    """Size of the file; null in a span of an earlier version."""
+    records: int | None = None
+    """Number of examples, or of rows below the header of a table; null in a span of an earlier version."""
+
+    def difference(self, sha256: str, size: int) -> str:
+        """Describes in what a file of this SHA-256 and `size` bytes is another one; empty: in nothing."""
+        if sha256 == self.sha256:
+            return ""
+        if self.bytes is not None and size != self.bytes:
+            return f"damaged: it has {size} bytes, and {self.bytes} in the manifest"
+        return "damaged: its SHA-256 is not the manifest's"
 
 
 def encode_example(features: Mapping[str, bytes | float | int]) -> bytes:
@@ -33,20 +56,84 @@ def write_record(file: BinaryIO, data: bytes) -> bytes:
     return framed
 
 
+class RecordWriter:
+    """Appends records to a TFRecord file, and keeps account of what is in it."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        """`file` is empty, and written by nobody else."""
+        self._file, self._digest, self._bytes, self._records = file, hashlib.sha256(), 0, 0
+
+    def write(self, data: bytes) -> None:
+        """Appends one record."""
+        framed = write_record(self._file, data)
+        self._digest.update(framed)
+        self._bytes += len(framed)
+        self._records += 1
+
+    def written(self) -> StoredFile:
+        """Returns what the file holds."""
+        return StoredFile(sha256=self._digest.hexdigest(), bytes=self._bytes, records=self._records)
+
+
 def read_records(file: BinaryIO) -> Iterator[bytes]:
     """Yields the records of an uncompressed TFRecord file.
 
     Raises:
       ValueError: the file is cut off or damaged.
     """
+    return (data for _, data, _ in _frames(file))
+
+
+def read_expected_records(file: BinaryIO, expected: StoredFile) -> Iterator[bytes]:
+    """Yields the records of an uncompressed TFRecord file, and compares them with what should be in it at the end.
+
+    Raises:
+      ValueError: the file is cut off or damaged, or is not the `expected` one.
+    """
+    digest, size, records = hashlib.sha256(), 0, 0
+    for frame in _frames(file):
+        for part in frame:
+            digest.update(part)
+            size += len(part)
+        records += 1
+        yield frame[1]
+    if problem := expected.difference(digest.hexdigest(), size):
+        raise ValueError(problem)
+    if expected.records not in (None, records):
+        raise ValueError(f"damaged: it has {records} records, and {expected.records} in the manifest")
+
+
+def count_records(file: BinaryIO | gzip.GzipFile) -> int:
+    """Counts the records of a TFRecord file without looking into them. `file` may be one that decompresses.
+
+    Raises:
+      ValueError: the file is cut off, or no TFRecord file.
+    """
+    count = 0
+    try:
+        while head := file.read(_LENGTH.size + _CRC.size):
+            if len(head) < _LENGTH.size + _CRC.size or head[_LENGTH.size :] != _masked_crc(head[: _LENGTH.size]):
+                raise ValueError("not a TFRecord file, or a damaged one")
+            place = file.tell() + _LENGTH.unpack(head[: _LENGTH.size])[0] + _CRC.size
+            if file.seek(place - 1) != place - 1 or len(file.read(1)) != 1:
+                raise ValueError("a record is cut off")
+            count += 1
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise ValueError(f"its compressed data is cut off or damaged: {error}") from error
+    return count
+
+
+def _frames(file: BinaryIO) -> Iterator[tuple[bytes, bytes, bytes]]:
+    """Yields head, data and end of every record of an uncompressed TFRecord file."""
     while head := file.read(_LENGTH.size + _CRC.size):
         length = head[: _LENGTH.size]
         if len(head) < _LENGTH.size + _CRC.size or head[_LENGTH.size :] != _masked_crc(length):
             raise ValueError("not a TFRecord file, or a damaged one")
         data = file.read(_LENGTH.unpack(length)[0])
-        if file.read(_CRC.size) != _masked_crc(data):
+        end = file.read(_CRC.size)
+        if end != _masked_crc(data):
             raise ValueError("a record is cut off or damaged")
-        yield data
+        yield head, data, end
 
 
 def _masked_crc(data: bytes) -> bytes:

@@ -9,6 +9,8 @@ from tfx.utils import io_utils, path_utils
 
 VERSION_PROPERTY = "version"
 """Property of the model that Champion fetches: its version; 0 before there is a champion."""
+TESTED = ("test", "joined")
+"""Splits of the held-out examples that judge first: of the newest span, and of the spans that are tested with it."""
 PROFILE = "reference.npz"
 """File of ReferenceProfile that holds its `Profile`."""
 PREDICTIONS = "predictions.csv"

@@ -12,6 +12,7 @@ from tfx.utils import io_utils, path_utils
 
 from components.nodes.artifacts import VERSION_PROPERTY
 from components.nodes.parameters.champion import ChampionParameters
+from components.store.checksums import require_sound
 from components.store.model_store import version_dir
 
 
@@ -25,9 +26,13 @@ def Champion(  # noqa: N802 (the name of a node)
     Args:
       champion: the model; left empty before there is any champion.
       parameters: `ChampionParameters`, JSON.
+
+    Raises:
+      UserError: the version is damaged.
     """
     known = ChampionParameters.model_validate_json(parameters)
     champion.set_int_custom_property(VERSION_PROPERTY, known.version or 0)
     if known.version is not None:
         version = version_dir(epath.Path(known.store), known.version)
+        require_sound(version)
         io_utils.copy_dir(str(version), path_utils.serving_model_dir(champion.uri))

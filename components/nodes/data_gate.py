@@ -60,5 +60,6 @@ def DataGate(  # noqa: N802 (the name of a node)
             "Correct the songs and ingest them again; or, if the data is right, amend the library's schema.pbtxt; or "
             "accept the anomalies with --set validation.on_anomaly=continue."
         )
-        raise unusable(span.set_aside, span.clips, problem)
-    return {"words": json.dumps([*json.loads(earlier or "[]"), *(f"span {span.clips.span}: {line}" for line in words)])}
+        # Of several spans, the others passed before the newest came.
+        raise unusable(span.set_aside, span.clips.whole, problem)
+    return {"words": json.dumps([*json.loads(earlier or "[]"), *(f"{span.clips.named}: {line}" for line in words)])}

@@ -22,7 +22,7 @@ from tfx.types.experimental import simple_artifacts
 
 from components.audio.descriptor_names import descriptor_names
 from components.drift.config import PERMUTATIONS
-from components.drift.families import Family, log_probabilities, measure_drift
+from components.drift.families import EMBEDDINGS, Family, log_probabilities, measure_drift
 from components.drift.permutations import Blocks, permute_blocks, too_few
 from components.drift.profile import SCALARS, Profile, profile_clips, read_profile
 from components.drift.report import DRIFT_REPORT, not_tested
@@ -98,7 +98,7 @@ def _why_not(champion: standard_artifacts.Model, saved_model: epath.Path, files:
     """Returns why the champion cannot see the newest clips, or has nothing to compare them with; empty if it can."""
     version = champion.get_int_custom_property(VERSION_PROPERTY)
     if not version:
-        return "there is no champion yet"
+        return "there is no champion yet, so there is nothing to compare with"
     if not SavedModel(saved_model).reference.exists():
         return f"version {version} was pushed without a profile of its clips"
     theirs, ours = read_card(saved_model).features.audio.sample_rate, _sample_rate(files)
@@ -137,7 +137,7 @@ def families(newest: Profile, reference: Profile, card: ModelCard) -> list[Famil
         Family("audio health", tuple(map(words, SCALARS)), newest.health, reference.health),
         Family("descriptors", descriptors, newest.descriptors, reference.descriptors),
         Family("predictions", card.features.genres, *predictions),
-        Family("embeddings", dimensions, newest.embeddings, reference.embeddings),
+        Family(EMBEDDINGS, dimensions, newest.embeddings, reference.embeddings),
     ]
 
 

@@ -7,6 +7,7 @@ from tfx.types import standard_artifacts
 
 from components.base.errors import UserError
 from components.nodes.parameters.endpoint_pusher import EndpointParameters
+from components.store.checksums import require_sound
 from components.store.model_card import read_card
 from components.store.model_store import current_version, read_lineage
 
@@ -25,7 +26,7 @@ def EndpointPusher(  # noqa: N802 (the name of a node)
       parameters: `EndpointParameters`, JSON.
 
     Raises:
-      UserError: another version has been pushed since; or see `components.google.endpoint.serve`.
+      UserError: another version has been pushed since, or it is damaged; or see `components.google.endpoint.serve`.
     """
     known = EndpointParameters.model_validate_json(parameters)
     pushed = pushed_model.get_int_custom_property("pushed")
@@ -41,6 +42,7 @@ def EndpointPusher(  # noqa: N802 (the name of a node)
             f"{store}: version {current} has been pushed since by another run, or version {number} was rolled back. "
             f"Nothing was changed at the endpoint {known.endpoint.name}."
         )
+    require_sound(saved_model)
     lineage = read_lineage(store, number)
     version = Version(
         model=known.model,

@@ -29,13 +29,13 @@ from components.beam.direct import direct_args
 from components.evaluation.gate import judge
 from components.evaluation.predictions import ScoredClips, predictions, write_predictions
 from components.evaluation.results import VERDICT
-from components.nodes.artifacts import PREDICTIONS, VERSION_PROPERTY, files_of, serving_path
+from components.library.span_import import GOLDEN
+from components.nodes.artifacts import PREDICTIONS, TESTED, VERSION_PROPERTY, files_of, serving_path, split_files
 from components.nodes.parameters.evaluator import EvaluatorParameters
 from components.store.measuring import latency_ms, megabytes
 from components.store.model_card import read_card
 
 SPLIT = "test"
-GOLDEN = "golden"
 SIGNATURE = "serving_default"
 _ANSWERS = "answers"
 _SCHEMA = pa.schema(
@@ -128,7 +128,7 @@ def GateEvaluator(  # noqa: N802 (the name of a node)
     """Measures candidate and champion on raw clips that neither was trained on, and blesses or refuses the candidate.
 
     Args:
-      held_out: raw examples: split `test`, and split `golden` where that is another span's.
+      held_out: raw examples: splits `test` and `joined`, and split `golden` where that is another span's.
       model: the candidate.
       champion: the served model; left empty by `Champion` before the first push.
       evaluation: TFMA's results on the test clips, `verdict.json` and `predictions.csv`.
@@ -145,12 +145,13 @@ def GateEvaluator(  # noqa: N802 (the name of a node)
     note = why_incomparable(serving_path(champion), serving_path(model)) if version else ""
     if version and not note:
         models["champion"] = serving_path(champion)
-    golden_is_test = known.golden_span == known.span
-    spans = {SPLIT: known.span}
+    golden_is_test = (known.golden_span,) == known.tested
+    spans = {SPLIT: known.tested}
     if known.golden_span is not None and not golden_is_test:
-        spans[GOLDEN] = known.golden_span
+        spans[GOLDEN] = (known.golden_span,)
     there = set(artifact_utils.decode_split_names(held_out.split_names))
-    table = _answers(held_out, [split for split in spans if split in there], models, evaluation.uri, beam_pipeline)
+    read = {split: GOLDEN if split == GOLDEN else SPLIT for split in dict.fromkeys((*TESTED, *spans)) if split in there}
+    table = _answers(held_out, read, models, evaluation.uri, beam_pipeline)
     table["label"] = [known.genres.index(genre) for genre in table["genre"]]
 
     def of(split: str) -> ScoredClips:
@@ -158,7 +159,7 @@ def GateEvaluator(  # noqa: N802 (the name of a node)
         if rows.empty:
             raise UserError(
                 f"{held_out.uri}: split {split} has no clips to judge the model on; they are those of split test of "
-                f"span {spans[split]}. Ingest that span again, or choose another."
+                f"span {', '.join(map(str, spans[split]))}. Ingest it again, or choose another."
             )
         chances = {name: np.stack(rows[name].to_list()) for name in models}
         return ScoredClips(
@@ -167,12 +168,13 @@ def GateEvaluator(  # noqa: N802 (the name of a node)
             candidate=chances["candidate"],
             champion=(str(version), chances["champion"]) if "champion" in chances else None,
             split=split,
-            span=spans[split],
+            span=spans[split][-1],
+            joined=spans[split][:-1],
         )
 
     answers = {split: of(split) for split in spans}
     candidate = tf.saved_model.load(models["candidate"])
-    files = tf.io.gfile.glob(files_of(held_out, SPLIT))
+    files = split_files(held_out, TESTED)
     [example] = tf.data.TFRecordDataset(files, compression_type="GZIP").take(1).as_numpy_iterator()
     verdict = judge(
         known.gate,
@@ -182,7 +184,7 @@ def GateEvaluator(  # noqa: N802 (the name of a node)
         latency_ms=latency_ms(partial(candidate.signatures[SIGNATURE], examples=tf.constant([example]))),
         megabytes=megabytes(models["candidate"]),
         best=known.best,
-        note=note,
+        note="; ".join(filter(None, (_small(known), note))),
     )
     directory = epath.Path(evaluation.uri)
     (directory / VERDICT).write_text(verdict.model_dump_json(indent=2))
@@ -201,18 +203,22 @@ def GateEvaluator(  # noqa: N802 (the name of a node)
 
 def _answers(
     held_out: standard_artifacts.Examples,
-    splits: list[str],
+    splits: dict[str, str],
     models: dict[str, str],
     directory: str,
     pipeline: beam.Pipeline,
 ) -> pd.DataFrame:
-    """Collects the answers of `models` to the clips of `splits`, in one Beam pass; a row per clip, see `Answer`."""
+    """Collects the answers of `models` to the clips of `splits`, in one Beam pass; a row per clip, see `Answer`.
+
+    Args:
+      splits: the name that each split has in the rows.
+    """
     with pipeline:
         read = [
             pipeline
             | f"Read {split}" >> beam.io.ReadFromTFRecord(files_of(held_out, split))
-            | f"Name {split}" >> beam.Map(lambda example, split: (split, example), split)
-            for split in splits
+            | f"Name {split}" >> beam.Map(lambda example, name: (name, example), name)
+            for split, name in splits.items()
         ]
         _ = (
             read
@@ -227,6 +233,16 @@ def _answers(
     for part in parts:
         part.unlink()
     return table
+
+
+def _small(known: EvaluatorParameters) -> str:
+    """Names the spans that judge a small newest span; empty if its own clips do."""
+    if known.tested == (known.span,):
+        return ""
+    others = ", ".join(str(span) for span in known.tested if span != known.span)
+    if known.span in known.tested:
+        return f"span {known.span} is small: judged on its test clips together with those of span {others}"
+    return f"span {known.span} has no test clips: judged on those of span {others}"
 
 
 def why_incomparable(champion: str, candidate: str) -> str:

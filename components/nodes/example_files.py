@@ -5,22 +5,22 @@ several times as long as the mel. Here a worker holds a few records, and what wo
 gzip, TFX's only format, has blocks for that, which every reader of gzip takes.
 """
 
+import json
 import os
 import re
 import uuid
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import apache_beam as beam
 import tensorflow as tf
+from etils import epath
 from tfx.dsl.io import fileio
 
-from components.base.errors import UserError
-
-Convert = Callable[[tf.data.Dataset], Iterable[bytes]]
-"""Serialized examples, as a dataset of strings, to the serialized examples of the new file."""
+from components.base.errors import UserError, named
+from components.library.tfrecords import StoredFile, read_expected_records
 
 _OF_TENSORFLOW = re.compile(r"^\{\{.*?\}\} | \[Op:.*$", re.DOTALL)
 """Parts of an error's text that are about TensorFlow's insides."""
@@ -35,29 +35,84 @@ class FileStep:
 
     source: str
     target: str
+    expected: StoredFile | None = None
+    """The content of the source, if it is known."""
+
+
+Convert = Callable[[FileStep], Iterable[bytes]]
+"""Reads the source of a step; gives the serialized examples of the new file."""
+
+
+class DamagedFilesError(UserError):
+    """Sources are damaged, or are not the expected ones."""
+
+    def __init__(self, reasons: Mapping[str, str]) -> None:
+        """`reasons`: what is wrong with each file, by its path."""
+        listed = "\n".join(f"  {path}: {reason}" for path, reason in sorted(reasons.items()))
+        super().__init__(f"damaged TFRecord files:\n{listed}\nRestore them, or ingest the library again.")
+        self.files = frozenset(reasons)
+
+
+class _DamagedError(Exception):
+    """A source that is damaged. The message is the reason."""
+
+
+class _UnreadError(Exception):
+    """A source that the storage does not give now. The message is the reason."""
 
 
 def plan_split(patterns: Sequence[str], directory: str, prefix: str) -> list[FileStep]:
-    """Plans one new file in `directory` for every file that matches a pattern, in order, named as Beam names shards.
+    """Plans one new file in `directory` for every file that matches a pattern, in order.
 
     Raises:
       UserError: no file matches a pattern.
     """
-    sources = []
+    sources: dict[str, StoredFile | None] = {}
     for pattern in patterns:
         found = sorted(fileio.glob(pattern))
         if not found:
             raise UserError(f"{pattern}: no such files. Ingest the library again.")
-        sources += found
-    fileio.makedirs(directory)
-    return [FileStep(source, _shard(directory, prefix, i, len(sources))) for i, source in enumerate(sources)]
+        sources |= dict.fromkeys(found)
+    return plan_files(sources, directory, prefix)
 
 
-def write_empty(directory: str, prefix: str) -> None:
-    """Writes the one file of a split that has no records: readers look for files, and find none in an empty split."""
+def plan_files(sources: Mapping[str, StoredFile | None], directory: str, prefix: str) -> list[FileStep]:
+    """Plans one new file in `directory` for every one of `sources`, in order, named as Beam names shards.
+
+    Without sources there is one file without records: readers look for files, and find none in an empty split.
+
+    Args:
+      sources: by the path, the expected content, if it is known.
+    """
     fileio.makedirs(directory)
-    with tf.io.TFRecordWriter(_shard(directory, prefix, 0, 1), _STORED):
-        pass
+    if not sources:
+        with tf.io.TFRecordWriter(_shard(directory, prefix, 0, 1), _STORED):
+            pass
+    return [
+        FileStep(source, _shard(directory, prefix, i, len(sources)), expected)
+        for i, (source, expected) in enumerate(sources.items())
+    ]
+
+
+def dataset_of(step: FileStep) -> tf.data.Dataset:
+    """Reads the source of `step` as a dataset of strings."""
+    return tf.data.TFRecordDataset(step.source, "GZIP" if step.source.endswith(".gz") else "")
+
+
+def expected_records(step: FileStep) -> Iterator[bytes]:
+    """Reads the source of `step`, and compares it with its expected content."""
+    assert step.expected is not None
+    try:
+        with epath.Path(step.source).open("rb") as file:
+            yield from read_expected_records(file, step.expected)
+    except (FileNotFoundError, tf.errors.NotFoundError) as error:
+        raise _DamagedError("missing") from error
+    except ValueError as error:
+        raise _DamagedError(str(error)) from error
+    except OSError as error:
+        raise _UnreadError(named(error)) from error
+    except tf.errors.OpError as error:
+        raise _UnreadError(_OF_TENSORFLOW.sub("", error.message)) from error
 
 
 def _shard(directory: str, prefix: str, number: int, count: int) -> str:
@@ -86,17 +141,34 @@ class _MakeFile(beam.DoFn):
     def process(self, step: FileStep) -> None:
         """Makes the file, whole or not at all: a worker that is killed, or repeated, leaves no second one."""
         partial = os.path.join(self._scratch, uuid.uuid4().hex)
-        records = tf.data.TFRecordDataset(step.source, "GZIP" if step.source.endswith(".gz") else "")
         try:
             with tf.io.TFRecordWriter(partial, _DEFLATED if self._deflate else _STORED) as writer:
-                for example in self._convert(records):
+                for example in self._convert(step):
                     writer.write(example)
+        # Written, not raised: a second attempt would find the same damage, and Beam would bury the message.
         except tf.errors.DataLossError as error:
-            # Written, not raised: a second attempt would find the same damage, and Beam would bury the message.
-            with fileio.open(f"{partial}.damaged", "w") as out:
-                out.write(f"{step.source}: {_OF_TENSORFLOW.sub('', error.message)}")
-            return
-        fileio.rename(partial, step.target, overwrite=True)
+            _note(f"{partial}.damaged", step.source, _OF_TENSORFLOW.sub("", error.message))
+        except _DamagedError as error:
+            _note(f"{partial}.damaged", step.source, str(error))
+        except _UnreadError as error:
+            _note(f"{partial}.unread", step.source, str(error))
+        else:
+            fileio.rename(partial, step.target, overwrite=True)
+
+
+def _note(path: str, source: str, reason: str) -> None:
+    with fileio.open(path, "w") as out:
+        out.write(json.dumps([source, reason]))
+
+
+def _noted(pattern: str) -> dict[str, str]:
+    """Reads the reasons by their files; a runner may have tried twice."""
+    found = {}
+    for path in fileio.glob(pattern):
+        with fileio.open(path) as file:
+            source, reason = json.loads(file.read())
+            found[source] = reason
+    return found
 
 
 def make_files(
@@ -110,7 +182,8 @@ def make_files(
       scratch: directory for what is not complete, on the file system of the targets.
 
     Raises:
-      UserError: sources are damaged, or no TFRecord files.
+      DamagedFilesError: sources are damaged, no TFRecord files, or not the expected ones.
+      UserError: sources cannot be read now.
     """
     with pipeline:
         _ = (
@@ -119,10 +192,8 @@ def make_files(
             | "Spread" >> beam.Reshuffle()
             | "Make" >> beam.ParDo(_MakeFile(convert, deflate, scratch))
         )
-    damaged = set()  # a runner may have tried twice
-    for path in fileio.glob(os.path.join(scratch, "*.damaged")):
-        with fileio.open(path) as file:
-            damaged.add(file.read())
-    if damaged:
-        listed = "\n".join(f"  {line}" for line in sorted(damaged))
-        raise UserError(f"damaged TFRecord files:\n{listed}\nRestore them, or ingest the library again.")
+    if unread := _noted(os.path.join(scratch, "*.unread")):
+        listed = "\n".join(f"  {path}: {reason}" for path, reason in sorted(unread.items()))
+        raise UserError(f"files cannot be read now:\n{listed}\nMake them readable, then run again.")
+    if damaged := _noted(os.path.join(scratch, "*.damaged")):
+        raise DamagedFilesError(damaged)

@@ -1,14 +1,18 @@
 """ExampleGen that takes the shards of `genre ingest` over as they are, each as a file of its own.
 
+Each must be as the span's manifest says: its name, SHA-256 and number of records. Otherwise the span is set aside.
 They are validated, divided into splits and in a fixed order already; TFX's own executor would parse, shuffle and
 deflate every clip once more. TFX's own driver, which open-source Kubeflow Pipelines never starts, would look for spans.
 Here the directories are a parameter, with a digest of what is in them, by which a cache notices other clips.
 """
 
+import json
 import os
+from collections.abc import Collection
 from typing import Any
 
 import tensorflow as tf
+from etils import epath
 from tfx import types
 from tfx.components.util import examples_utils
 from tfx.dsl.components.base.base_beam_component import BaseBeamComponent
@@ -18,10 +22,12 @@ from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils, component_spec, standard_artifacts
 from tfx.types.artifact import Artifact
 
-from components.base.errors import UserError
+from components.base.errors import UserError, named
+from components.library.layout import Manifest, read_manifest, span_number
 from components.library.set_aside import unusable
-from components.library.span_import import SpanImport
-from components.nodes.example_files import make_files, plan_split, scratch_in, write_empty
+from components.library.span_import import GOLDEN, RECORDS_PROPERTY, SpanImport
+from components.library.tfrecords import StoredFile
+from components.nodes.example_files import DamagedFilesError, expected_records, make_files, plan_files, scratch_in
 from components.nodes.parameters.example_gen import ImportParameters
 
 
@@ -45,7 +51,7 @@ class Executor(BaseBeamExecutor):
         """Writes the examples of every split of `ImportParameters` to the artifact, as gzipped TFRecords.
 
         Raises:
-          UserError: a directory without files, or damaged files.
+          UserError: the shards of a span are not those of its manifest; the span is set aside. Or they cannot be read.
         """
         known = ImportParameters.model_validate_json(exec_properties["parameters"])
         artifact = artifact_utils.get_single_instance(output_dict["examples"])
@@ -55,20 +61,73 @@ class Executor(BaseBeamExecutor):
         examples_utils.set_payload_format(artifact, example_gen_pb2.FORMAT_TF_EXAMPLE)
         try:
             self._import(known.clips, artifact)
-        except UserError as error:
-            raise unusable(known.set_aside, known.clips, error) from error
+        except DamagedFilesError as error:
+            raise unusable(known.set_aside, _to_set_aside(known.clips, error.files), error) from error
 
     def _import(self, clips: SpanImport, artifact: Artifact) -> None:
+        shards = _shards_of(clips)
         steps = []
         for split, directories in clips.splits.items():
-            target = artifact_utils.get_split_uri([artifact], split)
-            if directories:
-                steps += plan_split([os.path.join(each, "*") for each in directories], target, "data_tfrecord")
-            else:
-                write_empty(target, "data_tfrecord")
-        copy = tf.data.Dataset.as_numpy_iterator
+            sources = {path: shard for each in directories for path, shard in shards[each].items()}
+            steps += plan_files(sources, artifact_utils.get_split_uri([artifact], split), "data_tfrecord")
+        artifact.set_string_custom_property(RECORDS_PROPERTY, json.dumps(_records_of(clips)))
         with scratch_in(artifact.uri) as scratch:
-            make_files(self._make_beam_pipeline(), steps, copy, deflate=False, scratch=scratch)
+            make_files(self._make_beam_pipeline(), steps, expected_records, deflate=False, scratch=scratch)
+
+
+def _shards_of(clips: SpanImport) -> dict[str, dict[str, StoredFile]]:
+    """Returns the paths of the shards in each directory of `clips`, in order, and what each holds by the manifest.
+
+    Raises:
+      DamagedFilesError: a directory lacks shards of the manifest, or has others.
+      UserError: a manifest is missing or damaged, is not that of the planned span, or a directory cannot be listed.
+    """
+    shards: dict[str, dict[str, StoredFile]] = {}
+    damaged: dict[str, str] = {}
+    for name in sorted({each for directories in clips.splits.values() for each in directories}):
+        directory = epath.Path(name)
+        manifest = _manifest_of(directory)
+        planned = clips.whole | clips.joined
+        if planned and manifest.digest != planned.get(manifest.span):
+            raise UserError(f"{directory.parent}: it has changed since this run was planned. Start the run again.")
+        expected, there = manifest.shards(directory.name), _names_in(directory)
+        shards[name] = {str(directory / shard): content for shard, content in expected.items()}
+        damaged |= {str(directory / shard): "missing" for shard in expected.keys() - there}
+        damaged |= {str(directory / other): "not in the manifest" for other in there - expected.keys()}
+    if damaged:
+        raise DamagedFilesError(damaged)
+    return shards
+
+
+def _records_of(clips: SpanImport) -> dict[str, int]:
+    """Returns the number of records of each split, by the manifests."""
+    return {
+        split: sum(_manifest_of(each).splits[each.name].clips for each in map(epath.Path, directories))
+        for split, directories in clips.splits.items()
+    }
+
+
+def _manifest_of(directory: epath.Path) -> Manifest:
+    """Reads the manifest of the span that `directory`, of one split, is in."""
+    return read_manifest(directory.parent.parent, span_number(directory.parent))
+
+
+def _names_in(directory: epath.Path) -> set[str]:
+    """Returns the names of the files in `directory` that are not hidden; systems leave hidden ones everywhere."""
+    try:
+        return {path.name for path in directory.iterdir() if not path.name.startswith(".")}
+    except (FileNotFoundError, tf.errors.NotFoundError):
+        return set()
+    except OSError as error:
+        raise UserError(f"{directory}: cannot be listed: {named(error)}. Make it readable, then run again.") from error
+
+
+def _to_set_aside(clips: SpanImport, damaged: Collection[str]) -> dict[int, str]:
+    """Returns the digests of the spans of `damaged` files by number, but for one that only the golden set is of."""
+    trained_on = {each for split, directories in clips.splits.items() if split != GOLDEN for each in directories}
+    found = {directory for directory in trained_on if any(os.path.dirname(file) == directory for file in damaged)}
+    manifests = [_manifest_of(epath.Path(directory)) for directory in sorted(found)]
+    return {manifest.span: manifest.digest for manifest in manifests}
 
 
 class ImportExampleGen(BaseBeamComponent):

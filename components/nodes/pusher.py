@@ -9,17 +9,15 @@ from tfx.dsl.components.base import base_component, executor_spec
 from tfx.types import artifact_utils, component_spec, standard_artifacts
 from tfx.types.experimental import simple_artifacts
 
-from components.base.errors import UserError
 from components.evaluation.results import read_evaluation
 from components.nodes.artifacts import PROFILE
 from components.nodes.parameters.pusher import PusherParameters
 from components.store.model_store import (
     WITHDRAWN_PROPERTY,
-    champion_of,
+    WithdrawnError,
     prune,
     publish,
     version_dir,
-    withdrawn_version,
 )
 from components.store.smoke import smoke_test
 
@@ -53,8 +51,7 @@ class Executor(pusher_executor.Executor):
         A model that was rolled back is not pushed again: the gate does not know why it was.
 
         Raises:
-          UserError: another run has pushed since this one began, so the model was judged against a former champion;
-            or the copy in the store does not load and answer.
+          UserError: see `publish`; or the copy in the store does not load and answer.
         """
         self._log_startup(input_dict, output_dict, exec_properties)
         pushed = artifact_utils.get_single_instance(output_dict["pushed_model"])
@@ -62,30 +59,24 @@ class Executor(pusher_executor.Executor):
             self._MarkNotPushed(pushed)
             return
         known = PusherParameters.model_validate_json(exec_properties["parameters"])
-        store, lineage = epath.Path(known.store), known.lineage
-        champion = champion_of(store, lineage.candidate)
-        if champion != lineage.parent:
-            raise UserError(
-                f"{store}: version {champion} is served by now, but the candidate was judged against "
-                f"{f'version {lineage.parent}' if lineage.parent else 'none'}. Run again: the candidate is then judged "
-                "against the new champion, and nothing else is computed again."
-            )
-        if withdrawn := withdrawn_version(store, lineage.candidate):
-            print(f"{store}: this model is version {withdrawn}, which was rolled back; it is not pushed again.")
-            self._MarkNotPushed(pushed)
-            pushed.set_string_custom_property(WITHDRAWN_PROPERTY, str(withdrawn))
-            return
+        store = epath.Path(known.store)
         evaluation = epath.Path(artifact_utils.get_single_uri(input_dict["evaluation"]))
         verdict = read_evaluation(evaluation)
         profiles = input_dict.get("reference")
-        version = publish(
-            store,
-            epath.Path(self.GetModelPath(input_dict)),
-            lineage,
-            verdict,
-            check=smoke_test,
-            reference=epath.Path(artifact_utils.get_single_uri(profiles)) / PROFILE if profiles else None,
-        )
+        try:
+            version = publish(
+                store,
+                epath.Path(self.GetModelPath(input_dict)),
+                known.lineage,
+                verdict,
+                check=smoke_test,
+                reference=epath.Path(artifact_utils.get_single_uri(profiles)) / PROFILE if profiles else None,
+            )
+        except WithdrawnError as refusal:
+            print(refusal)
+            self._MarkNotPushed(pushed)
+            pushed.set_string_custom_property(WITHDRAWN_PROPERTY, str(refusal.version))
+            return
         prune(store, known.keep_versions)
         self._MarkPushed(pushed, str(version_dir(store, version)), str(version))
 

@@ -7,9 +7,9 @@ from tfx.types import standard_artifacts
 from tfx.types.experimental import simple_artifacts
 
 from components.drift.profile import profile_clips, write_profile
-from components.nodes.artifacts import PROFILE, serving_path, split_files
+from components.nodes.artifacts import PROFILE, TESTED, serving_path, split_files
 
-SPLITS = ("test", "eval", "window")
+SPLITS = (*TESTED, "eval", "window")
 
 
 @component
@@ -23,7 +23,7 @@ def ReferenceProfile(  # noqa: N802 (the name of a node)
 
     Args:
       model: the candidate.
-      held_out: raw examples; their splits `test`, `eval` and `window` are used.
+      held_out: raw examples; their splits `test`, `eval`, `joined` and `window` are used.
       reference: the profile; it is pushed with the model.
       parameters: `ReferenceParameters`, JSON.
     """

@@ -1,6 +1,5 @@
 """The node that writes the report: it gathers the run's results, and `components.reporting.report` renders them."""
 
-import csv
 import io
 import json
 from collections.abc import Iterator
@@ -17,10 +16,11 @@ from tfx.types.experimental import simple_artifacts
 from components.audio.config import FeatureConfig
 from components.audio.mel import log_mel
 from components.audio.waveform import decode_wavs, to_float
+from components.base.tables import read_table
 from components.evaluation.predictions import read_predictions
 from components.evaluation.results import read_evaluation
 from components.library.layout import read_manifest, span_dir
-from components.nodes.artifacts import PREDICTIONS, serving_path, split_files
+from components.nodes.artifacts import PREDICTIONS, TESTED, serving_path, split_files
 from components.nodes.parameters.reporter import ReporterParameters
 from components.reporting.report import ReportInputs, render_report
 from components.retraining.history import outcome_of, read_history
@@ -32,7 +32,7 @@ REPORT = "report.html"
 
 
 def _rows(path: epath.Path) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"), newline="")))
+    return list(read_table(io.StringIO(path.read_text(encoding="utf-8"), newline="")))
 
 
 def sample_spectrograms(files: list[str], features: FeatureConfig) -> Iterator[tuple[str, str, np.ndarray, float]]:
@@ -69,7 +69,7 @@ def Reporter(  # noqa: N802 (the name of a node)
     """Writes `report.html`.
 
     Args:
-      examples: raw examples; a clip per genre is drawn from their test split.
+      examples: raw examples; a clip per genre is drawn from those that judged it.
       model: the candidate.
       model_run: holds `history.json`.
       evaluation: holds the verdict and the predictions.
@@ -94,14 +94,17 @@ def Reporter(  # noqa: N802 (the name of a node)
         training.get("started_from", ""),
         datetime.now(UTC),
     )
+    history = read_history(epath.Path(known.history))
+    judged = [each for each in (verdict.span, *verdict.joined) if each is not None]
     inputs = ReportInputs(
         title=f"Music genres, span {origin.span}",
         pipeline_name=known.config["name"],
         genres=card.features.genres,
         manifest=read_manifest(root, origin.span),
         tracks=_rows(span / "tracks.csv"),
+        paths={row["track_id"]: row["path"] for each in judged for row in _rows(span_dir(root, each) / "tracks.csv")},
         rejects=_rows(span / "rejects.csv"),
-        samples=list(sample_spectrograms(split_files(examples, ["test"]), card.features)),
+        samples=list(sample_spectrograms(split_files(examples, TESTED), card.features)),
         history=training,
         verdict=verdict,
         anomalies=json.loads(anomalies),
@@ -120,9 +123,8 @@ def Reporter(  # noqa: N802 (the name of a node)
         fmin=card.features.mel.fmin,
         fmax=card.features.mel.fmax,
         predictions=read_predictions(epath.Path(evaluation.uri) / PREDICTIONS),
-        timeline=timeline(
-            with_run(read_history(epath.Path(known.history)), origin, outcome), read_store(epath.Path(known.store))
-        ),
+        timeline=timeline(with_run(history, origin, outcome), read_store(epath.Path(known.store))),
+        drift=next((record.drift for record in history if record.candidate == origin.candidate), None),
     )
     directory = epath.Path(report.uri)
     directory.mkdir(parents=True, exist_ok=True)  # not every backend has made it

@@ -21,7 +21,7 @@ from tfx.types.channel import BaseChannel
 
 from components.audio.representations import representation_of
 from components.nodes.artifacts import files_of
-from components.nodes.example_files import make_files, plan_split, scratch_in
+from components.nodes.example_files import FileStep, dataset_of, make_files, plan_split, scratch_in
 from components.nodes.parameters.transform import TransformParameters
 
 BATCH_CLIPS = 8
@@ -61,9 +61,9 @@ class _ApplyGraph:
     def __init__(self, uri: str):
         self._uri, self._shared = uri, Shared()
 
-    def __call__(self, examples: tf.data.Dataset) -> Iterator[bytes]:
+    def __call__(self, step: FileStep) -> Iterator[bytes]:
         graph = self._shared.acquire(lambda: _Graph(self._uri))  # one for all the workers of a process
-        yield from graph.transform(examples.batch(BATCH_CLIPS))
+        yield from graph.transform(dataset_of(step).batch(BATCH_CLIPS))
 
 
 class Executor(tfx_executor.Executor):

@@ -106,6 +106,42 @@ def ticks(values: Iterable[float], low: float, high: float, scale: Scale) -> tup
     return tuple(Tick(scale(value), exact(value)) for value in values if low - slack <= value <= high + slack)
 
 
+def compared_histogram(
+    title: str, x_label: str, edges: Sequence[float], earlier: Sequence[int], newest: Sequence[int]
+) -> Chart:
+    """Draws the shares of two sets of clips by value, as two outlines.
+
+    Args:
+      title: heading of the chart.
+      x_label: name of the values.
+      edges: of n buckets, n + 1 in ascending order.
+      earlier: clips in each bucket, n.
+      newest: the same of the other set.
+    """
+    low, high = edges[0], edges[-1]
+    to_x = linear(low, high, BARS.left, BARS.right)
+    shares = {
+        f"{name} ({sum(counts)} clips)": [count / (sum(counts) or 1) for count in counts]
+        for name, counts in (("earlier", earlier), ("new", newest))
+    }
+    y_values = tick_values(0.0, max(max(values) for values in shares.values()), 4)
+    to_y = linear(0.0, y_values[-1], BARS.bottom, BARS.top)
+
+    def outline(values: Sequence[float]) -> str:
+        steps = [f"V{to_y(value)}H{to_x(stop)}" for value, stop in zip(values, edges[1:], strict=True)]
+        return f"M{to_x(low)} {BARS.bottom}{''.join(steps)}V{BARS.bottom}"
+
+    return Chart(
+        frame=BARS,
+        title=title,
+        x_label=x_label,
+        y_label="share of the clips",
+        x_ticks=ticks(tick_values(low, high, 4), low, high, to_x),
+        y_ticks=ticks(y_values, 0.0, y_values[-1], to_y),
+        lines=tuple(Line(name, outline(values), ()) for name, values in shares.items()),
+    )
+
+
 def line_chart(
     title: str, y_label: str, epochs: Sequence[float], series: Mapping[str, Sequence[float]], best: float, share: bool
 ) -> Chart | None:

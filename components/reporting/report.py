@@ -4,16 +4,18 @@ import json
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from components.drift.report import DriftReport
 from components.evaluation.predictions import Prediction
 from components.evaluation.results import Judged, Metrics, Verdict
 from components.library.layout import SPLITS, Manifest
-from components.reporting.charts import histogram, line_chart
+from components.reporting.charts import compared_histogram, histogram, line_chart
+from components.reporting.fit import chance, fit_in_words
 from components.reporting.page import environment, exact, number, percent, short, to_float
 from components.reporting.spectrograms import Sample, gradient, spectrograms
 from components.reporting.timeline_chart import timeline_chart
@@ -55,7 +57,9 @@ class ReportInputs:
       fmin: Hz, lowest mel frequency.
       fmax: Hz, highest mel frequency; None: half the sample rate.
       predictions: of every clip; those on the test clips are for the list of mistakes.
+      paths: of the test clips' files by track id, as far as they are known.
       timeline: all events so far; None: it is not shown.
+      drift: what was measured before the run; None: nothing is known of it.
     """
 
     title: str
@@ -76,7 +80,9 @@ class ReportInputs:
     fmin: float = 0.0
     fmax: float | None = None
     predictions: Sequence[Prediction] = ()
+    paths: Mapping[str, str] = field(default_factory=dict)
     timeline: Timeline | None = None
+    drift: DriftReport | None = None
 
 
 def render_report(inputs: ReportInputs) -> str:
@@ -94,9 +100,10 @@ def render_report(inputs: ReportInputs) -> str:
             banner=_banner(inputs),
             sets=[_set(inputs.verdict, judged) for judged in inputs.verdict.sets],
             mistakes=_mistakes(inputs),
-            training=_training(inputs.history),
+            training=_training(inputs.history, inputs.verdict),
             facts=_facts(inputs),
             data=_data(inputs),
+            drift=_drift(inputs.drift),
             spectrograms=spectrograms(
                 inputs.genres,
                 inputs.samples,
@@ -138,7 +145,7 @@ def _accuracies(verdict: Verdict, judged: Judged) -> dict[str, Any]:
             for name, found in models
         ],
         "floor": floors[0] if floors else None,
-        "chance": 1.0 / len(verdict.genres),
+        "chance": chance(judged),
     }
 
 
@@ -157,7 +164,7 @@ def _headline_metrics(judged: Judged) -> list[dict[str, Any]]:
 
     return [
         row("Accuracy", "share of clips named right", lambda m: percent(m.accuracy), "higher"),
-        row("Macro-F1", "mean F1 of the genres", lambda m: number(m.macro_f1, 3), "higher"),
+        row("Macro-F1", "mean F1 of the tested genres", lambda m: number(m.macro_f1, 3), "higher"),
         row("Log loss", "mean −ln p of the true genre", lambda m: number(m.log_loss, 3), "lower"),
         row(
             "Calibration error", "confidence against accuracy", lambda m: percent(m.expected_calibration_error), "lower"
@@ -208,14 +215,13 @@ def _common_mistakes(rows: Sequence[Mapping[str, Any]], most: int = 3) -> list[d
 
 def _mistakes(inputs: ReportInputs) -> dict[str, Any]:
     """Returns the wrong predictions on the test clips with the highest probabilities."""
-    paths = {str(row.get("track_id")): row.get("path", "") for row in inputs.tracks}
     predictions = [row for row in inputs.predictions if row.split == inputs.verdict.split]
     wrong = [row for row in predictions if not row.correct]
     wrong.sort(key=lambda row: (-row.probabilities[row.predicted], row.track_id))
     shown = [
         {
             "track_id": row.track_id,
-            "path": paths.get(row.track_id, ""),
+            "path": inputs.paths.get(row.track_id, ""),
             "genre": row.genre,
             "predicted": row.predicted,
             "p": row.probabilities[row.predicted],
@@ -232,22 +238,7 @@ def _mistakes(inputs: ReportInputs) -> dict[str, Any]:
     }
 
 
-def _gap(train: float, validation: float) -> str:
-    """Explains the gap between training and validation accuracy, in percentage points."""
-    points = round(100 * (train - validation))
-    measured = f"{percent(train)} of the training clips right and {percent(validation)} of the validation clips"
-    if points < 0:
-        judgement = "better on new music, because dropout and augmentation lower the accuracy only in training"
-    elif points <= 5:
-        judgement = "a small gap: the model generalises, and a larger one or longer training may still help"
-    elif points <= 15:
-        judgement = "a moderate gap: some of what the model learned holds for the training songs only"
-    else:
-        judgement = "a wide gap: the model has memorised the training songs; more music or augmentation would help most"
-    return f"The model got {measured}: {abs(points)} point{'' if abs(points) == 1 else 's'} apart, {judgement}."
-
-
-def _training(history: Mapping[str, Any]) -> dict[str, Any]:
+def _training(history: Mapping[str, Any], verdict: Verdict) -> dict[str, Any]:
     """Returns curves, facts and sentences about the training."""
     epochs = history.get("epochs") or []
     numbers = [to_float(row.get("epoch", index)) for index, row in enumerate(epochs, 1)]
@@ -268,7 +259,9 @@ def _training(history: Mapping[str, Any]) -> dict[str, Any]:
     )
     return {
         "charts": [chart for chart in charts if chart],
-        "gap": _gap(train, validation) if known else "",
+        "fit": fit_in_words(train, validation, max(verdict.sets, key=lambda judged: judged.candidate.clips))
+        if known
+        else "",
         "chosen": chosen,
     }
 
@@ -334,6 +327,21 @@ def _data(inputs: ReportInputs) -> dict[str, Any]:
         "reasons": sorted(inputs.manifest.rejects.items(), key=lambda item: (-item[1], item[0])),
         "rejects": inputs.rejects[:REJECTS_SHOWN],
         "rejected": sum(inputs.manifest.rejects.values()),
+    }
+
+
+def _drift(report: DriftReport | None) -> dict[str, Any] | None:
+    """Returns what was found of drift, the p-value of each family, and charts of what moved most."""
+    if report is None:
+        return None
+    return {
+        "report": report,
+        "charts": [
+            compared_histogram(
+                f"{each.figure} ({each.shift:+.1f} sd)", each.family, each.edges, each.reference, each.newest
+            )
+            for each in report.moved
+        ],
     }
 
 

@@ -26,3 +26,4 @@ class RetrainConfig(Section):
         0.0, ge=0.0, description="hours that must pass between the starts of two runs; 0: no limit"
     )
     max_attempts: int = Field(3, ge=1, description="failures after which a run on the same data is not tried again")
+    clean: bool = Field(True, description="after every run, `genre watch` removes what `genre clean` would")

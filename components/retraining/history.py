@@ -11,9 +11,8 @@ from datetime import datetime, timedelta
 
 from etils import epath
 
+from components.base import json_records
 from components.base.errors import UserError
-from components.base.files import write_atomically
-from components.base.json_records import find_record
 from components.base.section import Section
 from components.base.times import Time, timestamp
 from components.drift.report import DriftReport
@@ -52,7 +51,7 @@ class Outcome(Section):
     champion: int | None = None
     """The version that it was judged against; None if there was none."""
     accuracy: float
-    """On the test split of the newest span, from 0 to 1."""
+    """On the test clips of the newest span, and of the span before it if that is small; from 0 to 1."""
     golden_accuracy: float | None = None
     """On the golden set, from 0 to 1; None where there is no golden set."""
     golden_interval: tuple[float, float] | None = None
@@ -117,7 +116,7 @@ def read_record(directory: epath.Path, candidate: str) -> Record | None:
       UserError: the record is damaged.
     """
     remedy = "Restore it from a copy; or remove it, and the history of this candidate is lost."
-    return find_record(directory / f"{candidate}.json", Record, remedy)
+    return json_records.find_record(directory / f"{candidate}.json", Record, remedy)
 
 
 def read_history(directory: epath.Path) -> list[Record]:
@@ -126,15 +125,13 @@ def read_history(directory: epath.Path) -> list[Record]:
     Raises:
       UserError: a record is damaged.
     """
-    if not directory.exists():
-        return []
-    found = (read_record(directory, path.stem) for path in directory.glob("*.json"))
+    found = (read_record(directory, path.stem) for path in json_records.record_files(directory))
     return sorted((record for record in found if record), key=lambda record: (record.time, record.span))
 
 
 def write_record(directory: epath.Path, record: Record) -> None:
     """Replaces the record of a candidate."""
-    write_atomically(directory / f"{record.candidate}.json", record.model_dump_json(indent=2) + "\n")
+    json_records.write_record(directory / f"{record.candidate}.json", record)
 
 
 def _new_record(data: str, facts: Facts) -> Record:

@@ -22,7 +22,7 @@ from components.store.model_store import (
 )
 from components.store.saved_model import SavedModel
 
-Kind = Literal["span", "drift", "wait", "measure", "run", "failure", "promotion", "refusal", "roll-back"]
+Kind = Literal["span", "drift", "no drift", "wait", "measure", "run", "failure", "promotion", "refusal", "roll-back"]
 
 
 class Event(Section):
@@ -146,7 +146,7 @@ def events(records: Sequence[Record], store: Store) -> list[Event]:
         *_unrecorded(records, store.pushes),
         *_roll_backs(records, store),
     ]
-    first = ("span", "measure", "drift")
+    first = ("span", "measure", "drift", "no drift")
 
     def order(event: Event) -> tuple[datetime, int]:
         rank = first.index(event.kind) if event.kind in first else len(first)
@@ -191,10 +191,11 @@ def _of_record(record: Record) -> list[Event]:
     spans = spans_in_words(record.window)
     found = []
     findings: tuple[str, ...] = ()
-    if record.drift and record.drift.drifted and record.measured:
-        findings = record.drift.findings
-        drifted = event(record.measured, "drift", "; ".join(findings) or "drift")
-        found.append(drifted.model_copy(update={"version": record.champion}))
+    if record.drift and record.measured and (record.drift.drifted or record.drift.p_values):
+        findings, account = record.drift.findings, record.drift.account
+        kind: Kind = "drift" if record.drift.drifted else "no drift"
+        measured = event(record.measured, kind, "; ".join(account[1:] if findings else account))
+        found.append(measured.model_copy(update={"version": record.champion}))
     for each in record.decisions:
         reasons = [reason for reason in each.decision.reasons if reason not in findings]
         if len(reasons) < len(each.decision.reasons):
@@ -208,7 +209,7 @@ def _of_record(record: Record) -> list[Event]:
     found += [event(time, "run", f"training on {spans} again") for time in record.started if time not in decided]
     found += [event(failure.time, "failure", failure.reason) for failure in record.failures]
     for outcome in record.outcomes:
-        kind: Kind = "refusal" if outcome.version is None else "promotion"
+        kind = "refusal" if outcome.version is None else "promotion"
         judged = event(outcome.time, kind, _judged_in_words(outcome))
         known = {"version": outcome.version, "served": outcome.version, "outcome": outcome}
         found.append(judged.model_copy(update=known))
@@ -216,7 +217,7 @@ def _of_record(record: Record) -> list[Event]:
 
 
 def _judged_in_words(outcome: Outcome) -> str:
-    figures = [f"accuracy {outcome.accuracy:.1%} on its newest span"]
+    figures = [f"accuracy {outcome.accuracy:.1%} on its test clips"]
     if outcome.golden_accuracy is not None:
         figures.append(f"{outcome.golden_accuracy:.1%} on the golden set")
     reasons = f": {'; '.join(outcome.reasons)}" if outcome.version is not None and outcome.reasons else ""
@@ -253,7 +254,8 @@ def _roll_backs(records: Sequence[Record], store: Store) -> list[Event]:
         push = store.pushes.get(version)
         candidates = [record for record in records if record.candidate == withdrawal.candidate]
         origin = candidates[0] if candidates else push.lineage if push else None
-        words = f"{withdrawal.reason or 'no reason given'}; version {withdrawal.served} took its place"
+        heir = "no version" if withdrawal.served is None else f"version {withdrawal.served}"
+        words = f"{withdrawal.reason or 'no reason given'}; {heir} took its place"
         found.append(
             Event(
                 time=withdrawal.time,

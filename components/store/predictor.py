@@ -13,6 +13,8 @@ from etils import epath
 
 from components.audio.decoding import AudioError, consecutive_clips
 from components.audio.wav import encode_wav
+from components.store.checksums import require_sound
+from components.store.loading import load
 from components.store.model_card import read_card
 
 _BATCH = 8
@@ -23,21 +25,29 @@ class SongGenres:
     """The genres of a song by a model."""
 
     probabilities: dict[str, float]
-    """Probability by genre, from 0 to 1, the most probable first; the mean over the song's clips."""
+    """Probability by genre, from 0 to 1, the most probable first; the mean over the clips that are not silent.
+
+    Empty for a song that is silent from beginning to end.
+    """
     clips: int
-    """Number of consecutive clips that the song was cut into."""
+    """Number of consecutive clips that are not silent."""
 
 
 class Predictor:
     """A loaded model."""
 
     def __init__(self, saved_model: epath.Path) -> None:
-        """Loads `saved_model`, a version of the model store."""
-        self._model = tf.saved_model.load(str(saved_model))
+        """Loads `saved_model`, a version of the model store.
+
+        Raises:
+          UserError: it is damaged, or does not load.
+        """
+        require_sound(saved_model)
         self._audio = read_card(saved_model).features.audio
+        self._model = load(saved_model, "audio")
 
     def _answers(self, song: Path) -> Iterator[dict[str, np.ndarray]]:
-        clips = consecutive_clips(song, self._audio)
+        clips = (clip for clip in consecutive_clips(song, self._audio) if not clip.silent)
         while batch := list(itertools.islice(clips, _BATCH)):
             wavs = [encode_wav(clip.pcm, self._audio.sample_rate) for clip in batch]
             yield {
@@ -51,6 +61,8 @@ class Predictor:
           AudioError: the file does not decode.
         """
         answers = list(self._answers(song))
+        if not answers:
+            return SongGenres({}, 0)
         genres = [genre.decode() for genre in answers[0]["genres"][0]]
         probabilities = np.concatenate([answer["probabilities"] for answer in answers])
         ranked = sorted(zip(genres, probabilities.mean(axis=0).tolist(), strict=True), key=lambda pair: -pair[1])

@@ -40,3 +40,8 @@ class SavedModel:
     def reference(self) -> epath.Path:
         """Profile of the clips that it was measured on, see `components.drift.profile`; written by the push."""
         return self.extra / "reference.npz"
+
+    @property
+    def checksums(self) -> epath.Path:
+        """The SHA-256 of every other file, see `components.store.checksums`; written by the push."""
+        return self.extra / "checksums.json"

@@ -13,6 +13,7 @@ from components.audio.config import AudioConfig
 from components.audio.wav import encode_wav
 from components.base.errors import UserError
 from components.library.tfrecords import encode_example
+from components.store.loading import load, shortened
 from components.store.model_card import read_card
 
 
@@ -35,13 +36,13 @@ def check_answer(predictions: list[Any], genres: tuple[str, ...]) -> None:
     """
     answer = predictions[0] if len(predictions) == 1 else None
     if not isinstance(answer, dict) or not {"genres", "probabilities"} <= set(answer):
-        raise UserError(f"the answer is not one clip's `genres` and `probabilities`: {_shortened(predictions)}")
+        raise UserError(f"the answer is not one clip's `genres` and `probabilities`: {shortened(predictions)}")
     if answer["genres"] != list(genres):
-        raise UserError(f"the answer's genres are {_shortened(answer['genres'])}, not {', '.join(genres)}")
+        raise UserError(f"the answer's genres are {shortened(answer['genres'])}, not {', '.join(genres)}")
     given = answer["probabilities"]
     numbers = isinstance(given, list) and all(type(value) in (int, float) for value in given)
     if not numbers or len(given) != len(genres) or min(given) < 0.0 or not abs(sum(given) - 1.0) < 1e-3:
-        raise UserError(f"the answer's probabilities are not one for each genre, with a sum of 1: {_shortened(given)}")
+        raise UserError(f"the answer's probabilities are not one for each genre, with a sum of 1: {shortened(given)}")
 
 
 def smoke_test(saved_model: epath.Path) -> None:
@@ -51,12 +52,12 @@ def smoke_test(saved_model: epath.Path) -> None:
       UserError: it cannot be loaded, or its answer is wrong.
     """
     card = read_card(saved_model)
+    model = load(saved_model, "serving_default")
     try:
-        signature = tf.saved_model.load(str(saved_model)).signatures["serving_default"]
-        answer = signature(examples=tf.constant([smoke_example(card.features.audio)]))
+        answer = model.signatures["serving_default"](examples=tf.constant([smoke_example(card.features.audio)]))
         genres, probabilities = (answer[name].numpy()[0] for name in ("genres", "probabilities"))
-    except (tf.errors.OpError, OSError, KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{saved_model}: the model does not load and answer: {_shortened(str(error))}") from error
+    except (tf.errors.OpError, KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{saved_model}: the model does not answer: {shortened(str(error))}") from error
     prediction = {
         "genres": [genre.decode() for genre in genres],
         "probabilities": [float(value) for value in probabilities],
@@ -65,8 +66,3 @@ def smoke_test(saved_model: epath.Path) -> None:
         check_answer([prediction], card.features.genres)
     except UserError as error:
         raise UserError(f"{saved_model}: {error}") from error
-
-
-def _shortened(found: Any) -> str:
-    text = found if isinstance(found, str) else repr(found)
-    return text if len(text) <= 300 else f"{text[:300]} ..."

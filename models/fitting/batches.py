@@ -13,7 +13,7 @@ from components.audio.representations import feature_shape, from_bytes, network_
 from components.base.errors import UserError
 from models.config import TrainConfig
 from models.fitting.augmentation import augmentation_of, mixup, random_windows, spec_augment
-from models.windows import all_windows, window_starts
+from models.windows import all_windows, have_sound, window_starts
 
 SHUFFLE_CLIPS = 2048
 """Clips among which the next one of a batch is drawn."""
@@ -46,22 +46,31 @@ def read_clips(files: Sequence[str], features: FeatureConfig) -> Clips:
     Raises:
       UserError: a clip of an unknown genre.
     """
-    records = sorted(tf.data.TFRecordDataset(sorted(files), "GZIP", num_parallel_reads=2).as_numpy_iterator())
+    read = tf.data.TFRecordDataset(sorted(files), "GZIP", num_parallel_reads=2).as_numpy_iterator()
+    records = sorted(read, reverse=True)
     number = tf.io.FixedLenFeature([], tf.int64)
     spec = {FEATURE: tf.io.FixedLenFeature([], tf.string), LABEL: number, GROUP: number}
-    # Parsed once, not at every epoch, into one array.
-    entries = np.empty((len(records), *feature_shape(features)), representation_of(features).dtype.as_numpy_dtype)
+    # Parsed once, not at every epoch, into one array. Each record goes as its clip comes.
+    entries = _aligned((len(records), *feature_shape(features)), representation_of(features).dtype.as_numpy_dtype)
     labels, groups = np.empty((2, len(records)), np.int64)
-    for start in range(0, len(records), PARSED_CLIPS):
+    for start in range(0, len(labels), PARSED_CLIPS):
         part = slice(start, start + PARSED_CLIPS)
-        examples = tf.io.parse_example(records[part], spec)
+        examples = tf.io.parse_example([records.pop() for _ in labels[part]], spec)
         entries[part] = from_bytes(examples[FEATURE], features)
         labels[part], groups[part] = examples[LABEL], examples[GROUP]
     if (labels < 0).any():
         raise UserError(
             f"{(labels < 0).sum()} clips have a genre that is not in the library's list: ingest the library again"
         )
-    return Clips(tf.data.Dataset.from_tensor_slices((entries, labels)), labels, groups)
+    shared = tf.experimental.dlpack.from_dlpack(entries.__dlpack__())  # of an array, TensorFlow would make copies
+    return Clips(tf.data.Dataset.from_tensor_slices((shared, labels)), labels, groups)
+
+
+def _aligned(shape: tuple[int, ...], dtype: type) -> np.ndarray:
+    """Makes an array that begins at a multiple of 64 bytes, as tensors must; elsewhere TensorFlow copies it."""
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    memory = np.empty(size + 63, np.uint8)
+    return memory[-memory.ctypes.data % 64 :][:size].view(dtype).reshape(shape)
 
 
 def class_weights(labels: np.ndarray, classes: int) -> np.ndarray:
@@ -84,7 +93,8 @@ def training_batches(clips: Clips, features: FeatureConfig, window: int, config:
     """Makes shuffled, augmented batches of one window per clip; the same seed gives the same batches in the same order.
 
     Returns:
-      Elements (float32 [batch, window, ...], float32 [batch, classes], weights float32 [batch]).
+      Elements (float32 [batch, window, ...], float32 [batch, classes], weights float32 [batch]). A silent window has a
+      weight of 0.
     """
     classes = len(features.genres)
     weights = class_weights(clips.labels, classes) if config.class_weights else np.ones(classes, np.float32)
@@ -97,6 +107,7 @@ def training_batches(clips: Clips, features: FeatureConfig, window: int, config:
             values = random_windows(values, window, draw + tf.constant([0, 3]))
         else:
             values = values[:, :window]
+        heard = tf.cast(have_sound(values), tf.float32)
         if not representation.scales_by_clip:  # after the cut, so that a window is converted and not the clip
             values = network_input(values, features)
         if representation.maskable:
@@ -104,7 +115,7 @@ def training_batches(clips: Clips, features: FeatureConfig, window: int, config:
         targets = tf.one_hot(labels, classes)
         if augmentation.mixup > 0.0:
             values, targets = mixup(values, targets, augmentation.mixup, draw + tf.constant([0, 4]))
-        return values, targets, tf.linalg.matvec(targets, weights)
+        return values, targets, heard * tf.linalg.matvec(targets, weights)
 
     passes = math.ceil(LEAST_STEPS * config.batch_size / len(clips.labels))
     drawn = clips.dataset.repeat(passes).shuffle(min(passes * len(clips.labels), SHUFFLE_CLIPS), seed=config.seed)

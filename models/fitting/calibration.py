@@ -30,7 +30,14 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 
 def clip_probabilities(logits: np.ndarray) -> np.ndarray:
-    """Computes a clip's probabilities, the mean of its windows' softmax: [clips, windows, classes] -> [clips, classes]."""
+    """Computes clips' probabilities, the mean of their windows' softmax.
+
+    Args:
+      logits: float [clips, windows, classes].
+
+    Returns:
+      float64 [clips, classes].
+    """
     return softmax(logits).mean(axis=1)
 
 

@@ -13,6 +13,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -147,7 +148,7 @@ def choose(front: Front, examples: Examples, classes: int, candidates: Sequence[
         raise UserError(
             "the settings of a model are chosen on clips that are held out: add clips, so that a genre has two"
         )
-    logits = np.full((len(candidates), len(examples.x), classes), np.nan)
+    rows = np.full((len(candidates), len(examples.x), classes), np.nan)
     converged = np.ones(len(candidates), bool)
     for fitted_on, held_out in folds:
         for columns, indices in _by_columns(candidates):
@@ -156,8 +157,8 @@ def choose(front: Front, examples: Examples, classes: int, candidates: Sequence[
             for index in indices:
                 classifier = candidates[index].make(x)
                 converged[index] &= _fit(classifier, x, examples.labels[fitted_on])
-                logits[index, held_out] = _logits(classifier, unheard, classes)
-    logits = logits.reshape(len(candidates), -1, examples.windows, classes)
+                rows[index, held_out] = _logits(classifier, unheard, classes)
+    logits = rows.reshape(len(candidates), -1, examples.windows, classes)
     judged = np.isfinite(logits[0, :, 0, 0])
     labels = examples.labels[:: examples.windows][judged]
     tried = [
@@ -359,11 +360,16 @@ def fit_linear(
     Raises:
       UserError: see `choose`.
     """
-    candidates = [Candidate({"C": c}, lambda _, c=c: classifier(c)) for c in sorted(set(options.C))]
+    candidates = [Candidate({"C": c}, partial(regardless, classifier, c)) for c in sorted(set(options.C))]
     chosen = choose(options, examples, classes, candidates, seed)
     linear = chosen.classifier
     scores = dense(two_sided(linear.coef_.T), two_sided(linear.intercept_), "scores")
     return Fitted(export(chosen.front, scores, name), chosen.record, chosen.logits)
+
+
+def regardless(make: Callable[[float], "ClassifierMixin"], value: float, _: NDArray[np.float64]) -> "ClassifierMixin":
+    """Makes a classifier that does not depend on what it will be fitted on."""
+    return make(value)
 
 
 def two_sided(coefficients: NDArray) -> NDArray:

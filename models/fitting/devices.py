@@ -5,8 +5,6 @@ seeds. It is undone at the end of a `with` block, except for what libraries cann
 TensorFlow and Keras keep their seed, as they do not give the one before. `TF_CONFIG` is only read.
 """
 
-import json
-import os
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from components.base.errors import UserError
+from models.fitting.hosts import refuse_several_hosts
 
 
 def device_strategy() -> tuple[tf.distribute.Strategy, str]:
@@ -30,7 +29,7 @@ def device_strategy() -> tuple[tf.distribute.Strategy, str]:
       UserError: `TF_CONFIG` names several workers or is no JSON object, or the TPU that the environment names does not
         answer.
     """
-    _refuse_several_hosts()
+    refuse_several_hosts()
     try:
         resolver = tf.distribute.cluster_resolver.TPUClusterResolver()
     except (ValueError, RuntimeError):  # no TPU is named; on Google Cloud this is a RuntimeError
@@ -57,20 +56,6 @@ def _connected(
             f"{error.message} Start it, or unset TPU_NAME and KUBE_GOOGLE_CLOUD_TPU_ENDPOINTS to train without"
         ) from error
     return resolver
-
-
-def _refuse_several_hosts() -> None:
-    """Raises UserError for several hosts: each would train a model of its own, as Keras 3 knows no such strategy."""
-    try:
-        cluster = json.loads(os.environ.get("TF_CONFIG") or "{}").get("cluster", {})
-    except (ValueError, AttributeError) as error:
-        raise UserError(f"TF_CONFIG in the environment is no JSON object ({error}): correct it, or unset it") from error
-    hosts = sum(len(cluster.get(role, ())) for role in ("chief", "master", "worker"))
-    if hosts > 1:
-        raise UserError(
-            f"TF_CONFIG names {hosts} workers, but Keras 3 cannot fit a model on several hosts "
-            "(keras-team/keras#20585): give the Trainer one host with several GPUs, or a TPU"
-        )
 
 
 def has_bfloat16() -> bool:

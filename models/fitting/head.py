@@ -1,11 +1,12 @@
 """The small head that classifies the embeddings of a pretrained base. Imports TensorFlow only to build it."""
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from models.config import TransferOptions
-from models.fitting.classical import Candidate, Chosen, Examples, Front, choose, two_sided
+from models.fitting.classical import Candidate, Chosen, Examples, Front, choose, regardless, two_sided
 
 if TYPE_CHECKING:
     import keras
@@ -66,7 +67,7 @@ def fit_head(
         return LogisticRegression(C=c, max_iter=MAX_ITERATIONS, class_weight="balanced" if balanced else None)
 
     candidates = [
-        Candidate({**({"embedding": name} if len(parts) > 1 else {}), "C": c}, lambda _, c=c: make(c), columns)
+        Candidate({**({"embedding": name} if len(parts) > 1 else {}), "C": c}, partial(regardless, make, c), columns)
         for name, columns in parts.items()
         for c in sorted(set(options.C))
     ]

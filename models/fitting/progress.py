@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 from etils import epath
 
-from components.base.files import flush, write_atomically
+from components.base.files import flush, matching, write_atomically
 
 _EPOCHS = "epochs.json"
 
@@ -39,7 +39,7 @@ class Progress(keras.callbacks.Callback):
             with tf.io.gfile.GFile(self._list) as file:
                 self.epochs = json.load(file)
 
-    def _weights(self, epoch: float | str) -> str:
+    def _weights(self, epoch: float) -> str:
         return posixpath.join(self._directory, f"epoch-{epoch}.weights.h5")
 
     @property
@@ -77,7 +77,7 @@ class Progress(keras.callbacks.Callback):
         flush(epath.Path(self._weights(epoch + 1)))
         write_atomically(epath.Path(self._list), json.dumps(self.epochs))
         kept = {self._weights(number) for number in (epoch + 1, self.best["epoch"])}
-        for path in tf.io.gfile.glob(self._weights("*")):
-            if path not in kept:
-                tf.io.gfile.remove(path)
+        for path in matching(epath.Path(self._directory), "epoch-*.weights.h5"):
+            if str(path) not in kept:
+                path.unlink()
         self.model.stop_training = self.finished

@@ -27,13 +27,14 @@ class Options(Front):
     neighbours: tuple[Annotated[int, Field(ge=1)], ...] = Field(
         (1, 3, 5, 7, 9, 13, 17, 25),
         min_length=1,
-        description="numbers of neighbours that vote, of which the one with the lowest log loss in inner cross-validation is chosen; "
-        "more than there are training clips means all of them",
+        description="numbers of neighbours that vote, of which the one with the lowest log loss in inner "
+        "cross-validation is chosen; more than there are training clips means all of them",
     )
     weights: tuple[Literal["uniform", "distance"], ...] = Field(
         ("uniform", "distance"),
         min_length=1,
-        description="weights of the votes, of which the one with the lowest log loss in inner cross-validation is chosen: uniform (all "
+        description="weights of the votes, of which the one with the lowest log loss in inner cross-validation is "
+        "chosen: uniform (all "
         "alike) or distance (1 / distance)",
     )
 

@@ -15,7 +15,8 @@ class Options(LinearOptions):
     C: tuple[Positive, ...] = Field(
         (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0),
         min_length=1,
-        description="inverse strengths of the L2 penalty, of which the one with the lowest log loss in inner cross-validation is chosen",
+        description="inverse strengths of the L2 penalty, of which the one with the lowest log loss in inner "
+        "cross-validation is chosen",
     )
 
 

@@ -23,9 +23,9 @@ class Options(TransferOptions):
 
     weights: str | None = Field(
         PRETRAINED,
-        description="pretrained weights: pretrained, which `genre weights mobilenet` fetches; or the path of a .h5 file "
-        "of MobileNetV2 1.0 without its top; null: random ones, for trying things out, as batch norm does not adapt to "
-        "them",
+        description="pretrained weights: pretrained, which `genre weights mobilenet` fetches; or the path of a .h5 "
+        "file of MobileNetV2 1.0 without its top; null: random ones, for trying things out, as batch norm does not "
+        "adapt to them",
     )
 
 
@@ -86,9 +86,7 @@ def _body(weights: str | None) -> "keras.Model":
     """Builds MobileNetV2 without its classifier, from [batch, 224, 224, 3] in [-1, 1] to [batch, 1280]."""
     import keras
 
-    body = keras.applications.MobileNetV2(
-        (SIDE, SIDE, 3), include_top=False, weights=None, pooling="avg", name=BODY
-    )
+    body = keras.applications.MobileNetV2((SIDE, SIDE, 3), include_top=False, weights=None, pooling="avg", name=BODY)
     if weights is None:
         _randomise(body)
     else:

@@ -1,4 +1,4 @@
-"""musicnn (Pons and Serra 2019, trained on the tags of the Million Song Dataset) as a frozen base, in plain Keras layers.
+"""musicnn (Pons and Serra 2019, trained on tags of the Million Song Dataset) as a frozen base, in plain Keras layers.
 
 The network is that of `build_musicnn` in musicnn's `models.py`, model MSD_musicnn: 0.79 million weights.
 """
@@ -40,8 +40,8 @@ class Options(TransferOptions):
     embeddings: tuple[Literal["pooled", "penultimate"], ...] = Field(
         ("pooled", "penultimate"),
         min_length=1,
-        description="outputs of musicnn, of which the one with the lowest log loss in inner cross-validation is chosen: "
-        "pooled (1506 values: maximum and mean over time) or penultimate (200 values of the last layer but one)",
+        description="outputs of musicnn, of which the one with the lowest log loss in inner cross-validation is "
+        "chosen: pooled (1506 values: maximum and mean over time) or penultimate (the 200 values before the last layer)",
     )
 
 
@@ -87,7 +87,7 @@ def _body() -> "keras.Model":
         x = keras.layers.Reshape((*x.shape[1:], 1))(x)
         x = conv(5 + number, FILTERS["middle"], (7, x.shape[2]), "valid", x)
         x = keras.ops.squeeze(norm(6 + number, x), axis=2)
-        # The code of the package adds what comes before the batch norm, but the graph that was trained what comes after.
+        # The package's code adds what comes before the batch norm, but the graph that was trained what comes after.
         maps.append(x + maps[-1] if number else x)
     x = keras.layers.Concatenate()(maps)
     # Flattened, the original has the maximum and the mean of a channel side by side.
@@ -120,16 +120,17 @@ def build_base(options: Options, input_shape: tuple[int, ...]) -> "keras.Model":
     if options.weights is not None:
         load_weights(body, options.weights)
     window = keras.Input(input_shape, name="musicnn_mel")
-    base = keras.Model(
-        window, mean_over_patches(body, window, PATCH, PATCH_HOP, options.embeddings), name="musicnn"
-    )
+    base = keras.Model(window, mean_over_patches(body, window, PATCH, PATCH_HOP, options.embeddings), name="musicnn")
     base.trainable = False
     return base
 
 
 def parts(options: Options) -> dict[str, slice]:
     """Returns the columns of the embedding to choose from: those of each output."""
-    sizes = {"pooled": 2 * (2 * FILTERS["timbral"] + 3 * FILTERS["temporal"] + 3 * FILTERS["middle"]), "penultimate": UNITS}
+    sizes = {
+        "pooled": 2 * (2 * FILTERS["timbral"] + 3 * FILTERS["temporal"] + 3 * FILTERS["middle"]),
+        "penultimate": UNITS,
+    }
     starts = accumulate((sizes[name] for name in options.embeddings), initial=0)
     return {name: slice(start, start + sizes[name]) for name, start in zip(options.embeddings, starts, strict=False)}
 
@@ -138,7 +139,13 @@ def fine_tune(base: "keras.Model", options: Options) -> None:
     """Unfreezes the `fine_tune_blocks` last of: front end, three convolutions, dense layer; but no batch norm."""
     if not options.fine_tune_blocks:
         return
-    blocks = [["conv2d", *(f"conv2d_{number}" for number in range(1, 5))], ["conv2d_5"], ["conv2d_6"], ["conv2d_7"], ["dense"]]
+    blocks = [
+        ["conv2d", *(f"conv2d_{number}" for number in range(1, 5))],
+        ["conv2d_5"],
+        ["conv2d_6"],
+        ["conv2d_7"],
+        ["dense"],
+    ]
     top = {name for block in blocks[-options.fine_tune_blocks :] for name in block}
     base.trainable = True
     for layer in base.get_layer("musicnn_body").layers:

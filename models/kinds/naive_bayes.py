@@ -1,12 +1,13 @@
 """Gaussian naive Bayes on descriptors."""
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 from pydantic import Field
 
 from models.config import Positive
-from models.fitting.classical import Candidate, Examples, Fitted, Front, choose, dense, export
+from models.fitting.classical import Candidate, Examples, Fitted, Front, choose, dense, export, regardless
 
 if TYPE_CHECKING:
     import keras
@@ -37,8 +38,11 @@ def fit(options: Options, examples: Examples, classes: int, seed: int) -> Fitted
     from keras import ops
     from sklearn.naive_bayes import GaussianNB
 
+    def make(share: float) -> GaussianNB:
+        return GaussianNB(var_smoothing=share)
+
     candidates = [
-        Candidate({"smoothing": share}, lambda _, share=share: GaussianNB(var_smoothing=share))
+        Candidate({"smoothing": share}, partial(regardless, make, share))
         for share in sorted(set(options.smoothing), reverse=True)
     ]
     chosen = choose(options, examples, classes, candidates, seed)

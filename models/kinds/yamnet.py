@@ -34,8 +34,8 @@ class Options(TransferOptions):
 
     weights: str | None = Field(
         PRETRAINED,
-        description="pretrained weights: pretrained, which `genre weights yamnet` fetches; or the path of yamnet.tflite "
-        "or of TF Hub's SavedModel of YAMNet; null: random ones, for trying things out",
+        description="pretrained weights: pretrained, which `genre weights yamnet` fetches; or the path of "
+        "yamnet.tflite or of TF Hub's SavedModel of YAMNet; null: random ones, for trying things out",
     )
     embedding: Literal["embedding", "scores", "both"] = Field(
         "embedding",

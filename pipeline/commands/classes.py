@@ -8,6 +8,7 @@ import click
 from components.base.errors import UserError
 from pipeline.commands import options
 from pipeline.commands.tables import show_table
+from pipeline.output import echo
 
 
 @click.group()
@@ -78,11 +79,11 @@ def add(genres: tuple[str, ...], data: Path | None, config_file: Path | None, ov
     except OSError as error:
         raise UserError(f"{error.filename or root}: {error.strerror}") from error
     known = added.library.genres
-    click.echo(f"{root}: added {', '.join(genres)}; {len(known)} genres now: {', '.join(known)}")
-    click.echo(
+    echo(f"{root}: added {', '.join(genres)}; {len(known)} genres now: {', '.join(known)}")
+    echo(
         "A new model line starts: the next run trains fresh, and its model is judged by the floors alone, because the "
         "champion knows other genres."
     )
     for span, counts in added.rejected.items():
         songs = ", ".join(f"{count} of {genre}" for genre, count in counts.items())
-        click.echo(f"Span {span} rejected songs for their genre: {songs}. Ingest its input again to bring them in.")
+        echo(f"Span {span} rejected songs for their genre: {songs}. Ingest its input again to bring them in.")

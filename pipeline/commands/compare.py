@@ -41,15 +41,23 @@ def compare(
     and named.
     """
     from pipeline.config.settings import load_config
-    from pipeline.planning.preflight import check
+    from pipeline.planning.preflight import check, check_machine
     from pipeline.process import large_imports, output_to
 
     config = load_config(config_file, options.with_paths(overrides, data=data, workspace=workspace))
+    check_machine(config)
     inputs = check(config, leave_out=False)
+    manifest = next((each for each in reversed(inputs.window) if not each.small), None)
+    if manifest is None:
+        raise UserError(
+            f"{inputs.data}: no span of the window has clips in all splits. Choose one that has, with `span`."
+        )
     models = models_to_compare(config, inputs.library, kinds)
     kept = inputs.workspace.local / "compare"
     directory = output or kept
     with inputs.workspace.locked(), output_to(directory / "compare.log") as console:
+        if manifest is not inputs.manifest:
+            console.print(f"span {inputs.manifest.span} lacks clips in a split: comparing on span {manifest.span}")
         console.print("loading TensorFlow")
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
         with large_imports():
@@ -61,11 +69,11 @@ def compare(
         comparison = compare_models(
             config,
             Path(inputs.data),
-            inputs.manifest,
+            manifest,
             models,
             folds,
             kept / "kept",
-            lambda line: console.print(line, markup=False, soft_wrap=True),
+            lambda line: console.print(line, soft_wrap=True),
             lambda items, title, count: progress.track(items, title, count, console=console, transient=True),
         )
         if comparison.rows:

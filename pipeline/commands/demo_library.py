@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from pipeline.output import echo, plain_console
+
 
 @click.command("demo-library")
 @click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
@@ -19,24 +21,25 @@ def demo_library(directory: Path, artists: int, songs: int, seconds: float, seed
     The songs are generated, and each artist has a sound of its own. The same options give the same songs. A library
     that exists already is left as it is.
     """
-    from rich.console import Console
     from rich.progress import Progress
 
     from components.demo.library import TRACKS_FILE, LibraryOptions, build, plan
 
     options = LibraryOptions(artists, songs, seconds, seed)
     pieces = plan(options)
-    console = Console()
+    console = plain_console()
     start = time.monotonic()
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("composing", total=len(pieces))
         composed = build(directory, options, lambda: progress.advance(task))
 
+    # As `make run` does it.
+    settings = "--config configs/demo.yaml" + ("" if seconds == 6.0 else f" --set audio.clip_seconds={seconds:g}")
     where = shlex.quote(str(directory))
     found = f"composed in {time.monotonic() - start:.0f} s" if composed else "already there"
     genres, names = len({piece.genre for piece in pieces}), len({piece.artist for piece in pieces})
-    click.echo(f"{len(pieces)} songs of {seconds:g} s, {genres} genres, {names} artists, in {directory}: {found}.")
-    click.echo(
+    echo(f"{len(pieces)} songs of {seconds:g} s, {genres} genres, {names} artists, in {directory}: {found}.")
+    echo(
         f"Next: genre ingest csv {shlex.quote(str(directory / TRACKS_FILE))} --audio-root {where} "
-        "--genre-column genre --group-column artist --split-column split"
+        f"--genre-column genre --group-column artist --split-column split {settings}"
     )

@@ -8,24 +8,21 @@ from typing import TYPE_CHECKING
 import click
 
 from components.base.errors import UserError
+from pipeline.commands import options
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from pipeline.console import busy
     from pipeline.doctor import Check, Finding
 
 _STYLES = {"ok": "green", "warning": "bold yellow", "FAIL": "bold red"}
 
 
 @click.command()
-@click.option(
-    "--workspace",
-    type=click.Path(path_type=Path),
-    default=Path("workspace"),
-    show_default=True,
-    help="Folder of the runs; it need not exist.",
-)
-def doctor(workspace: Path) -> None:
+@options.configuration
+@click.option("--workspace", type=click.Path(path_type=Path), help="Folder of the runs; it need not exist.")
+def doctor(config_file: Path | None, overrides: tuple[str, ...], workspace: Path | None) -> None:
     """Check in under a minute that this installation is sound.
 
     Compares versions with the lock, runs a tiny pipeline, and looks at codecs, free disk, permission to write, GPUs and
@@ -34,6 +31,8 @@ def doctor(workspace: Path) -> None:
     from pipeline.doctor import checks, examine
     from pipeline.process import output_to
 
+    config, place = options.configured(config_file, overrides, workspace=workspace)
+    _ = place.local  # no bucket
     try:
         descriptor, name = tempfile.mkstemp(prefix="genre-doctor-", suffix=".log")
     except OSError as error:
@@ -42,8 +41,8 @@ def doctor(workspace: Path) -> None:
     log = Path(name)
     failures = 0
     try:
-        with output_to(log) as console, console.status("importing TensorFlow and TFX"):
-            for check, finding in examine(checks(workspace)):
+        with output_to(log) as console, busy(console, "importing TensorFlow and TFX"):
+            for check, finding in examine(checks(Path(config.workspace))):
                 _show(console, check, finding)
                 failures += finding.status == "FAIL"
     finally:
@@ -54,7 +53,8 @@ def doctor(workspace: Path) -> None:
 
 
 def _show(console: "Console", check: "Check", finding: "Finding") -> None:
-    console.print(f"[{_STYLES[finding.status]}]{finding.status:<8}[/] {check.name:<17} ", end="")
-    console.print(finding.found, markup=False, soft_wrap=True)
+    console.print(f"{finding.status:<8}", style=_STYLES[finding.status], end="")
+    console.print(f" {check.name:<17} ", end="")
+    console.print(finding.found, soft_wrap=True)
     if finding.advice:
-        console.print(f"{'':<26} {finding.advice}", style="dim", markup=False, soft_wrap=True)
+        console.print(f"{'':<26} {finding.advice}", style="dim", soft_wrap=True)

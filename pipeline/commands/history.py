@@ -6,6 +6,7 @@ import click
 
 from pipeline.commands import options
 from pipeline.commands.tables import show_table
+from pipeline.output import echo
 
 
 @click.command()
@@ -23,6 +24,7 @@ def history(
 ) -> None:
     """List events, the oldest first: spans, drift, decisions, runs, promotions, refusals and roll-backs."""
     from components.retraining.timeline import read_timeline
+    from pipeline.workspace import nothing_there
 
     config, place = options.configured(config_file, overrides, workspace=workspace)
     timeline = read_timeline(place.history, place.models)
@@ -33,15 +35,15 @@ def history(
     if as_json:
         click.echo(timeline.model_dump_json(indent=2))
     elif page:
-        click.echo(f"page: {page}")
+        echo(f"page: {page}")
     elif timeline.events:
         rows = (
             (event.time, event.kind, "" if event.span is None else f"span {event.span}", " ".join(event.words.split()))
             for event in timeline.events
         )
         show_table(["time", "event", "span", ""], rows, header=False)
-    else:
-        click.echo(f"{place.root}: nothing has happened yet.")
+    if not timeline.events:
+        raise nothing_there(place, "nothing has happened yet.")
 
 
 def _write(page: Path, html: str) -> None:

@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from components.base.errors import UserError
+from components.base.text import as_utf8
 from pipeline.commands import options
+from pipeline.output import echo
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -20,8 +23,13 @@ if TYPE_CHECKING:
     from components.library.sources.track import Track
 
 _PATH = click.Path(path_type=Path)
+_CONSEQUENCES = {"train": "not learnt", "eval": "not validated", "test": "not tested"}
+"""Of a genre without clips in a split."""
 _LINE_SECONDS = 10.0
 """Between lines of progress where there is no terminal to show a bar on."""
+
+_NEARLY = 0.95
+"""Share of a clip from which a song counts as long enough: encoders cut some hundredths of a second off."""
 
 
 @click.group()
@@ -29,9 +37,9 @@ def ingest() -> None:
     """Decode a library of songs into a new span of training data.
 
     Every song becomes one clip: mono, PCM16, of the rate and length in the settings audio.sample_rate and
-    audio.clip_seconds. Of longer songs the middle is taken; shorter ones are padded with silence. A file that cannot be
-    used is listed in the span's rejects.csv with the reason. An ingest that was killed continues when the same command
-    is given again. The same input gives the same bytes.
+    audio.clip_seconds. Of longer songs the middle is taken; shorter ones are padded, and models hear them repeated. A
+    file that cannot be used is listed in the span's rejects.csv with the reason. An ingest that was killed continues
+    when the same command is given again. The same input gives the same bytes.
     """
 
 
@@ -48,7 +56,7 @@ def folder(directory: Path, **common: Any) -> None:
     """Ingest the songs DIR/<genre>/<song>, or DIR/<genre>/<artist>/.../<song>.
 
     An artist's songs all go to one split. A song outside of any artist's folder counts as an artist of its own. Files
-    whose names are not those of audio files are listed as such, and do not count towards ingest.max_reject_share.
+    whose names are not those of audio files, hidden ones, and folders of systems are left out, and listed as such.
     """
     from components.library.sources.folder import read_folder
 
@@ -80,7 +88,10 @@ def from_csv(
 ) -> None:
     """Ingest the songs that a CSV file lists, one per row below a header; tabs separate the columns of a .tsv.
 
-    Without a column of splits or folds, the groups are divided by a hash of their names in the shares of ingest.splits.
+    The file is in UTF-8; rename songs whose names are not. Spaces around a genre, and invisible characters in it, do
+    not count. Genres that differ in case or punctuation are different, with a warning.
+
+    Without a column of splits or folds, the groups of each genre are divided in the shares of ingest.splits.
     """
     from components.library.sources.manifest_csv import Columns, read_csv
 
@@ -128,7 +139,7 @@ def verify(span: int | None, data: Path | None, config_file: Path | None, overri
             if span is not None:
                 raise
             problems = [str(error)]  # the other spans are checked all the same
-        click.echo("\n".join(problems) or f"span {number}: as it was written")
+        echo("\n".join(problems) or f"span {number}: as it was written")
         wrong += [number] * bool(problems)
     if wrong:
         raise UserError(
@@ -148,6 +159,7 @@ def _ingest(
 ) -> None:
     from components.beam.options import beam_args, check_local
     from pipeline.config.settings import load_config
+    from pipeline.console import busy
     from pipeline.process import end_now, large_imports, output_to
 
     config = load_config(config_file, options.with_paths(overrides, data=data))
@@ -155,15 +167,18 @@ def _ingest(
     root = Path(config.data)
     try:
         with output_to(root / "ingest.log") as console:
-            with console.status("loading Beam"), large_imports():
+            _warn_of_lookalikes(console, tracks)
+            with busy(console, "loading Beam"), large_imports():
                 from components.library.ingest import ingest
             with _progress(console) as report:
                 args = beam_args(config.beam)
-                result = ingest(tracks, audio_root, data_set, root, config.audio, config.ingest, span, args, report)
-            _show(console, result)
+                result = ingest(
+                    tracks, audio_root, as_utf8(data_set), root, config.audio, config.ingest, span, args, report
+                )
+            _show(console, result, config.audio.clip_seconds)
     except KeyboardInterrupt:
         # Beam's threads cannot be stopped: a regular exit would wait for them, or abort in C++.
-        click.echo("\ngenre: interrupted; the same command continues from here", err=True)
+        echo("\ngenre: interrupted; the same command continues from here", err=True)
         end_now(130)
     except BrokenPipeError:  # as by `| head`: there is no reader for a message
         end_now(1)
@@ -177,7 +192,14 @@ def _progress(console: "Console") -> "Iterator[Callable[[int, int], None]]":
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
     columns = (TextColumn("decoding"), BarColumn(), MofNCompleteColumn(), TextColumn("files {task.fields[pace]}"))
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+    with Progress(
+        *columns,
+        console=console,
+        disable=not console.is_interactive,
+        transient=True,
+        redirect_stdout=False,  # to the terminal: it goes to the log
+        redirect_stderr=False,
+    ) as bar:
         task = bar.add_task("", total=None, pace="")
         start = time.monotonic()
         due = start + _LINE_SECONDS
@@ -189,7 +211,7 @@ def _progress(console: "Console") -> "Iterator[Callable[[int, int], None]]":
             found = done if found is None else found
             pace = _pace(done - found, total - found, now - start)
             bar.update(task, completed=done, total=total, pace=pace)
-            if not console.is_terminal and (now >= due or done == total) and due < math.inf:
+            if not console.is_interactive and (now >= due or done == total) and due < math.inf:
                 due = math.inf if done == total else now + _LINE_SECONDS
                 console.print(f"decoding: {done} of {total} files{pace and ', '}{pace}")
 
@@ -205,19 +227,33 @@ def _pace(done: int, total: int, seconds: float) -> str:
     return f"{done / seconds:.1f}/s, {left // 3600}:{left // 60 % 60:02d}:{left % 60:02d} left"
 
 
-def _show(console: "Console", result: "Ingested") -> None:
+def _warn_of_lookalikes(console: "Console", tracks: "Sequence[Track]") -> None:
+    """Warns of genres that may be one, under several names."""
+    from components.base.labels import lookalikes
+
+    counts = Counter(track.genre for track in tracks if track.genre and not track.problem)
+    for names in lookalikes(counts):
+        listed = ", ".join(f"{name!r} ({counts[name]} files)" for name in names)
+        _warn(console, f"genres that differ only in case, spaces or punctuation: {listed}. Give one genre one name")
+
+
+def _warn(console: "Console", text: str) -> None:
+    console.print("warning: ", style="yellow", end="")
+    console.print(text, soft_wrap=True)
+
+
+def _show(console: "Console", result: "Ingested", clip_seconds: float) -> None:
     """Prints the result of an ingest for a person."""
-    from rich.markup import escape
     from rich.table import Table
 
     manifest = result.manifest
     if result.existed:
         console.print(f"already ingested as span {manifest.span}, nothing to do")
     for genre, count in result.now_known.items():
-        console.print(
-            f"[yellow]warning:[/] {count} files of genre {escape(repr(genre))} were rejected then; it is known now: "
-            "without --span, they become another span",
-            soft_wrap=True,
+        _warn(
+            console,
+            f"{count} files of genre {genre!r} were rejected then; it is known now: without --span, they become "
+            "another span",
         )
     if result.resumed:
         console.print(f"resumed: {result.resumed} of {result.shards} shards were there")
@@ -237,6 +273,30 @@ def _show(console: "Console", result: "Ingested") -> None:
         console.print()
         console.print(rejects)
         console.print(f"each with its reason in {result.directory / 'rejects.csv'}", soft_wrap=True)
-    for without, genre in result.gaps():
-        console.print(f"[yellow]warning:[/] no example of genre {escape(repr(genre))} in split {without}")
+    if manifest.left_out:
+        counts = ", ".join(f"{count} {kind}" for kind, count in manifest.left_out.items())
+        console.print(f"left out: {counts}; each is in {result.directory / 'left-out.csv'}", soft_wrap=True)
+    if empty := result.empty_splits:
+        console.print(
+            f"span {manifest.span} has no {' and no '.join(empty)} clips: a run trains and judges on it together with "
+            "the span before it, and judges on the golden set",
+            soft_wrap=True,
+        )
+    for name, genres in result.gaps().items():
+        _warn(console, f"no {name} clip in any span, so {_CONSEQUENCES[name]}: {', '.join(genres)}")
+    if words := _too_long_a_clip(result.durations(), clip_seconds):
+        _warn(console, words)
     console.print(f"\nwritten to {result.directory}", soft_wrap=True)
+
+
+def _too_long_a_clip(durations: Sequence[float], clip_seconds: float) -> str:
+    """Says how many of the songs of `durations` (seconds, ascending) are shorter than a clip; empty if none is."""
+    short = sum(seconds < _NEARLY * clip_seconds for seconds in durations)
+    if not short:
+        return ""
+    fits = math.floor(10 * durations[len(durations) // 20]) / 10  # 95 % of the songs are at least as long
+    words = f"{short} of {len(durations)} songs are shorter than a clip of {clip_seconds:g} s, and repeated to fill it."
+    if not 0 < fits < clip_seconds:
+        return words
+    setting = f"--set audio.clip_seconds={fits:g}"
+    return f"{words} A clip of {fits:g} s fits nearly all: ingest into another --data root with {setting}"

@@ -8,6 +8,7 @@ import click
 
 from pipeline.commands import options
 from pipeline.commands.tables import show_table
+from pipeline.output import echo
 
 if TYPE_CHECKING:
     from etils import epath
@@ -21,16 +22,17 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON list, with the whole lineage and verdict.")
 def models(config_file: Path | None, overrides: tuple[str, ...], workspace: Path | None, as_json: bool) -> None:
     """List the versions in the model store: which is served, the data of each, and its accuracy at the gate."""
-    store = options.configured(config_file, overrides, workspace=workspace)[1].models
-    accounts = _accounts(store)
+    from components.retraining.policy import spans_in_words
+    from pipeline.workspace import nothing_there
+
+    place = options.configured(config_file, overrides, workspace=workspace)[1]
+    accounts = _accounts(place.models)
     if as_json:
         click.echo(json.dumps(accounts, indent=2))
-        return
     if not accounts:
-        click.echo(f"{store}: no model has been pushed yet.")
+        raise nothing_there(place)
+    if as_json:
         return
-
-    from components.retraining.policy import spans_in_words
 
     figures = {"test": ("accuracy", "clips")}
     if any(account["golden"] for account in accounts):
@@ -64,13 +66,23 @@ def rollback(
     """Serve an earlier version again, and withdraw the present one for good.
 
     Without VERSION, serves the version that the present one was judged against. The model that is rolled back stays in
-    the store, but no later run pushes it again.
+    the store, but no later run pushes it again, unless its files were damaged.
     """
-    from components.store.model_store import roll_back
+    from components.store.model_store import current_version, roll_back, versions, withdrawal_of
+    from pipeline.workspace import nothing_there
 
-    store = options.configured(config_file, overrides, workspace=workspace)[1].models
+    place = options.configured(config_file, overrides, workspace=workspace)[1]
+    store = place.models
+    if current_version(store) is None and not versions(store):
+        raise nothing_there(place)
+    reason = reason.encode(errors="backslashreplace").decode()  # an argument may hold bytes that are no text
     former, served = roll_back(store, version, reason)
-    click.echo(f"version {served} is served; version {former} is rolled back and will not be pushed again")
+    now = f"version {served} is served" if served else "no version is served: there is no other. `genre run` pushes one"
+    withdrawal = withdrawal_of(store, former)
+    fate = "will not be pushed again"
+    if withdrawal and withdrawal.damaged:
+        fate = "was damaged; what is left of it is in `damaged`, and the same model may be pushed again"
+    echo(f"{now}; version {former} is rolled back and {fate}")
 
 
 def _figures(judged: "Judged | None") -> dict[str, Any] | None:
@@ -83,9 +95,9 @@ def _figures(judged: "Judged | None") -> dict[str, Any] | None:
 
 def _accounts(store: "epath.Path") -> list[dict[str, Any]]:
     """Returns all that the store records about each version, the newest first; null where it has no record."""
-    from components.store.model_card import find_card
     from components.store.model_store import (
         current_version,
+        find_version_card,
         read_lineage,
         read_verdict,
         version_dir,
@@ -96,7 +108,7 @@ def _accounts(store: "epath.Path") -> list[dict[str, Any]]:
     served = current_version(store)
     accounts = []
     for version in reversed(versions(store)):
-        card = find_card(version_dir(store, version))
+        card = find_version_card(store, version)
         verdict = read_verdict(store, version)
         records = {
             "lineage": read_lineage(store, version),

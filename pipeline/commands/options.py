@@ -1,27 +1,57 @@
 """Options that several commands share."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from components.base.errors import UserError
+from components.base.text import is_text
+
 if TYPE_CHECKING:
     from pipeline.config.settings import PipelineConfig
     from pipeline.workspace import Workspace
 
+REFUSED = 3
+"""Exit code of a run whose candidate the gate refused, if that is asked for; 1 is an error, and 2 a wrong option."""
+
 _FILE = click.Path(dir_okay=False, path_type=Path)
 _DIRECTORY = click.Path(file_okay=False, path_type=Path)
 
-config_file = click.option("--config", "config_file", type=_FILE, help="YAML file of settings.")
+
+def _or_found(context: click.Context, _: click.Parameter, given: Path | None) -> Path | None:
+    """Returns the file of settings: if none is given, the project's, which is named on standard error."""
+    if given or context.resilient_parsing or context.params.get("package"):  # a package has its settings in it
+        return given
+    from pipeline.config.settings import find_project_file
+
+    if found := find_project_file():
+        click.echo(f"settings: {found}", err=True)
+    return found
+
+
+config_file = click.option(
+    "--config",
+    "config_file",
+    type=_FILE,
+    callback=_or_found,
+    help="YAML file of settings. Without it, the nearest genre.yaml: here or in a folder above.",
+)
 overrides = click.option(
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="One setting, as mel.n_mels=64."
 )
 data = click.option("--data", type=_DIRECTORY, help="Root of the ingested library; overrides the setting `data`.")
 workspace = click.option(
-    "--workspace", type=_DIRECTORY, help="Directory of all results; overrides the setting `workspace`."
+    "--workspace",
+    type=_DIRECTORY,
+    help="Directory of all results; overrides $GENRE_WORKSPACE and the setting `workspace`.",
 )
 summary = click.option("--summary", type=_FILE, help="Write the run's summary here, as JSON.")
+fail_if_refused = click.option(
+    "--fail-if-refused", is_flag=True, help=f"Exit with {REFUSED} if the gate refuses the candidate."
+)
 target = click.option(
     "--target", type=click.Choice(["kubeflow", "vertex"]), required=True, help="Kubeflow Pipelines or Vertex AI."
 )
@@ -54,8 +84,21 @@ def started(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def with_paths(overrides: tuple[str, ...], **paths: Path | None) -> tuple[str, ...]:
-    """Returns `overrides` with each given path as a setting of its own name."""
-    return (*overrides, *(f'{key}="{path}"' for key, path in paths.items() if path is not None))
+    """Returns `overrides` with each given path as a setting of its own name.
+
+    Raises:
+      UserError: a path is not valid UTF-8.
+    """
+    return (*overrides, *(f"{key}={_as_yaml(key, path)}" for key, path in paths.items() if path is not None))
+
+
+def _as_yaml(key: str, path: Path) -> str:
+    """Returns a path as a scalar of YAML, with escapes for quotation marks, line ends and the like."""
+    import yaml
+
+    if not is_text(str(path)):
+        raise UserError(f"--{key} {path}: its name is not valid UTF-8. Rename it, or choose another.")
+    return yaml.safe_dump(str(path), default_style='"', width=math.inf).rstrip("\n")
 
 
 def configured(

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from pipeline.commands import options
+from pipeline.output import echo
 
 
 @click.command()
@@ -12,6 +13,7 @@ from pipeline.commands import options
 @options.data
 @options.workspace
 @options.summary
+@options.fail_if_refused
 @click.option("--now", is_flag=True, help="Retrain without regard to the settings retrain.*.")
 @click.option("--dry-run", is_flag=True, help="Print the decision and its reasons, and do nothing.")
 def retrain(
@@ -20,6 +22,7 @@ def retrain(
     data: Path | None,
     workspace: Path | None,
     summary: Path | None,
+    fail_if_refused: bool,
     now: bool,
     dry_run: bool,
 ) -> None:
@@ -29,21 +32,26 @@ def retrain(
     and its reasons are kept in the history: see `genre history`. Called again after a failure or a kill, it continues
     the run.
     """
-    from components.beam.options import check_local
     from pipeline.config.settings import load_config
     from pipeline.local.run import execute, finish
+    from pipeline.planning.preflight import check_machine
     from pipeline.planning.prospect import prospect
 
     config = load_config(config_file, options.with_paths(overrides, data=data, workspace=workspace))
-    check_local(config.beam)
+    check_machine(config)
     place = prospect(config, asked=now).inputs.workspace
     with place.locked():
         found = prospect(config, asked=now)
         for note in found.notes:
-            click.echo(note)
-        click.echo(f"{found.decision.action}: {'; '.join(found.decision.reasons) or 'it depends on drift'}")
+            echo(note)
+        echo(f"{found.decision.action}: {'; '.join(found.decision.reasons) or 'it depends on drift'}")
         if found.decision.action == "wait":
+            for line in found.drift.account if found.drift else ():
+                click.echo(line)
             if not dry_run:
                 found.note()
             return
-        finish(execute(found, dry_run=dry_run), place, summary)
+        result = execute(found, dry_run=dry_run)
+        finish(result, place, summary, dry_run=dry_run)
+    if fail_if_refused and result.blessed is False:
+        click.get_current_context().exit(options.REFUSED)

@@ -13,23 +13,28 @@ from pipeline.local.run import execute, finish
 @options.data
 @options.workspace
 @options.summary
+@options.fail_if_refused
 def run(
     config_file: Path | None,
     overrides: tuple[str, ...],
     data: Path | None,
     workspace: Path | None,
     summary: Path | None,
+    fail_if_refused: bool,
 ) -> None:
     """Validate, transform, train, judge and, if the gate agrees, deploy.
 
     Nodes whose inputs, settings and source have not changed since an earlier run are taken from there.
     """
-    from components.beam.options import check_local
     from pipeline.config.settings import load_config
+    from pipeline.planning.preflight import check_machine
     from pipeline.planning.prospect import prospect
 
     config = load_config(config_file, options.with_paths(overrides, data=data, workspace=workspace))
-    check_local(config.beam)
+    check_machine(config)
     place = prospect(config, asked=True).inputs.workspace
     with place.locked():
-        finish(execute(prospect(config, asked=True)), place, summary)
+        result = execute(prospect(config, asked=True))
+        finish(result, place, summary)
+    if fail_if_refused and result.blessed is False:
+        click.get_current_context().exit(options.REFUSED)

@@ -8,6 +8,7 @@ import click
 
 from pipeline.commands import options
 from pipeline.commands.tables import show_table
+from pipeline.output import echo
 
 if TYPE_CHECKING:
     from pipeline.config.settings import PipelineConfig
@@ -38,7 +39,7 @@ def spans(
         from components.library.set_aside import restore as restore_span
 
         restore_span(place.set_aside, restore)
-        click.echo(f"span {restore} is used again")
+        echo(f"span {restore} is used again")
         return
     accounts, problem = _accounts(config, place)
     if as_json:
@@ -46,7 +47,7 @@ def spans(
     else:
         _show(accounts)
     if problem:
-        click.echo(f"no run now: {problem}", err=True)
+        echo(f"no run now: {problem}", err=True)
 
 
 def _show(accounts: list[dict[str, Any]]) -> None:
@@ -72,7 +73,7 @@ def _accounts(config: "PipelineConfig", workspace: "Workspace") -> tuple[list[di
     from components.library.layout import SPLITS, complete_spans, read_library, read_manifest
     from components.library.left_out import set_aside_spans
     from components.store.model_store import read_lineage, versions
-    from pipeline.planning.preflight import golden_span, window_of
+    from pipeline.planning.preflight import golden_manifest, window_of
     from pipeline.workspace import root_path
 
     root = root_path(config.data)
@@ -80,12 +81,13 @@ def _accounts(config: "PipelineConfig", workspace: "Workspace") -> tuple[list[di
     there = complete_spans(root)
     aside = {record.span: record for record in set_aside_spans(workspace.set_aside, root)}
     window: tuple[int, ...] = ()
+    golden = None
     problem = ""
     try:
+        golden = golden_manifest(config, root, there)
         window = window_of(config, root, there, {*config.exclude, *aside})
     except UserError as error:
         problem = str(error)
-    golden = golden_span(config, there) if there else None
     lineages = {version: read_lineage(workspace.models, version) for version in versions(workspace.models)}
     accounts = []
     for span in there:
@@ -95,7 +97,7 @@ def _accounts(config: "PipelineConfig", workspace: "Workspace") -> tuple[list[di
                 "span": span,
                 "clips": {split: splits[split].clips if split in splits else 0 for split in SPLITS},
                 "window": span in window,
-                "golden": span == golden,
+                "golden": golden is not None and span == golden.span,
                 "excluded": span in config.exclude,
                 "set_aside": aside[span].model_dump(mode="json", include={"time", "reason"}) if span in aside else None,
                 "versions": [

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeline.commands import options
+from pipeline.output import echo
 
 if TYPE_CHECKING:
     from pipeline.config.targets import Target
@@ -29,9 +30,9 @@ def status(run: str | None, target: "Target", config_file: Path | None, override
         return
     found = service.runs(limit)
     for each in found:
-        click.echo(f"{each.id:<40} {each.state:<10} {_created(each):<20} {each.name}")
+        echo(f"{each.id:<40} {each.state:<10} {_created(each):<20} {each.name}")
     if not found:
-        click.echo(f"no runs of {config.name}", err=True)
+        echo(f"no runs of {config.name}", err=True)
 
 
 def _created(run: "Run") -> str:
@@ -39,9 +40,9 @@ def _created(run: "Run") -> str:
 
 
 def _show(run: "Run") -> None:
-    click.echo(f"run {run.id} ({run.name}) {run.state}, started {_created(run)}\n{run.url}")
+    echo(f"run {run.id} ({run.name}) {run.state}, started {_created(run)}\n{run.url}")
     for node in run.nodes:
         state = "not run" if run.ended and node.state == "waiting" else node.state
-        click.echo(f"{node.node:<22} {state:<9}" + (f" {node.seconds:8.0f} s" if node.seconds else ""))
+        echo(f"{node.node:<22} {state:<9}" + (f" {node.seconds:8.0f} s" if node.seconds else ""))
     if run.error:
-        click.echo(run.error)
+        echo(run.error)

@@ -1,5 +1,6 @@
 """`genre submit`: a run on Kubeflow Pipelines or Vertex AI."""
 
+import math
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from pipeline.config.targets import Target
     from pipeline.remote.service import Run, Service
 
+START_SECONDS = 300.0
+"""Longest usual time until a step's pod runs, in seconds: large images and new machines take minutes."""
 _BY_HAND = "retrain.when=now"
 """Comes before the settings of --run-set, which override it."""
 
@@ -44,17 +47,23 @@ def submit(
     run = service.submit(start)
     click.echo(f"run {run.id}\n{run.url}")
     if wait or smoke:
-        run = _follow(service, run)
+        run = _follow(service, run, smoke)
         if run.state != "succeeded":
             look = "The log of the step that failed lists what is wrong:" if smoke else "See"
-            raise UserError(f"run {run.id} {run.state}{f': {run.error}' if run.error else ''}. {look} {run.url}")
+            reason = f": {run.error}" if run.error else ""
+            raise UserError(f"run {run.id} {run.state}{reason}. {look} {service.find_out(run)}")
 
 
-def _follow(service: "Service", run: "Run") -> "Run":
-    """Prints a line per change of state until the run ends."""
+def _follow(service: "Service", run: "Run", smoke: bool) -> "Run":
+    """Prints a line per change of state until the run ends.
+
+    Raises:
+      UserError: a step of a smoke test does not start. Of another run it is a warning, for a machine may still come.
+    """
     from pipeline.remote.service import POLL_SECONDS
 
     shown: dict[str, str] = {}
+    runs_or_warned = time.monotonic()
     while True:
         for name, state in (*((node.node, node.state) for node in run.nodes), ("run", run.state)):
             if state not in ("waiting", shown.get(name)):
@@ -62,6 +71,17 @@ def _follow(service: "Service", run: "Run") -> "Run":
                 shown[name] = state
         if run.ended:
             return run
+        if not run.starting:
+            runs_or_warned = time.monotonic()
+        elif time.monotonic() - runs_or_warned > START_SECONDS:
+            late = (
+                f"a step of run {run.id} has not started for {START_SECONDS:g} s: its image cannot be pulled, a volume "
+                f"cannot be mounted, or no machine has what it asks for. See {service.find_out(run)}"
+            )
+            if smoke:
+                raise UserError(f"{late}. The run itself waits on; end it there.")
+            click.echo(f"genre: warning: {late}", err=True)
+            runs_or_warned = math.inf  # once
         time.sleep(POLL_SECONDS)
         try:
             run = service.run(run.id)

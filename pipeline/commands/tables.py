@@ -6,6 +6,9 @@ from collections.abc import Iterable, Sequence
 
 import click
 
+from components.base.text import one_line
+from pipeline.output import plain_console
+
 _UNLIMITED = 10_000
 _NUMBER = re.compile(r"[\d.,]*%?")
 
@@ -19,18 +22,16 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]], header:
       columns: their names.
       rows: a cell for each column, printed as plain text.
     """
-    from rich.console import Console
     from rich.table import Table
-    from rich.text import Text
 
-    texts = [[str(cell) for cell in row] for row in rows]
+    texts = [[one_line(str(cell)) for cell in row] for row in rows]
     table = Table(box=None, pad_edge=False, show_header=header)
     for index, name in enumerate(columns):
         numbers = all(_NUMBER.fullmatch(row[index]) for row in texts)
         table.add_column(name, justify="right" if numbers else "left")
     for row in texts:
-        table.add_row(*map(Text, row))
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else _UNLIMITED)
+        table.add_row(*row)
+    console = plain_console(width=None if sys.stdout.isatty() else _UNLIMITED)
     with console.capture() as printed:
         console.print(table)
     for line in printed.get().splitlines():

@@ -8,6 +8,7 @@ import click
 
 from pipeline.commands import options
 from pipeline.commands.tables import show_table
+from pipeline.output import echo
 
 if TYPE_CHECKING:
     from components.retraining.history import Record
@@ -48,6 +49,7 @@ def why(
     from components.base.errors import UserError
     from components.retraining.history import read_history
     from components.retraining.timeline import read_store
+    from pipeline.workspace import nothing_there
 
     if version is not None and candidate is not None:
         raise click.UsageError("VERSION and --candidate exclude each other.")
@@ -62,7 +64,7 @@ def why(
             return
     version = version if version is not None else store.served
     if version is None:
-        raise UserError(f"{place.models}: no model has been pushed yet. `genre run` trains one.")
+        raise nothing_there(place)
     if candidate is None:
         record = _record_of(version, records, store)
         if record is None and version not in {*store.pushes, *store.withdrawals}:
@@ -112,7 +114,7 @@ def _show_refused(record: "Record") -> None:
     """Prints why a candidate was not pushed."""
     from components.retraining.history import in_words
 
-    click.echo(f"candidate {record.candidate} was never pushed: {in_words(record)}\nof {record.data}")
+    echo(f"candidate {record.candidate} was never pushed: {in_words(record)}\nof {record.data}")
     _show_start(record)
     _show_events(record)
 
@@ -122,7 +124,7 @@ def _show(version: int, record: "Record | None", store: "Store", place: "Workspa
     from components.store.model_store import Lineage, read_verdict
 
     push = store.pushes.get(version)
-    click.echo(_state(version, store))
+    echo(_state(version, store))
     if push and push.lineage:
         _show_lineage(push.lineage)
     elif record and (pushed := [outcome for outcome in record.outcomes if outcome.version == version]):
@@ -134,18 +136,18 @@ def _show(version: int, record: "Record | None", store: "Store", place: "Workspa
         _show_events(record, without_push_of=version if verdict else None)
     if verdict:
         for judged in verdict.sets:
-            click.echo(judged.headline)
+            echo(judged.headline)
         for line in verdict.account:
-            click.echo(f"  {line}")
+            echo(f"  {line}")
     elif push:
-        click.echo("the gate's verdict is not in the store")
+        echo("the gate's verdict is not in the store")
     elif record is None:
-        click.echo("nothing else is known of it")
+        echo("nothing else is known of it")
 
 
 def _show_start(record: "Record") -> None:
     if record.outcome and record.outcome.started_from:
-        click.echo(f"start of training: {record.outcome.started_from}")
+        echo(f"start of training: {record.outcome.started_from}")
 
 
 def _show_events(record: "Record", without_push_of: int | None = None) -> None:
@@ -176,10 +178,8 @@ def _show_lineage(lineage: "Lineage") -> None:
     from components.retraining.policy import spans_in_words
 
     against = f"judged against version {lineage.parent}" if lineage.parent else "the first, judged by the floors alone"
-    click.echo(
-        f"trained on {spans_in_words(lineage.window)} of {lineage.data}; {against}; candidate {lineage.candidate}"
-    )
+    echo(f"trained on {spans_in_words(lineage.window)} of {lineage.data}; {against}; candidate {lineage.candidate}")
     known = [("code", lineage.code), ("configuration", lineage.config)]
     known += [("golden set of span", str(lineage.golden))] if lineage.golden is not None else []
     if digests := ", ".join(f"{name} {value}" for name, value in known if value):
-        click.echo(digests)
+        echo(digests)

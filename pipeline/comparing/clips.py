@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from etils import epath
 
 from components.audio.config import FeatureConfig
 from components.audio.preprocessing import AUDIO
 from components.audio.representations import feature_shape, represent, representation_of
 from components.audio.waveform import decode_wavs
+from components.base.files import replacing
 from components.library.layout import Manifest, span_dir
 from models import registry
 from models.config import ModelConfig, TransferOptions
@@ -54,20 +56,19 @@ def stored_features(
     key = json.dumps([manifest.digest, features.model_dump(), source_digest("components.audio.preprocessing")])
     path = cache / f"features-{features.representation}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.npy"
     if not path.exists():
-        cache.mkdir(parents=True, exist_ok=True)
         place = {track_id: index for index, track_id in enumerate(track_ids)}
-        partial = path.with_suffix(".partial")
         shape = (len(track_ids), *feature_shape(features))
-        table = np.lib.format.open_memmap(partial, "w+", representation_of(features).dtype.as_numpy_dtype, shape)
         compute = tf.function(
             lambda wavs: represent(decode_wavs(wavs, features.audio), features),
             input_signature=[tf.TensorSpec([None], tf.string)],
         )
-        wavs = track(read_wavs(root, manifest.span), f"{features.representation} of all clips", len(track_ids))
-        for batch in _batches(wavs):
-            table[[place[track_id] for track_id, _ in batch]] = compute(tf.constant([wav for _, wav in batch])).numpy()
-        table.flush()
-        partial.rename(path)
+        with replacing(epath.Path(path)) as partial:
+            table = np.lib.format.open_memmap(partial, "w+", representation_of(features).dtype.as_numpy_dtype, shape)
+            clips = track(read_wavs(root, manifest.span), f"{features.representation} of all clips", len(track_ids))
+            for batch in _batches(clips):
+                wavs = tf.constant([wav for _, wav in batch])
+                table[[place[track_id] for track_id, _ in batch]] = compute(wavs).numpy()
+            table.flush()
     return np.load(path, mmap_mode="r")
 
 
@@ -91,7 +92,9 @@ def stored_embeddings(
     module, options = registry.load(model)
     source = source_digest("models.fitting.transfer", registry.kind_of(model).module)
     options_of_base = options.model_dump(exclude=set(TransferOptions.model_fields) - {"weights"})
-    key = json.dumps([Path(str(table.filename)).name, options_of_base, model.window_seconds, registry.weights_digest(model), source])
+    key = json.dumps(
+        [Path(str(table.filename)).name, options_of_base, model.window_seconds, registry.weights_digest(model), source]
+    )
     path = cache / f"embeddings-{model.kind}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.npy"
     if not path.exists():
         shape = window_shape(model, features)
@@ -99,10 +102,8 @@ def stored_embeddings(
         starts = range(0, len(table), _BATCH)
         title = f"{model.kind}: embeddings of all clips"
         embedded = [embed(table[first : first + _BATCH]) for first in track(starts, title, len(starts))]
-        partial = path.with_suffix(".partial")
-        with partial.open("wb") as file:
+        with replacing(epath.Path(path)) as partial, partial.open("wb") as file:
             np.save(file, np.concatenate(embedded))
-        partial.rename(path)
     return np.load(path)
 
 

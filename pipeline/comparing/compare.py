@@ -25,7 +25,7 @@ from components.base.errors import UserError
 from components.base.files import write_atomically
 from components.base.json_records import read_record
 from components.evaluation.metrics import measure, paired_outcomes
-from components.library.layout import Manifest
+from components.library.layout import Manifest, require_verified
 from components.library.spans import read_examples
 from components.reporting.comparison import SIGNIFICANCE, Comparison, FoldOutcome, Row
 from components.store.measuring import cpu_ms, megabytes
@@ -36,7 +36,7 @@ from models.fitting.training import fit
 from models.registry import kind_of, weights_digest
 from models.serving import GenreModel, clip_probabilities, export
 from pipeline.comparing.clips import Track, clips_of, read_wavs, stored_embeddings, stored_features
-from pipeline.comparing.folds import Fold, make_folds
+from pipeline.comparing.folds import make_folds
 from pipeline.config.settings import PipelineConfig
 from pipeline.planning.source_digest import source_digest
 
@@ -120,7 +120,11 @@ def compare_models(
       cache: where outcomes are kept.
       report: called with a line per step.
       track: shows the progress of what is computed once for all folds.
+
+    Raises:
+      UserError: the files of the span are not as its manifest says.
     """
+    require_verified(epath.Path(data), manifest.span)
     tracks = sorted(read_examples(data, manifest.span), key=lambda row: row["track_id"])
     track_ids = [row["track_id"] for row in tracks]
     folds = make_folds(tracks, folds_column)

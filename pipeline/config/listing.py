@@ -4,11 +4,10 @@ import json
 import re
 import typing
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from pydantic.fields import FieldInfo
 
-from components.base.section import Section
+from components.base.section import Section, sections_in
 from models.config import ModelConfig
 from models.registry import KINDS, load
 from pipeline.config.settings import PipelineConfig
@@ -27,15 +26,6 @@ def setting_lines(config: PipelineConfig, only: Sequence[str] = ()) -> Iterator[
     yield from _section_lines(config, type(config), only)
 
 
-def _sections(annotation: Any) -> Iterator[type[Section]]:
-    """Yields the sections that a type names: directly, as optional, or as items of a tuple or mapping."""
-    parts = typing.get_args(annotation)
-    if not parts and isinstance(annotation, type) and issubclass(annotation, Section):
-        yield annotation
-    for part in parts:
-        yield from _sections(part)
-
-
 def _section_lines(section: Section | None, kind: type[Section], only: Sequence[str] = ()) -> Iterator[str]:
     """Lines of a section; None: of its defaults."""
     values = section.model_dump(mode="json") if section else {}
@@ -52,7 +42,7 @@ def _section_lines(section: Section | None, kind: type[Section], only: Sequence[
         else:
             shown = json.dumps(values.get(name, value), default=list)
         yield f"{name}: {shown}{f' # {field.description}' if field.description else ''}"
-        for inner in _sections(field.annotation):
+        for inner in sections_in(field.annotation):
             yield from _commented(_block(name, field, inner))
         if kind is ModelConfig and name == "options":
             yield from _commented(_option_lines())

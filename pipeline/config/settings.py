@@ -1,18 +1,21 @@
-"""Reads the whole configuration of a pipeline: defaults, then a YAML file, then `--set a.b=value`."""
+"""Reads the whole configuration of a pipeline: defaults, a YAML file, GENRE_WORKSPACE, then `--set a.b=value`.
+
+A relative path in a file is relative to the folder of the file; any other is relative to the current directory. A file
+called genre.yaml marks the folder of a project: the default paths are in there, too.
+"""
 
 import hashlib
 import json
-import re
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import Field, PlainValidator, ValidationError, model_validator
 
 from components.audio.config import AudioConfig, MelConfig
 from components.base.errors import UserError
-from components.base.section import Section, problems
+from components.base.section import Section, problems, shortened
 from components.beam.config import BeamConfig
 from components.drift.config import DriftConfig
 from components.evaluation.config import GateConfig
@@ -22,6 +25,19 @@ from components.store.config import DeployConfig
 from models.config import ModelConfig, TrainConfig
 from models.fitting.tuning_config import TuneConfig
 from pipeline.config.targets import KubeflowConfig, VertexConfig
+from pipeline.config.yaml_text import MAX_DEPTH, parse, read_mapping
+
+PROJECT_FILE = "genre.yaml"
+WORKSPACE_VARIABLE = "GENRE_WORKSPACE"
+_DEFAULT_PATHS = ("data", "workspace")
+_PATHS = (
+    *_DEFAULT_PATHS,
+    "beam.flink.job_server_jar",
+    "beam.spark.job_server_jar",
+    "model.options.weights",
+    "compare.*.options.weights",
+)
+"""The settings that are paths of this machine; * stands for every key."""
 
 SpanNumber = Annotated[int, Field(ge=0)]
 
@@ -96,63 +112,63 @@ class PipelineConfig(Section):
         return self
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML as people mean it: 1e-3 is a number, and a key that appears twice is a mistake."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Returns a mapping; a key that appears twice is an error."""
-        keys = [key.value for key, _ in node.value]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise yaml.constructor.ConstructorError(
-                    problem=f"the key {key} appears twice", problem_mark=node.start_mark
-                )
-        return super().construct_mapping(node, deep)
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
-)
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
+def find_project_file() -> Path | None:
+    """Returns the genre.yaml of the current directory, or else of the nearest one above it; None if there is none."""
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+        here = Path.cwd()
     except FileNotFoundError:
-        raise UserError(f"{path}: no such configuration file") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"{path}: not readable as YAML: {error}") from error
-    if content is None:
-        return {}
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: expected `section: ...` lines, found a {type(content).__name__}")
-    return content
+        raise UserError("the current directory was removed. Change to another one.") from None
+    return next((file for each in (here, *here.parents) if os.path.isfile(file := each / PROJECT_FILE)), None)
+
+
+def _read_file(file: Path) -> dict[str, Any]:
+    """Returns the settings in a file, with absolute paths."""
+    values = read_mapping(file)
+    if file.name == PROJECT_FILE:
+        values = {name: PipelineConfig.model_fields[name].default for name in _DEFAULT_PATHS} | values
+    for setting in _PATHS:
+        _make_absolute(values, setting.split("."), os.path.abspath(file.parent))
+    return values
+
+
+def _make_absolute(values: Any, keys: Sequence[str], folder: str) -> None:
+    """Joins `folder` with the path that a setting has in `values`, if it is there."""
+    key, *inner = keys
+    for name in (values if key == "*" else {key} & values.keys()) if isinstance(values, dict) else ():
+        if inner:
+            _make_absolute(values[name], inner, folder)
+        elif isinstance(values[name], str) and "://" not in values[name]:
+            values[name] = os.path.normpath(os.path.join(folder, values[name]))
 
 
 def _set(values: dict[str, Any], override: str) -> None:
     key, separator, text = override.partition("=")
-    if not separator or not key:
-        raise UserError(f"--set {override}: expected --set section.key=value")
+    given = f"--set {shortened(override)}"
     *sections, last = key.split(".")
+    if not separator or not key or len(sections) > MAX_DEPTH:
+        raise UserError(f"{given}: expected --set section.key=value")
     for section in sections:
         inner = values.setdefault(section, {})
         if not isinstance(inner, dict):
-            raise UserError(f"--set {override}: {section} is a value, not a section")
+            raise UserError(f"{given}: {section} is a value, not a section")
         values = inner
     try:
-        values[last] = yaml.load(text, _Loader)
-    except yaml.YAMLError as error:
-        raise UserError(f"--set {override}: the value is not readable as YAML: {error}") from error
+        values[last] = parse(text)
+    except ValueError as error:
+        raise UserError(f"{given}: the value is not readable as YAML: {error}") from error
 
 
 def load_config(file: Path | None = None, overrides: Sequence[str] = ()) -> PipelineConfig:
-    """Returns the defaults, overlaid with the YAML `file` and then with `overrides`, each as `section.key=value`.
+    """Returns the defaults, overlaid with a YAML file, the environment, and `overrides`, each as `section.key=value`.
 
     Raises:
       UserError: a file that cannot be read, or unknown or ill-typed keys, each named by its dotted path.
     """
     source = " and ".join(filter(None, [str(file or ""), "--set" if overrides else ""])) or "defaults"
-    return _overlaid(_read_yaml(file) if file else {}, overrides, source)
+    values = _read_file(file) if file else {}
+    if place := os.environ.get(WORKSPACE_VARIABLE):
+        values["workspace"] = place
+    return _overlaid(values, overrides, source)
 
 
 def changed_config(config: PipelineConfig, overrides: Sequence[str]) -> PipelineConfig:
@@ -168,14 +184,13 @@ def _overlaid(values: dict[str, Any], overrides: Sequence[str], source: str) -> 
     for override in overrides:
         _set(values, override)
     try:
-        text = json.dumps(values, default=str)
-    except (TypeError, ValueError) as error:  # a key that is no text, or an anchor that refers to itself
-        raise UserError(f"configuration ({source}) is not valid: {error}") from error
-    try:
         # Through JSON, because strict mode then takes a list for a tuple, as YAML writes it, and 5 for 5.0.
-        return PipelineConfig.model_validate_json(text)
+        return PipelineConfig.model_validate_json(json.dumps(values, ensure_ascii=False).encode())
+    except UnicodeEncodeError as error:
+        found = shortened(ascii(error.object[max(error.start - 40, 0) : error.end]))
+        raise UserError(f"configuration ({source}) is not valid: a text in it is no UTF-8: {found}") from error
     except ValidationError as error:
-        listed = "\n".join(f"  {problem}" for problem in problems(error))
+        listed = "\n".join(f"  {problem}" for problem in problems(error, PipelineConfig))
         raise UserError(f"configuration ({source}) is not valid:\n{listed}") from error
 
 

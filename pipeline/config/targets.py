@@ -153,7 +153,7 @@ class VertexConfig(RemoteConfig):
     network: str | None = Field(
         None,
         description="network peered with the steps and the custom job: projects/NUMBER/global/networks/NAME; not with "
-        "the endpoint, because a peered one has no traffic split; null: none",
+        "the endpoint, because a peered one has no traffic split (endpoint.public); null: none",
     )
     encryption_key: str | None = Field(
         None,

@@ -1,16 +1,19 @@
 """Runs the DAG on this machine from its first import to the summary."""
 
+import sys
 import time
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.base.errors import UserError, storage_remedy
+from components.base.times import timestamp
 from pipeline.local.show import show_outcome
 from pipeline.node_state import NodeState
+from pipeline.output import PLAIN_WIDTH, plain_console
 
 if TYPE_CHECKING:
     from pipeline.console import NodeTable
@@ -22,8 +25,8 @@ if TYPE_CHECKING:
 _LOADING = "TensorFlow, TFX"
 
 
-def finish(result: "Summary", workspace: "Workspace", file: Path | None) -> None:
-    """Writes the summary of a run below `workspace`, and to `file` if one is given.
+def finish(result: "Summary", workspace: "Workspace", file: Path | None, *, dry_run: bool = False) -> None:
+    """Writes the summary of a run below `workspace`, and to `file` if one is given; then shows the outcome.
 
     Raises:
       UserError: the run failed, or the summary cannot be written.
@@ -36,12 +39,13 @@ def finish(result: "Summary", workspace: "Workspace", file: Path | None) -> None
             place.write_text(text, encoding="utf-8")
         except OSError as error:
             wrong.append(f"{place}: the summary cannot be written there: {error.strerror}")
+    show_outcome(plain_console(width=None if sys.stdout.isatty() else PLAIN_WIDTH), result, dry_run=dry_run)
     if wrong:
         raise UserError("\n".join(wrong))
 
 
 def execute(prospect: "Prospect", *, dry_run: bool = False) -> "Summary":
-    """Runs the DAG and shows it; a failure becomes a part of the summary and of the history.
+    """Runs the DAG and shows its nodes; a failure becomes a part of the summary and of the history.
 
     Args:
       prospect: what the run is to do.
@@ -50,6 +54,7 @@ def execute(prospect: "Prospect", *, dry_run: bool = False) -> "Summary":
     from components.retraining.history import note_failure
     from pipeline.config.settings import config_digest
     from pipeline.console import NodeTable
+    from pipeline.local.cache import sealed
     from pipeline.local.summary import (
         NodeSummary,
         Summary,
@@ -69,20 +74,27 @@ def execute(prospect: "Prospect", *, dry_run: bool = False) -> "Summary":
     artifacts: Artifacts = {}
     error: str | None = None
     start = time.monotonic()
-    with inputs.workspace.temporary_files(run_id), output_to(log) as console:
+    with sealed(inputs.workspace), inputs.workspace.temporary_files(run_id), output_to(log) as console:
         with NodeTable(console) as table:
 
             def observe(state: NodeState) -> None:
                 states[state.node] = state
                 table.show(state)
+                if state.state != "running":
+                    end = datetime.now(UTC)
+                    begin = end - timedelta(seconds=state.seconds)
+                    _log(f"{state.node}: {timestamp(begin)} to {timestamp(end)}, {state.seconds:.1f} s, {state.state}")
 
             try:
                 artifacts = _nodes(prospect, run_id, table, observe, dry_run=dry_run)
             except UserError as problem:
                 error = str(problem)
+                _log(error)
+            except KeyboardInterrupt:
+                _log("interrupted")
+                raise
             except Exception as problem:  # noqa: BLE001 (part of the summary; the traceback is in the log)
-                with suppress(OSError):  # the disk may be full
-                    traceback.print_exc()
+                _log(traceback.format_exc())
                 failed = next((name for name, state in states.items() if state.state == "failed"), _LOADING)
                 error = f"{failed} failed: {type(problem).__name__}: {str(problem).strip().partition(chr(10))[0][:300]}"
                 if remedy := storage_remedy(problem):
@@ -97,7 +109,7 @@ def execute(prospect: "Prospect", *, dry_run: bool = False) -> "Summary":
         pushed, rolled_back = pushed_model(artifacts, inputs.workspace)
         page = report_path(artifacts)
         decision, drift = account(artifacts)
-        summary = Summary(
+        return Summary(
             status="failed" if error else "succeeded",
             error=error,
             run_id=run_id,
@@ -125,8 +137,12 @@ def execute(prospect: "Prospect", *, dry_run: bool = False) -> "Summary":
             report=str(page) if page else None,
             log=str(log),
         )
-        show_outcome(console, summary, dry_run=dry_run)
-    return summary
+
+
+def _log(text: str) -> None:
+    """Writes to the log of the run, where `output_to` sends what is printed."""
+    with suppress(OSError):  # the disk may be full
+        print(f"genre: {text}", file=sys.stderr, flush=True)
 
 
 def _nodes(
@@ -137,8 +153,12 @@ def _nodes(
     *,
     dry_run: bool,
 ) -> "Artifacts":
+    from pipeline.local.cache import drop_changed, forget_repeats
     from pipeline.process import large_imports
 
+    workspace = prospect.inputs.workspace
+    for artifact in drop_changed(workspace, prospect.plan.texts().values()):
+        table.note(f"{artifact} has changed since it was made, and is made again")
     observe(NodeState(_LOADING, "running"))
     start = time.monotonic()
     with large_imports():
@@ -148,4 +168,6 @@ def _nodes(
     ir = compile_pipeline(pipeline, run_id)
     table.expect(node_ids(ir))
     observe(NodeState(_LOADING, "done", time.monotonic() - start))
-    return run_local(pipeline, ir, observe, decide_only=dry_run)
+    artifacts = run_local(pipeline, ir, observe, decide_only=dry_run)
+    forget_repeats(workspace, run_id)
+    return artifacts

@@ -17,10 +17,12 @@ from tfx.orchestration.pipeline import Pipeline
 from tfx.orchestration.portable import execution_publish_utils, runtime_parameter_utils
 from tfx.orchestration.portable.mlmd import execution_lib
 from tfx.proto.orchestration import pipeline_pb2
+from tfx.types.artifact import Artifact
 
 from components.nodes.retrain_policy import RETRAIN
 from pipeline.dag import POLICY, create_pipeline
-from pipeline.node_state import NodeState
+from pipeline.local.cache import record_files
+from pipeline.node_state import NodeState, State
 from pipeline.planning.prospect import Prospect
 
 Observer = Callable[[NodeState], None]
@@ -92,8 +94,9 @@ def run_local(
         start = time.monotonic()
         try:
             LocalDagRunner().run_with_ir(single)
-        except BaseException:
-            observe(NodeState(name, "failed", time.monotonic() - start))
+        except BaseException as error:
+            state: State = "canceled" if isinstance(error, KeyboardInterrupt) else "failed"
+            observe(NodeState(name, state, time.monotonic() - start))
             raise
         cached, outputs = _outcome(pipeline, ir, name)
         observe(NodeState(name, "cached" if cached else "done", time.monotonic() - start))
@@ -106,7 +109,8 @@ def run_local(
 def _bury_killed(pipeline: Pipeline) -> None:
     """Marks the execution that a killed run left behind as failed, and removes its files, as TFX does after a failure.
 
-    There is at most one, and it is the last: every run begins with this.
+    There is at most one, and it is the last: every run begins with this. If that was complete when the run was killed,
+    what its files are like may not have been recorded.
     """
     latest = ListOptions(limit=1, order_by=OrderByField.ID, is_asc=False)
     with metadata.Metadata(pipeline.metadata_connection_config) as handle:
@@ -117,6 +121,8 @@ def _bury_killed(pipeline: Pipeline) -> None:
                     for written in Path(pipeline.pipeline_info.pipeline_root).glob(place):
                         shutil.rmtree(written)
                 execution_publish_utils.publish_failed_execution(handle, [], execution.id)
+            elif execution.last_known_state == metadata_store_pb2.Execution.COMPLETE:
+                record_files(handle.store, _first(execution_lib.get_output_artifacts(handle, execution.id)).values())
 
 
 def text_of(value: metadata_store_pb2.Artifact) -> str:
@@ -127,7 +133,7 @@ def text_of(value: metadata_store_pb2.Artifact) -> str:
 def _outcome(
     pipeline: Pipeline, ir: pipeline_pb2.Pipeline, node: str
 ) -> tuple[bool, dict[str, metadata_store_pb2.Artifact]]:
-    """Returns whether a node of this run was cached, and its outputs by name."""
+    """Returns whether a node of this run was cached, and its outputs by name; records what new ones are like."""
     with metadata.Metadata(pipeline.metadata_connection_config) as handle:
         store = handle.store
         run = store.get_context_by_type_and_name(
@@ -139,7 +145,13 @@ def _outcome(
         latest = max(executions, key=lambda execution: execution.id)
         outputs = execution_lib.get_output_artifacts(handle, latest.id)
         cached = latest.last_known_state == metadata_store_pb2.Execution.CACHED
-        return cached, {key: values[0].mlmd_artifact for key, values in outputs.items() if values}
+        if not cached:
+            record_files(store, _first(outputs).values())
+        return cached, _first(outputs)
+
+
+def _first(outputs: dict[str, list[Artifact]]) -> dict[str, metadata_store_pb2.Artifact]:
+    return {key: values[0].mlmd_artifact for key, values in outputs.items() if values}
 
 
 def _type(ir: pipeline_pb2.Pipeline, node: str) -> str:

@@ -17,7 +17,7 @@ from components.audio.config import FeatureConfig
 from components.base.errors import UserError
 from components.base.section import Section
 from components.library.layout import SCHEMA_FILE, SPLITS, Manifest, span_dir
-from components.library.span_import import SpanImport
+from components.library.span_import import GOLDEN, SpanImport
 from components.nodes.parameters.champion import ChampionParameters
 from components.nodes.parameters.data_gate import DataGateParameters
 from components.nodes.parameters.drift_detector import DriftParameters
@@ -33,14 +33,14 @@ from components.nodes.parameters.retrain_policy import PolicyParameters
 from components.nodes.parameters.transform import TransformParameters
 from components.retraining.history import gather_facts, read_history
 from components.retraining.policy import Facts
-from components.store.model_card import find_card
 from components.store.model_store import (
     Lineage,
     best_on_golden,
     champion_of,
     current_version,
+    find_version_card,
     read_lineage,
-    version_dir,
+    withdrawals,
     withdrawn_version,
 )
 from models.config import TrainerParameters
@@ -144,36 +144,55 @@ def _digest(*parts: object) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def slot_clips(root: epath.Path, window: Sequence[Manifest], slots: Sequence[int | None]) -> list[SpanImport]:
+def _directories(root: epath.Path, spans: Sequence[Manifest], split: str) -> tuple[str, ...]:
+    """Returns the directories of the clips of a split; a span without such clips has none in a bucket."""
+    return tuple(str(span_dir(root, each.span) / split) for each in spans if each.has(split))
+
+
+def slot_clips(root: epath.Path, window: Sequence[Manifest], slots: Sequence[Sequence[int]]) -> list[SpanImport]:
     """Returns the clips to import into each slot; none into the empty ones."""
-    by_span = {manifest.span: manifest.digest for manifest in window}
-    return [
-        SpanImport(
-            span=span,
-            splits={split: () if span is None else (str(span_dir(root, span) / split),) for split in SPLITS},
-            digest="" if span is None else by_span[span],
-            manifest="" if span is None else by_span[span],
+    by_span = {manifest.span: manifest for manifest in window}
+    imports = []
+    for slot in slots:
+        spans = [by_span[span] for span in slot]
+        digests = {each.span: each.digest for each in spans}
+        newest = slot[-1] if slot else None
+        digest = "" if newest is None else digests.pop(newest)
+        imports.append(
+            SpanImport(
+                span=newest,
+                splits={split: _directories(root, spans, split) for split in SPLITS},
+                digest=_digest([(each.span, each.digest) for each in spans]) if digests else digest,
+                manifest=digest,
+                joined=digests,
+            )
         )
-        for span in slots
-    ]
+    return imports
 
 
-def held_out_clips(root: epath.Path, window: Sequence[Manifest], golden: Manifest | None) -> SpanImport:
+def held_out_clips(
+    root: epath.Path, window: Sequence[Manifest], tested: Sequence[Manifest], golden: Manifest | None
+) -> SpanImport:
     """Returns the clips to import for judging.
 
-    Their splits are `test` and `eval` of the newest span, `window`, which is both of the others, and `golden`, the test
-    split of the golden span: without clips if that is the newest, or if there is none.
+    Their splits are `test` and `eval` of the newest span; `joined`, the test clips of the other spans that are `tested`
+    with it; `window`, the other clips of both kinds; and `golden`, the test split of the golden span: without clips if
+    that alone is tested, or if there is none.
     """
     newest, others = window[-1], window[:-1]
-    frozen = [golden] if golden is not None and golden.span != newest.span else []
+    joined = [each for each in tested if each.span != newest.span]
+    frozen = [golden] if golden is not None and [each.span for each in tested] != [golden.span] else []
+    joined_clips = _directories(root, joined, "test")
+    rest = (path for each in others for split in ("eval", "test") for path in _directories(root, [each], split))
     splits = {
-        "test": (str(span_dir(root, newest.span) / "test"),),
-        "eval": (str(span_dir(root, newest.span) / "eval"),),
-        "window": tuple(str(span_dir(root, each.span) / split) for each in others for split in ("eval", "test")),
-        "golden": tuple(str(span_dir(root, each.span) / "test") for each in frozen),
+        "test": _directories(root, [newest], "test"),
+        "eval": _directories(root, [newest], "eval"),
+        "joined": joined_clips,
+        "window": tuple(path for path in rest if path not in joined_clips),
+        GOLDEN: _directories(root, frozen, "test"),
     }
-    digest = _digest([(each.span, each.digest) for each in (*window, *frozen)])
-    return SpanImport(span=newest.span, splits=splits, digest=digest)
+    digests = {each.span: each.digest for each in (*window, *tested, *frozen)}
+    return SpanImport(span=newest.span, splits=splits, digest=_digest(list(digests.items())))
 
 
 def _candidate(store: epath.Path, candidate_of: Callable[[int | None], str]) -> tuple[str, int | None]:
@@ -197,7 +216,7 @@ def _facts(inputs: "Preflight", candidate: str, parent: int | None, now: datetim
     """Gathers what is known of the candidate before a clip is looked at."""
     store = inputs.workspace.models
     lineage = read_lineage(store, parent) if parent is not None else None
-    card = find_card(version_dir(store, parent)) if parent is not None else None
+    card = find_version_card(store, parent) if parent is not None else None
     known = card.features.genres if card else inputs.library.genres
     return gather_facts(
         read_history(inputs.workspace.history),
@@ -281,7 +300,7 @@ def make_plan(config: PipelineConfig, inputs: "Preflight", now: datetime, *, ask
             file=str(schema), digest=hashlib.sha256(schema.read_bytes()).hexdigest()[:16]
         ),
         slots=tuple(imported(clips) for clips in slot_clips(root, inputs.window, inputs.slots)),
-        held_out=imported(held_out_clips(root, inputs.window, inputs.golden)),
+        held_out=imported(held_out_clips(root, inputs.window, inputs.tested, inputs.golden)),
         data_gate=DataGateParameters(on_anomaly=config.validation.on_anomaly),
         champion=ChampionParameters(store=store, version=parent),
         drift=DriftParameters(drift=config.drift, code=node_digest("DriftDetector")),
@@ -299,12 +318,18 @@ def make_plan(config: PipelineConfig, inputs: "Preflight", now: datetime, *, ask
             genres=inputs.library.genres,
             gate=config.gate,
             span=inputs.manifest.span,
+            tested=tuple(each.span for each in inputs.tested),
             golden_span=golden,
             best=best_on_golden(workspace.models, parent),
             code=node_digest("GateEvaluator"),
         ),
         reference=ReferenceParameters(code=node_digest("ReferenceProfile")),
-        pusher=PusherParameters(store=store, lineage=lineage, keep_versions=config.deploy.keep_versions),
+        pusher=PusherParameters(
+            store=store,
+            lineage=lineage,
+            keep_versions=config.deploy.keep_versions,
+            lost=tuple(number for number, each in withdrawals(workspace.models).items() if each.damaged),
+        ),
         endpoint=endpoint,
         recorder=RecorderParameters(candidate=candidate, history=history, now=moment),
         reporter=ReporterParameters(

@@ -6,22 +6,25 @@ from dataclasses import dataclass
 from etils import epath
 
 from components.base.errors import UserError
+from components.beam.options import check_local
 from components.evaluation.gate import require_known_genres
 from components.library.layout import (
-    SCHEMA_FILE,
-    SPLITS,
     Library,
     Manifest,
     complete_spans,
+    ingest_into,
     read_library,
     read_manifest,
     slots,
+    small_spans,
     window_spans,
 )
 from components.library.left_out import set_aside_spans
+from components.library.schema import check_schema
 from components.retraining.policy import spans_in_words
 from components.store.model_store import current_version, read_lineage
 from models import registry
+from models.fitting.hosts import refuse_several_hosts
 from pipeline.config.settings import PipelineConfig, Span
 from pipeline.workspace import Workspace, root_path
 
@@ -33,8 +36,10 @@ class Preflight:
     library: Library
     window: tuple[Manifest, ...]
     """Manifests of the spans to train on, ascending."""
-    slots: tuple[int | None, ...]
-    """The span in each slot; see `components.library.layout.slots`."""
+    slots: tuple[tuple[int, ...], ...]
+    """The spans in each slot; see `components.library.layout.slots`."""
+    tested: tuple[Manifest, ...]
+    """Manifests of the spans whose test clips judge first: those in the slot of the newest, or else the golden one."""
     golden: Manifest | None
     """Manifest of the span with the golden test set."""
     data: epath.Path
@@ -44,6 +49,16 @@ class Preflight:
     def manifest(self) -> Manifest:
         """The manifest of the newest span."""
         return self.window[-1]
+
+
+def check_machine(config: PipelineConfig) -> None:
+    """Checks that this machine can run the nodes: the runner of their Beam steps, and the Trainer.
+
+    Raises:
+      UserError: workers of Beam would not see the data, or the environment names several hosts to train on.
+    """
+    check_local(config.beam)
+    refuse_several_hosts()
 
 
 def check_model(config: PipelineConfig) -> None:
@@ -74,8 +89,7 @@ def check(config: PipelineConfig, *, leave_out: bool) -> Preflight:
     check_model(config)
     data = root_path(config.data)
     library = read_library(data)
-    if not (data / SCHEMA_FILE).is_file():
-        raise UserError(f"{data}: its {SCHEMA_FILE} is missing. Put it back, or ingest into another data directory.")
+    check_schema(data, library.genres)
     spans = complete_spans(data)
     workspace = Workspace(root_path(config.workspace))
     exclude = set(config.exclude)
@@ -84,9 +98,7 @@ def check(config: PipelineConfig, *, leave_out: bool) -> Preflight:
     chosen = window_of(config, data, spans, exclude)
     window = tuple(read_manifest(data, span) for span in chosen)
     _require_kept(config, workspace, data, spans, exclude)
-    manifest = window[-1]
-    frozen = golden_span(config, spans)
-    golden = None if frozen is None else read_manifest(data, frozen)
+    golden = golden_manifest(config, data, spans)
     for key, ours in config.audio:
         theirs = getattr(library.audio, key)
         if ours != theirs:
@@ -96,14 +108,23 @@ def check(config: PipelineConfig, *, leave_out: bool) -> Preflight:
             )
     if len(library.genres) < 2:
         raise UserError(f"{data}: only one genre ({', '.join(library.genres)}); a classifier needs two or more")
-    for split in SPLITS:
-        if split not in manifest.splits or not manifest.splits[split].clips:
+    for split, use in (("train", "train on"), ("eval", "validate with")):
+        if not any(each.has(split) for each in window):
             raise UserError(
-                f"{data}: span {manifest.span} has no examples in its {split} split. Ingest more songs, from more "
-                "artists, or give the split yourself with `genre ingest csv --split-column`."
+                f"{data}: {spans_in_words(chosen)} of the window has no {split} clips to {use}. Ingest more songs, "
+                "from more artists; or use earlier spans too, by exclude or `genre spans --restore`."
             )
+    small = small_spans(data, spans)
+    placed = slots(chosen, config.window, set(spans) - exclude, small)
+    together = next(slot for slot in placed if chosen[-1] in slot)
+    tested = tuple(each for each in window if each.span in together and each.has("test")) or (golden and (golden,))
+    if not tested:
+        raise UserError(
+            f"{data}: {spans_in_words(together)} of the window has no test clips to judge by, and there is no golden "
+            "set. Ingest more songs, from more artists; or set golden to a span with test clips."
+        )
     require_known_genres(config.gate, library.genres)
-    return Preflight(library, window, slots(chosen, config.window, set(spans) - exclude), golden, data, workspace)
+    return Preflight(library, window, placed, tested, golden, data, workspace)
 
 
 def _number(span: Span, spans: Sequence[int]) -> int:
@@ -124,7 +145,8 @@ def _require_kept(
             "on. Put it back, or set golden to the span that takes its place."
         )
     before = sorted({*spans, *lineage.window} - exclude)
-    gone = set(window_spans(before, _number(config.span, before), config.window)) - set(spans)
+    needed = window_spans(before, _number(config.span, before), config.window, small=small_spans(data, spans))
+    gone = set(needed) - set(spans)
     if gone:
         raise UserError(
             f"{data}: {spans_in_words(tuple(sorted(gone)))} of the window is gone, which version {served} was trained "
@@ -132,9 +154,21 @@ def _require_kept(
         )
 
 
-def golden_span(config: PipelineConfig, spans: Sequence[int]) -> int | None:
-    """Returns the span with the golden test set, of the complete `spans`; it may be one that is not trained on."""
-    return None if config.golden is None else _number(config.golden, spans)
+def golden_manifest(config: PipelineConfig, data: epath.Path, spans: Sequence[int]) -> Manifest | None:
+    """Returns the manifest of the span with the golden test set; it may be one that is not trained on.
+
+    Raises:
+      UserError: there is no such span, or it has no test clips.
+    """
+    if config.golden is None:
+        return None
+    if isinstance(config.golden, int):
+        chosen = read_manifest(data, config.golden)
+        if not chosen.has("test"):
+            raise UserError(f"golden: span {config.golden} has no test clips. Choose a span that has some, or null.")
+        return chosen
+    tested = [each for each in (read_manifest(data, span) for span in spans) if each.has("test")]
+    return tested[0 if config.golden == "first" else -1] if tested else None
 
 
 def window_of(config: PipelineConfig, data: epath.Path, spans: Sequence[int], exclude: set[int]) -> tuple[int, ...]:
@@ -150,7 +184,7 @@ def window_of(config: PipelineConfig, data: epath.Path, spans: Sequence[int], ex
       UserError: there are none, or the window cannot end at the configured span.
     """
     if not spans:
-        raise UserError(f"{data}: no complete span. Ingest a library into it: `genre ingest folder DIR --data {data}`.")
+        raise UserError(f"{data}: no complete span. Ingest a library into it: {ingest_into(data)}.")
     usable = [span for span in spans if span not in exclude]
     if not usable:
         raise UserError(f"{data}: every complete span is excluded or set aside: {', '.join(map(str, spans))}.")
@@ -159,4 +193,4 @@ def window_of(config: PipelineConfig, data: epath.Path, spans: Sequence[int], ex
         raise UserError(f"{data}: span {end} is set aside. `genre spans` shows the reason; or choose another span.")
     if end not in exclude:
         read_manifest(data, end)
-    return window_spans(spans, end, config.window, exclude)
+    return window_spans(spans, end, config.window, exclude, small_spans(data, spans))

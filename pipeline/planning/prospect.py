@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from components.drift.report import DriftReport
 from components.library.left_out import set_aside_spans
 from components.retraining.history import note_decision, read_record
 from components.retraining.policy import Decision, Facts, decide
@@ -24,6 +25,8 @@ class Prospect:
     """Preliminary, as no clip was looked at: the decision of the run itself counts."""
     notes: tuple[str, ...]
     """A sentence for each span that is left out."""
+    drift: DriftReport | None
+    """As an earlier run measured it for the same candidate; None: not measured yet."""
 
     def note(self) -> None:
         """Records a decision to wait in the history, as no run will; the same decision again leaves no trace."""
@@ -51,4 +54,4 @@ def prospect(config: PipelineConfig, now: datetime | None = None, *, asked: bool
     drift = record.drift if record and record.champion == facts.champion else None
     left_out = [] if asked else set_aside_spans(inputs.workspace.set_aside, inputs.data)
     notes = tuple(f"span {each.span} is set aside since {each.time}: {each.reason}" for each in left_out)
-    return Prospect(config, inputs, plan, facts, decide(config.retrain, facts, drift), notes)
+    return Prospect(config, inputs, plan, facts, decide(config.retrain, facts, drift), notes, drift)

@@ -164,6 +164,12 @@ def _vertex_submission_problems(settings: VertexConfig) -> Iterator[str]:
             f"vertex.network: {settings.network} is no full name: projects/NUMBER/global/networks/NAME, with the "
             "project's number, not its name: `gcloud projects describe PROJECT --format='value(projectNumber)'`."
         )
+    if settings.network is not None and settings.endpoint is not None and not settings.endpoint.public:
+        yield (
+            "vertex.endpoint: an endpoint that is peered with vertex.network cannot split its traffic, so no version "
+            "could be tried out before it serves. Set vertex.endpoint.public to true for one on the internet, where "
+            "callers need the permission aiplatform.endpoints.predict; or remove vertex.endpoint or vertex.network."
+        )
     if key is not None:
         location = re.fullmatch(r"projects/[^/]+/locations/([^/]+)/keyRings/[^/]+/cryptoKeys/[^/]+", key)
         if not location:

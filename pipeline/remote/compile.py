@@ -139,10 +139,7 @@ def _text_of(job: dict[str, Any], settings: KubeflowConfig | VertexConfig, resou
         return json.dumps(job, indent=2, sort_keys=True)
     if settings.pipeline_root is not None:
         job["pipelineSpec"]["defaultPipelineRoot"] = settings.pipeline_root
-    documents = [job["pipelineSpec"]]
-    if platform := _kubernetes(settings, resources):
-        documents.append(platform)
-    return yaml.safe_dump_all(documents, sort_keys=True, width=120)
+    return yaml.safe_dump_all([job["pipelineSpec"], _kubernetes(settings, resources)], sort_keys=True, width=120)
 
 
 def _artifacts(config: PipelineConfig, settings: KubeflowConfig | VertexConfig) -> str:
@@ -290,10 +287,12 @@ def _wait_for_policy(spec: dict[str, Any], nodes: list[str]) -> None:
 
 
 def _kubernetes(settings: KubeflowConfig, resources: dict[str, Resources]) -> dict[str, Any]:
-    """Returns the second document of the file, with what only Kubernetes knows; empty if there is nothing."""
+    """Returns the second document of the file, with what only Kubernetes knows."""
     executors = {}
     for node, given in resources.items():
-        wanted: dict[str, Any] = {}
+        # A cluster may make the container's own file system read-only. Everything that a step writes is here, on its
+        # volumes, or where Kubeflow Pipelines mounts the artifacts.
+        wanted: dict[str, Any] = {"emptyDirMounts": [{"volumeName": "genre-tmp", "mountPath": "/tmp"}]}
         if settings.labels:
             wanted["podMetadata"] = {"labels": settings.labels}
         if settings.volumes:
@@ -310,6 +309,5 @@ def _kubernetes(settings: KubeflowConfig, resources: dict[str, Resources]) -> di
             wanted["tolerations"] = [{"key": given.accelerator, "operator": "Exists", "effect": "NoSchedule"}]
         if given.node_labels:
             wanted["nodeSelector"] = {"labels": given.node_labels}
-        if wanted:
-            executors[EXECUTOR.format(node)] = wanted
-    return {"platforms": {"kubernetes": {"deploymentSpec": {"executors": executors}}}} if executors else {}
+        executors[EXECUTOR.format(node)] = wanted
+    return {"platforms": {"kubernetes": {"deploymentSpec": {"executors": executors}}}}

@@ -79,6 +79,13 @@ class KubeflowService(Service):
         body = self._schedule_body(name, cron, timezone, start, self._unknown_experiment)
         return Request("POST", f"{self._host}{_API}/recurringruns", body)
 
+    def find_out(self, run: Run) -> str:
+        """See `Service`. The service itself reports states, but neither why a pod waits nor what a step wrote."""
+        kubectl = f"kubectl --namespace {self._settings.namespace or 'kubeflow'}"
+        pods = f"--selector pipeline/runid={run.id}"
+        what = f"describe pods {pods}" if run.starting else f"logs {pods} --container main --tail -1"
+        return f"{kubectl} {what}, or {run.url}"
+
     # --- One request of each kind ---
 
     def _find_run(self, start: Start) -> Any | None:
@@ -236,10 +243,8 @@ class KubeflowService(Service):
     def _run(self, found: Any) -> Run:
         spec = found.pipeline_spec or {}
         state = _RUN_STATES.get(found.state, "pending")
-        known = {
-            task.display_name: (_NODE_STATES.get(task.state, "waiting"), seconds_of(task))
-            for task in (found.run_details and found.run_details.task_details) or ()
-        }
+        tasks = (found.run_details and found.run_details.task_details) or ()
+        known = {task.display_name: (_NODE_STATES.get(task.state, "waiting"), seconds_of(task)) for task in tasks}
         return Run(
             id=found.run_id,
             name=found.display_name,
@@ -248,6 +253,8 @@ class KubeflowService(Service):
             created=found.created_at,
             nodes=node_states(spec.get("pipeline_spec", spec), known, state),
             error=(found.error and found.error.message) or "",
+            # A node is RUNNING from when its pod is wanted; the pod is a task of its own, `executor`.
+            starting=any(task.state == "PENDING" for task in tasks),
         )
 
     def _schedule(self, found: Any) -> Schedule:

@@ -2,6 +2,7 @@
 
 import datetime
 import secrets
+import shlex
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -57,6 +58,8 @@ class Run:
     nodes: tuple[NodeState, ...] = ()
     """Empty in lists of runs."""
     error: str = ""
+    starting: bool = False
+    """Whether a step has a pod that does not run yet: it waits for a machine, its image or its volumes."""
 
     @property
     def ended(self) -> bool:
@@ -146,6 +149,10 @@ class Service(ABC):
         """Returns a run with its nodes."""
         return self._run(self._asked("read the run", lambda: self._get_run(run_id), f"there is no run {run_id}"))
 
+    def find_out(self, run: Run) -> str:
+        """Returns where a person reads why a step of `run` fails or does not start."""
+        return run.url
+
     def runs(self, limit: int) -> list[Run]:
         """Returns the latest runs of the pipeline, latest first, without their nodes."""
         return [self._run(found) for found in self._asked("list the runs", lambda: self._list_runs(limit))]
@@ -171,7 +178,9 @@ class Service(ABC):
         """
         self.schedule_request(name, cron, timezone, start)  # a time zone that is not possible fails before any request
         if self._named(name):
-            raise UserError(f"schedule {name} exists already. Delete it first: genre schedule delete {name}")
+            raise UserError(
+                f"schedule {name} exists already. Delete it first: genre schedule delete {shlex.quote(name)}"
+            )
         with self._explained("create a schedule", unsure="`genre schedule list` shows whether it was created"):
             return self._schedule(
                 self._created(

@@ -12,7 +12,7 @@ from etils import epath
 
 from components.base.errors import UserError
 from components.base.section import Section
-from components.library.layout import complete_spans, read_library, read_manifest, span_dir
+from components.library.layout import complete_spans, ingest_into, read_library, read_manifest, span_dir
 from pipeline.config.settings import PipelineConfig
 from pipeline.config.targets import TRAINER, Target
 from pipeline.planning.source_digest import package_digest
@@ -85,7 +85,7 @@ def _of_data(root: epath.Path) -> Iterator[str]:
     read_library(root)
     spans = complete_spans(root)
     if not spans:
-        yield f"data: {root}: it has no complete span. Ingest songs into it: `genre ingest folder DIR --data {root}`."
+        yield f"data: {root}: it has no complete span. Ingest songs into it: {ingest_into(root)}."
         return
     for file in sorted(read_manifest(root, spans[-1]).files)[:1]:
         with (span_dir(root, spans[-1]) / file).open("rb") as opened:

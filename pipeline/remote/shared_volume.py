@@ -6,6 +6,8 @@ So the launcher's folder stays on the step's own disk, and every execution has a
 """
 
 import copy
+import gzip
+import json
 import shutil
 import stat
 import time
@@ -16,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from components.base.errors import UserError
+from components.library.span_import import RECORDS_PROPERTY
+from components.library.tfrecords import count_records
 from pipeline.remote.artifact_paths import artifacts_of
 
 _PREFIX = "step-"
@@ -28,8 +32,8 @@ _READ_ONLY = stat.S_IRUSR | stat.S_IRGRP | stat.S_IROTH
 def own_copies(task: dict[str, Any], volume: Path) -> Iterator[tuple[dict[str, Any], dict[str, str]]]:
     """Copies the inputs of a step to `volume`; at the end, its outputs to where the launcher looks for them.
 
-    Every file is copied with all of its bytes, or an error is raised: this checks number and sizes of the files. So the
-    records of an artifact are complete for the workers if they were for the launcher. The folder on the volume is
+    Every file is copied with all of its bytes, or an error is raised: this checks number and sizes of the files. Of
+    imported examples, the copies must have as many records as the artifact says. The folder on the volume is
     removed at the end, also after a failure. What a killed step left is removed by a step that runs a week later.
 
     Args:
@@ -54,6 +58,7 @@ def own_copies(task: dict[str, Any], volume: Path) -> Iterator[tuple[dict[str, A
                 places[str(path)] = artifact["uri"]
                 if side == "inputs":
                     _copy(Path(artifact["uri"]), path, read_only=True)
+                    _check_records(path, artifact.get("metadata", {}))
                 artifact["uri"] = str(path)
         yield task, places
         for _, artifact in artifacts_of(task, "outputs"):
@@ -87,6 +92,20 @@ def _copy(source: Path, target: Path, *, read_only: bool = False) -> None:
                 (target / name).chmod(_READ_ONLY)
     except (OSError, shutil.Error) as error:
         raise _CopyError(str(error)) from error
+
+
+def _check_records(examples: Path, properties: dict[str, Any]) -> None:
+    """Compares the number of records in each split with that of the artifact, if it has one."""
+    for split, expected in json.loads(properties.get(RECORDS_PROPERTY) or "{}").items():
+        found = 0
+        for file in sorted((examples / f"Split-{split}").glob("*.gz")):
+            try:
+                with gzip.open(file) as records:
+                    found += count_records(records)
+            except ValueError as error:
+                raise _CopyError(f"{file}: {error}") from error
+        if found != expected:
+            raise _CopyError(f"{found} records in split {split} of {examples}, and the artifact has {expected}")
 
 
 def _sizes(path: Path) -> dict[str, int]:

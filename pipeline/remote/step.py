@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from components.base.errors import UserError
-from pipeline.process import large_imports
+from pipeline.process import direct_to_this_machine, large_imports
 from pipeline.remote.artifact_paths import as_compiled, in_the_bucket, on_disk
 from pipeline.remote.shared_volume import own_copies
 
@@ -30,7 +30,8 @@ def _run(executor: str, task: dict[str, Any], declared: str, beam_args: Sequence
         json_serialized_invocation_args=json.dumps(task),
         json_serialized_inputs_spec_args=declared,
     )
-    kubeflow_v2_run_executor.main((known, list(beam_args)))
+    with direct_to_this_machine():
+        kubeflow_v2_run_executor.main((known, list(beam_args)))
 
 
 def main(arguments: Sequence[str]) -> int:

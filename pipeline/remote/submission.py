@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from components.base.errors import UserError
+from components.base.errors import UserError, command_line
 
 if TYPE_CHECKING:
     from pipeline.config.settings import PipelineConfig
@@ -83,7 +83,7 @@ def prepare(
             "is not compiled in."
         )
     else:
-        read = read_package(_text(package), str(package), target)
+        read = read_package(_text(package, target), str(package), target)
         config = read.config_with(overrides, target)
     check_target(config, target)
     parameters = {"data": data, "span": span, "settings": "; ".join(run_settings) or None}
@@ -105,10 +105,11 @@ def prepare(
     return config, Start(new_name(config.name), read, read.defaults | given)
 
 
-def _text(file: Path) -> str:
+def _text(file: Path, target: "Target") -> str:
     try:
         return file.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise UserError(f"{file}: no such package. Create it: genre compile --target ... -o {file}") from None
+        create = command_line("genre", "compile", "--target", target, "-o", file)
+        raise UserError(f"{file}: no such package. Create it: {create}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{file}: this is no compiled pipeline: {error}") from error

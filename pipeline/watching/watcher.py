@@ -18,8 +18,9 @@ from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from components.base.errors import UserError
-from components.base.files import write_atomically
+from components.base.json_records import write_record
 from components.base.locks import HeldError
+from components.base.text import printable
 from components.base.times import timestamp
 from components.retraining.history import note_failure, read_record
 from components.retraining.policy import Decision, Facts
@@ -45,6 +46,8 @@ class Outlook(NamedTuple):
     decision: Decision
     notes: tuple[str, ...] = ()
     """Further information for a person."""
+    cleaning: Sequence[str] = ()
+    """Command that cleans the workspace after a run; empty: nothing does."""
 
 
 class Log:
@@ -61,7 +64,7 @@ class Log:
         if self._as_json:
             line = json.dumps({"time": now, "event": event, "span": span, "text": text})
         else:
-            words = " | ".join(text.splitlines())
+            words = printable(" | ".join(text.splitlines()))
             line = f"{now} {event}: {f'span {span}: ' if span is not None else ''}{words}"
         rest = memoryview(f"{line}\n".encode())
         with suppress(OSError):
@@ -252,7 +255,7 @@ class Watcher:
             self._say("running", f"{decision.action}: {'; '.join(decision.reasons)}", facts.span)
             with suppress(UserError):
                 self._show("running", child=child.pid, runner=None, next_attempt=None)
-            self._accompany(child, facts.span)
+            self._accompany(child, "run", facts.span)
         finally:
             child.close()
         self._status = self._status.model_copy(update={"child": None})
@@ -262,6 +265,8 @@ class Watcher:
             self._say("done", seconds, facts.span)
             self._tried()
             self._status = self._status.model_copy(update={"failures": 0, "error": None})
+            if outlook.cleaning:
+                self._clean(outlook.cleaning, facts.span)
             return 0.0
         if self._signals.stop:
             self._say("interrupted", f"{seconds}; the next watcher continues it", facts.span)
@@ -276,13 +281,23 @@ class Watcher:
         runner = self._workspace.runner() if code > 0 and not noted else None
         return self._wait_for(runner) if runner else self._failed(facts.candidate, words)
 
+    def _clean(self, command: Sequence[str], span: int) -> None:
+        """Cleans the workspace. A failure is only logged, as the next run is followed by another attempt."""
+        child = Child(command)
+        try:
+            self._accompany(child, "clean", span)
+        finally:
+            child.close()
+        if child.code() and not self._signals.stop:
+            self._say("note", f"the workspace was not cleaned: {child.end_in_words()}", span)
+
     def _failures_of(self, candidate: str) -> int:
         """Number of failures in the history."""
         record = read_record(self._workspace.history, candidate)
         return len(record.failures) if record else 0
 
-    def _accompany(self, child: Child, span: int) -> None:
-        """Logs the output of a child until it ends; kills it if the watcher must stop."""
+    def _accompany(self, child: Child, event: str, span: int) -> None:
+        """Logs the output of a child as an event until it ends; kills it if the watcher must stop."""
         running = True
         while running:
             running = child.code() is None and not self._signals.stop
@@ -290,7 +305,7 @@ class Watcher:
                 child.kill()
             self._signals.wait(self._interval if running else 0.0, *child.streams)
             for line in child.lines():
-                self._log("run", line, span)
+                self._log(event, line, span)
 
     def _say(self, event: str, text: str, span: int | None = None) -> None:
         """Logs an event, unless the last one was the same."""
@@ -309,7 +324,7 @@ class Watcher:
         self._status = self._status.model_copy(update=changes)
         path = status_file(self._workspace)
         try:
-            write_atomically(path, self._status.model_dump_json(indent=2) + "\n")
+            write_record(path, self._status)
         except OSError as error:
             raise UserError(f"{path}: the status cannot be written: {error.strerror or error}") from error
 

@@ -111,7 +111,7 @@ def test_a_span_of_the_window_is_gone(loop: Any) -> None:
 def test_the_newest_span_goes_while_it_is_worked_on(loop: Any) -> None:
     shutil.copytree(loop.data / "span-2", loop.root / "copy")
     said = complaint(loop, lose=[str(loop.data / "span-2"), "pipeline.local.runner.run_local"])
-    assert f"{loop.data}/span-2/test/*: no such files. Ingest the library again." in said
+    assert f"{loop.data}: no complete span 2 (complete spans: 1). Ingest it, or choose another." in said
     (loop.root / "copy").rename(loop.data / "span-2")
 
 

@@ -4,7 +4,9 @@ Every kill is that of a whole process, and the next process starts from what it 
 harm is looked at after each.
 """
 
+import json
 import random
+import shutil
 import sqlite3
 from collections import Counter
 from collections.abc import Callable
@@ -18,6 +20,8 @@ from ml_metadata.proto import metadata_store_pb2
 
 from components.retraining.history import read_history
 from components.store.model_store import current_version, read_lineage, version_dir, versions
+from pipeline.watching.status import read_status
+from pipeline.workspace import Workspace
 
 ARTISTS = dict.fromkeys(("Folk", "Pop", "Rock"), 4)
 SETTINGS = {
@@ -119,7 +123,7 @@ def check_agreement(loop: Any, spans: int) -> None:
         assert directory.name == str(last.id) or known & {str(directory), str(directory / "value")}, directory
     assert {path.parent.name for path in loop.workspace.glob("artifacts/*/.system/*/*/*")} <= {str(last.id)}
     assert len(list(loop.workspace.glob("runs/*/tmp"))) <= 1
-    assert not list(loop.workspace.glob("models/.*"))
+    assert {path.name for path in loop.workspace.glob("models/.*")} == {".lock", ".push.lock"}
 
 
 @pytest.fixture(scope="module")
@@ -143,22 +147,54 @@ def test_killed_between_nodes_and_within_the_push(loop: Any) -> None:
 
 
 @pytest.mark.long
-def test_killed_at_random_moments(loop: Any) -> None:
+@pytest.mark.parametrize(("command", "kills"), [(("retrain",), 25), (("watch", "--once"), 10)])
+def test_killed_at_random_moments(loop: Any, command: tuple[str, ...], kills: int) -> None:
     draw = random.Random(6)
     spans, killed, longest, done = len(loop.history()), 0, 0.0, 0
-    while killed < 20:
+    while killed < kills:
         if done == 0:  # the run for the newest span has come to its end
             spans, longest = spans + 1, 2.0
             loop.deliver(spans, artists=ARTISTS)
-        code, said = loop.retrain(kill_after=draw.uniform(0.1, longest))
+        code, said = loop.genre(*command, "--config", loop.config, kill_after=draw.uniform(0.1, longest))
         assert code in (0, -9), said
         killed += code == -9
         check_readable(loop)
+        read_status(Workspace(epath.Path(loop.workspace)))
         if killed % 5 == 0:  # that costs as much as a run
             assert loop.served() is None or loop.answers()
         before, done = done, completed(loop) if code else 0
         longest *= 1.3 if done == before else 1.0  # too short for the node whose turn it is, on this machine
-    code, said = loop.retrain()
+    code, said = loop.genre(*command, "--config", loop.config)
     assert code == 0, said
     check_agreement(loop, spans)
+    assert loop.answers()
+
+
+@pytest.mark.long
+def test_a_comparison_killed_ten_times_ends_as_one_that_was_not(loop: Any) -> None:
+    def compare(place: str, **fate: Any) -> tuple[int, str, list[dict[str, Any]]]:
+        output = loop.root / place
+        kinds = ("--models", "naive_bayes,logistic_regression,knn")
+        code, said = loop.genre("compare", "--config", loop.config, *kinds, "--output", output, **fate)
+        file = output / "comparison.json"
+        return code, said, json.loads(file.read_text())["rows"] if file.exists() else []
+
+    draw, killed, longest = random.Random(7), 0, 2.0
+    while killed < 10:
+        code, said, rows = compare("killed", kill_after=draw.uniform(0.1, longest))
+        assert code in (0, -9), said
+        if code:
+            killed, longest = killed + 1, 1.2 * longest
+        else:
+            assert len(rows) == 3
+            shutil.rmtree(loop.workspace / "compare" / "kept")
+    code, said, rows = compare("killed")
+    assert code == 0, said
+    assert "Traceback" not in said
+    kept = loop.workspace / "compare" / "kept"
+    assert not [path for path in kept.iterdir() if path.is_dir() or path.suffix not in (".json", ".npy", ".partial")]
+    shutil.rmtree(kept)
+    code, said, whole = compare("whole")
+    assert code == 0, said
+    assert [(row["kind"], row["metrics"]) for row in rows] == [(row["kind"], row["metrics"]) for row in whole]
     assert loop.answers()

@@ -163,8 +163,11 @@ def test_flink_finds_the_workers(workers: dict[str, Any], options: "PipelineOpti
 
 def test_workers_are_steps_elsewhere(workers: dict[str, Any], pod: dict[str, Any], config: PipelineConfig) -> None:
     assert config.kubeflow and workers["image"] == config.kubeflow.image
-    claims = {each["name"]: each["persistentVolumeClaim"]["claimName"] for each in pod["spec"]["volumes"]}
-    mounts = {claims[mount["name"]]: mount["mountPath"] for mount in workers["volumeMounts"]}
+    volumes = {each["name"]: each for each in pod["spec"]["volumes"]}
+    places = {mount["name"]: mount["mountPath"] for mount in workers["volumeMounts"]}
+    assert "emptyDir" in volumes["tmp"] and places.pop("tmp") == "/tmp"
+    assert workers["securityContext"]["readOnlyRootFilesystem"]
+    mounts = {volumes[name]["persistentVolumeClaim"]["claimName"]: path for name, path in places.items()}
     assert mounts == {volume.claim: volume.path for volume in config.kubeflow.volumes}
     assert config.kubeflow.shared
     assert any(config.kubeflow.shared.startswith(f"{path}/") for path in mounts.values())

@@ -247,4 +247,4 @@ def test_what_the_store_points_at_is_served_after_a_push_and_after_a_roll_back(t
         (store / "current.json").write_text("{")
         (store / "current.json").write_text(Current(version=1).model_dump_json(indent=2))
         assert served(written, 1) == 1
-        assert {path.name for path in store.iterdir()} == {"1", "2", "current.json"}
+        assert {path.name for path in store.glob("[!.]*")} == {"1", "2", "current.json"}

@@ -85,6 +85,7 @@ print(json.dumps(sorted({module.split(".")[0] for module in sys.modules})))
 
 def test_weights_are_known_by_their_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
     def digest(source: Path | str | None) -> str:
         return weights_digest(
             ModelConfig(kind="yamnet", window_seconds=1.0, options={"weights": source and str(source)})

@@ -14,7 +14,7 @@ from components.base.errors import UserError
 from pipeline.config.settings import PipelineConfig
 
 TRAINING = {"machine_type": "g2-standard-8", "accelerator": "NVIDIA_L4", "strategy": "SPOT", "timeout_hours": 2.0}
-ENDPOINT = {"name": "genre", "image": "r/serving:1", "traffic": 10}
+ENDPOINT = {"name": "genre", "image": "r/serving:1", "traffic": 10, "public": True}
 NETWORK = "projects/4711/global/networks/vpc"
 KEY = "projects/my-project/locations/europe-west4/keyRings/r/cryptoKeys/k"
 VERTEX = {"image": "r/genre:1", "project": "my-project", "region": "europe-west4"}

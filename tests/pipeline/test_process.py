@@ -1,14 +1,18 @@
-"""Large imports are left alone by the garbage collector, which otherwise works on as before."""
+"""State of the process: the garbage collector during large imports, and the proxies in the environment."""
 
 import gc
+import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
+import grpc
 import pytest
+from requests.utils import should_bypass_proxies
 
-from pipeline.process import large_imports
+from pipeline.process import direct_to_this_machine, large_imports
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def unfrozen() -> Iterator[None]:
     gc.unfreeze()
     yield
@@ -16,6 +20,7 @@ def unfrozen() -> Iterator[None]:
     assert gc.isenabled()
 
 
+@pytest.mark.usefixtures("unfrozen")
 def test_what_is_imported_is_never_collected_again() -> None:
     with large_imports():
         assert not gc.isenabled()
@@ -25,6 +30,7 @@ def test_what_is_imported_is_never_collected_again() -> None:
     assert not {id(item) for item in made} & {id(item) for item in gc.get_objects()}
 
 
+@pytest.mark.usefixtures("unfrozen")
 def test_later_garbage_is_collected() -> None:
     with large_imports():
         pass
@@ -34,7 +40,48 @@ def test_later_garbage_is_collected() -> None:
     assert gc.collect() > 0
 
 
+@pytest.mark.usefixtures("unfrozen")
 def test_a_failing_import_leaves_the_collector_on() -> None:
     with pytest.raises(ImportError), large_imports():
         raise ImportError("no such library")
     assert gc.isenabled()
+
+
+PROXY = "http://127.0.0.1:9"  # the port at which nobody answers
+VARIABLES = ("http_proxy", "https_proxy", "all_proxy", "grpc_proxy", "no_proxy", "no_grpc_proxy")
+
+
+@pytest.fixture(params=["", "example.org", "*"])
+def spared(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A proxy in every variable that libraries read, and what the user spared from it in NO_PROXY."""
+    for name in VARIABLES:
+        for spelt in (name, name.upper()):
+            monkeypatch.delenv(spelt, raising=False)
+            if not name.startswith("no"):
+                monkeypatch.setenv(spelt, PROXY)
+    if request.param:
+        monkeypatch.setenv("NO_PROXY", request.param)
+    return request.param
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
+def test_grpc_reaches_this_machine_past_a_proxy(host: str, spared: str) -> None:
+    server = grpc.server(ThreadPoolExecutor(1))
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        with direct_to_this_machine(), grpc.insecure_channel(f"{host}:{port}") as channel:
+            grpc.channel_ready_future(channel).result(timeout=30)
+    finally:
+        server.stop(None)
+
+
+def test_only_this_machine_is_spared_from_the_proxy(spared: str) -> None:
+    before = dict(os.environ)
+    with direct_to_this_machine():
+        assert all(
+            should_bypass_proxies(f"http://{host}:8081/jobs", None) for host in ("localhost", "127.0.0.1", "[::1]")
+        )
+        assert should_bypass_proxies("https://storage.googleapis.com/b", None) == (spared == "*")
+        assert should_bypass_proxies("https://example.org", None) == bool(spared)
+    assert dict(os.environ) == before

@@ -1,11 +1,13 @@
 """FMA, the Free Music Archive data set (https://github.com/mdeff/fma): clips in MP3, and their `tracks.csv`."""
 
-import csv
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, get_args
 
 from components.base.errors import UserError
+from components.base.labels import checked_label
+from components.base.tables import read_rows
 from components.library.sources.track import Track, parse_split
 
 Subset = Literal["small", "medium", "large"]
@@ -13,7 +15,6 @@ SUBSETS: tuple[Subset, ...] = get_args(Subset)
 """Each contains those before it."""
 
 _COLUMNS = (("set", "subset"), ("set", "split"), ("track", "genre_top"), ("artist", "id"))
-_LONGEST_FIELD = 1 << 24
 
 
 def read_fma(audio: Path, metadata: Path, subset: Subset) -> list[Track]:
@@ -53,28 +54,18 @@ def _tracks_file(metadata: Path) -> Path:
 
 
 def _rows(file: Path) -> Iterator[tuple[int, dict[tuple[str, str], str]]]:
-    """Yields the rows of FMA's table, each with the number of its last line.
+    """Yields the rows of FMA's table, each with the number of its first line.
 
     The keys are the two upper header rows; that of the track id is ("", "").
     """
-    # Biographies are longer than the csv module allows by default; its limit holds for the whole process.
-    limit = csv.field_size_limit(_LONGEST_FIELD)
-    try:
-        with file.open(encoding="utf-8", newline="") as text:
-            reader = csv.reader(text)
-            header = list(zip(*(next(reader, []) for _ in range(3)), strict=False))
-            _check_header(file, header)
-            columns = [(upper, lower) for upper, lower, _ in header]
-            for row in reader:
-                if len(row) != len(columns):
-                    raise UserError(
-                        f"{file}, line {reader.line_num}: {len(row)} fields, not {len(columns)}. Download it again."
-                    )
-                yield reader.line_num, dict(zip(columns, row, strict=True))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{file}: not readable as FMA's tracks.csv ({error}). Download it again.") from error
-    finally:
-        csv.field_size_limit(limit)
+    lines = read_rows(file)
+    header = list(zip(*(row for _, row in itertools.islice(lines, 3)), strict=False))
+    _check_header(file, header)
+    columns = [(upper, lower) for upper, lower, _ in header]
+    for line, row in lines:
+        if len(row) != len(columns):
+            raise UserError(f"{file}, line {line}: {len(row)} fields, not {len(columns)}. Download it again.")
+        yield line, dict(zip(columns, row, strict=True))
 
 
 def _check_header(file: Path, header: list[tuple[str, ...]]) -> None:
@@ -99,7 +90,7 @@ def _track(file: Path, line: int, row: dict[tuple[str, str], str]) -> Track:
     return Track(
         track_id=track_id,
         path=f"{number // 1000:03d}/{number:06d}.mp3",
-        genre=row["track", "genre_top"],
+        genre=checked_label(row["track", "genre_top"], where, "Correct it, or download the table again."),
         group=row["artist", "id"] or f"track {track_id}",
         split=split,
         where=where,

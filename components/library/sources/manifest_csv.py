@@ -1,12 +1,14 @@
 """A library that a CSV file lists: a path and a genre per row, and optionally a group and a split or a fold."""
 
-import csv
+import os
 import posixpath
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from components.base.errors import UserError
+from components.base.labels import checked_label, normalised
+from components.base.tables import read_rows
 from components.library.sources.track import Track, known_splits, parse_split
 
 
@@ -44,15 +46,13 @@ def read_csv(file: Path, audio_root: Path, columns: Columns) -> list[Track]:
     without a genre becomes a track without one.
 
     Raises:
-      UserError: `file` or `audio_root` is missing or unreadable; a column is missing; or a row lacks its path or split,
-        leads out of `audio_root`, or repeats an earlier path. The message names the line.
+      UserError: `file` or `audio_root` is missing or unreadable; a column is missing or there twice; or a row lacks its
+        path or split, has more fields than there are columns, a genre that is no name, a path that leads out of
+        `audio_root`, or that of an earlier row. The message names the line.
     """
     if not audio_root.is_dir():
         raise UserError(f"--audio-root {audio_root}: no such directory. Give the folder that the paths start from.")
-    rows = _rows(file)
-    if not rows:
-        raise UserError(f"{file}: no rows below the header. List one song per row.")
-    _check_columns(file, list(rows[0][1]), columns)
+    rows = _rows(file, columns)
     _check_folds(file, {row[columns.fold].strip() for _, row in rows} if columns.fold else set(), columns)
     tracks: dict[str, Track] = {}
     for line, row in rows:
@@ -64,27 +64,40 @@ def read_csv(file: Path, audio_root: Path, columns: Columns) -> list[Track]:
     return list(tracks.values())
 
 
-def _rows(file: Path) -> list[tuple[int, dict[str, str]]]:
-    """Returns the rows of `file` by column, each with the number of its last line; missing fields are empty."""
-    try:
-        with file.open(encoding="utf-8-sig", newline="") as text:
-            reader = csv.DictReader(text, restval="", delimiter="\t" if file.suffix.lower() == ".tsv" else ",")
-            return [(reader.line_num, row) for row in reader]
-    except FileNotFoundError:
-        raise UserError(f"{file}: no such file. Give the CSV file that lists the songs.") from None
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{file}: not readable as a CSV file in UTF-8 ({error}). Save it again in UTF-8.") from error
+def _rows(file: Path, columns: Columns) -> list[tuple[int, dict[str, str]]]:
+    """Returns the rows of `file` by column, each with the number of its first line; missing fields are empty."""
+    delimiter = "\t" if file.suffix.lower() == ".tsv" else ","
+    lines = read_rows(file, delimiter)
+    header = [name.strip() for name in next(lines, (0, []))[1]]
+    if header:
+        _check_columns(file, header, delimiter, columns)
+    rows = []
+    for line, row in lines:
+        if len(row) > len(header):
+            raise UserError(
+                f"{file.name}, line {line}: {len(row)} fields under {len(header)} columns. Put what holds a "
+                f'{"tab" if delimiter == "	" else "comma"} in quotation marks: "Drum, Bass".'
+            )
+        rows.append((line, dict.fromkeys(header, "") | dict(zip(header, row, strict=False))))
+    if not rows:
+        raise UserError(f"{file}: no rows below the header. List one song per row.")
+    return rows
 
 
-def _check_columns(file: Path, have: list[str], columns: Columns) -> None:
+def _check_columns(file: Path, have: list[str], delimiter: str, columns: Columns) -> None:
     wanted = {"path": columns.path, "genre": columns.genre, "group": columns.group}
     wanted |= {"split": columns.split, "fold": columns.fold}
     for role, name in wanted.items():
-        if name is not None and name not in have:
-            names = ", ".join(str(column) for column in have if column is not None)
-            raise UserError(
-                f"{file}: no column {name!r}. Its columns are: {names}. Name the right one with --{role}-column."
-            )
+        if name is None or (count := have.count(name.strip())) == 1:
+            continue
+        if count:
+            raise UserError(f"{file}, line 1: {count} columns are called {name!r}. Rename the others.")
+        if len(have) == 1 and (other := next((each for each in "\t;,|" if each in have[0]), "")):
+            remedy = "Name the file .tsv" if other == "\t" else "Separate them by commas"
+            raise UserError(f"{file}, line 1: its columns are separated by {other!r}, not {delimiter!r}. {remedy}.")
+        raise UserError(
+            f"{file}: no column {name!r}. Its columns are: {', '.join(have)}. Name the right one with --{role}-column."
+        )
 
 
 def _check_folds(file: Path, have: set[str], columns: Columns) -> None:
@@ -99,11 +112,11 @@ def _check_folds(file: Path, have: set[str], columns: Columns) -> None:
 
 def _track(where: str, row: dict[str, str], audio_root: Path, columns: Columns) -> Track:
     path = _relative(where, row[columns.path].strip(), audio_root, columns)
-    group = row[columns.group].strip() if columns.group else ""
+    group = normalised(row[columns.group]) if columns.group else ""
     return Track(
         track_id=path,
         path=path,
-        genre=row[columns.genre].strip(),
+        genre=checked_label(row[columns.genre], where, "Correct it."),
         group=group or path,
         split=_split(where, row, columns),
         fold=row[columns.fold].strip() if columns.fold else "",
@@ -116,13 +129,24 @@ def _relative(where: str, text: str, audio_root: Path, columns: Columns) -> str:
         raise UserError(f"{where}: no path in column {columns.path!r}. Complete the row, or remove it.")
     path = posixpath.normpath(text)
     if posixpath.isabs(path):
-        root = audio_root.absolute().as_posix().rstrip("/") + "/"
-        path = path.removeprefix(root) if path.startswith(root) else ""
+        path = _below(audio_root, path)
     if not path or path == "." or path.split("/")[0] == "..":
         raise UserError(
             f"{where}: {text} is not inside of --audio-root {audio_root}. Give a root that holds all songs."
         )
     return path
+
+
+def _below(audio_root: Path, path: str) -> str:
+    """Returns `path` from `audio_root`; empty if it is outside. Either may be given with `..`, or through links."""
+    folder, name = posixpath.split(path)
+    for root, below in (
+        (os.path.abspath(audio_root), path),
+        (os.path.realpath(audio_root), posixpath.join(os.path.realpath(folder), name)),
+    ):
+        if posixpath.commonpath((root, below)) == root:
+            return posixpath.relpath(below, root)
+    return ""
 
 
 def _split(where: str, row: dict[str, str], columns: Columns) -> str | None:

@@ -7,14 +7,15 @@ from components.library.layout import SPLITS
 AUDIO_SUFFIXES = (
     *(".aif", ".aifc", ".aiff", ".au", ".caf", ".flac", ".mp1", ".mp2", ".mp3", ".mpga", ".oga", ".ogg", ".opus"),
     *(".raw", ".rf64", ".snd", ".voc", ".w64", ".wav", ".wave"),
-    # Rarely or never decodable here. They are songs to their owners, so they are reported as rejects.
-    *(".3gp", ".aac", ".ac3", ".alac", ".amr", ".ape", ".dff", ".dsf", ".m4a", ".m4b", ".mka", ".mp4", ".mpc"),
-    *(".ra", ".spx", ".tak", ".tta", ".weba", ".webm", ".wma", ".wv"),
+    *(".3gp", ".aac", ".ac3", ".alac", ".amr", ".ape", ".asf", ".dff", ".dsf", ".dts", ".eac3", ".m4a", ".m4b", ".m4p"),
+    *(".mka", ".mp4", ".mpc", ".ra", ".rm", ".spx", ".tak", ".tta", ".weba", ".webm", ".wma", ".wv"),
 )
 """Ends of the names of audio files, in lower case. Whether a file decodes is found out by the ingest."""
 
-UNREADABLE, MISSING, UNKNOWN_GENRE, NOT_AUDIO = "unreadable", "missing file", "unknown genre", "not audio"
-"""Kinds of problem that `Track.problem` may begin with. NOT_AUDIO is a file among the songs, not a failure."""
+UNREADABLE, MISSING, UNKNOWN_GENRE = "unreadable", "missing file", "unknown genre"
+NOT_AUDIO, LISTED_BEFORE = "not audio", "listed before"
+LEFT_OUT = (NOT_AUDIO, LISTED_BEFORE)
+"""Kinds of problem that `Track.problem` may begin with. Those of LEFT_OUT are no songs, so they are no rejects."""
 
 _SPLIT_NAMES = {
     "train": ("train", "training"),
@@ -43,6 +44,11 @@ class Track:
     """Name of its fold in a data set for cross-validation; empty in any other."""
     where: str = ""
     """The place where the data set lists it, for error messages, such as "labels.csv, line 7"."""
+
+    @property
+    def kind(self) -> str:
+        """The kind of its problem; empty if it has none."""
+        return self.problem.partition(":")[0]
 
 
 def parse_split(text: str) -> str | None:

@@ -12,3 +12,6 @@ class PusherParameters(Section):
     lineage: Lineage
     keep_versions: int
     """Number of versions that the store keeps."""
+    lost: tuple[int, ...] = ()
+    """Versions that were rolled back because they were damaged. Without them, TFX would take the push of such a version
+    from its cache, and the model would not be pushed again."""

@@ -87,7 +87,7 @@ def test_a_batch_may_mix_all_sorts() -> None:
     )
     assert np.array_equal(found[0], exact)
     assert np.array_equal(found[1], longer[3 : 3 + SAMPLES])
-    assert np.array_equal(found[2], np.concatenate([shorter, np.zeros(SAMPLES - 123, np.int16)]))
+    assert np.array_equal(found[2], np.resize(shorter, SAMPLES))  # repeated
     mean = stereo.reshape(-1, 2).astype(np.int64).sum(axis=1) / 2
     assert np.array_equal(found[3], np.rint(mean))  # halves to even, as numpy rounds
 
@@ -104,8 +104,21 @@ def test_length_is_fitted_as_by_the_ingest(length: int) -> None:
     pcm = noise(length + 2)[2:]
     wav = encode_wav(pcm, AUDIO.sample_rate)
     found = decode(wav)[0]
-    assert np.array_equal(found, fit_to_length(pcm, SAMPLES))
-    assert np.array_equal(found, decode_clip(io.BytesIO(wav), AUDIO).pcm)
+    assert np.array_equal(found, np.resize(pcm, SAMPLES) if length < SAMPLES else fit_to_length(pcm, SAMPLES))
+    ingested = decode_clip(io.BytesIO(wav), AUDIO).pcm  # shorter ones are padded with zeros
+    assert np.array_equal(found, decode(encode_wav(ingested, AUDIO.sample_rate))[0])
+
+
+def test_only_silence_at_the_end_is_filled() -> None:
+    quiet = noise(SAMPLES) | 1
+    quiet[:100] = 0
+    quiet[200:300] = 0
+    gap = quiet.copy()
+    quiet[-50:] = 0
+    found = decode(*[encode_wav(pcm, AUDIO.sample_rate) for pcm in (quiet, gap, np.zeros(SAMPLES, np.int16))])
+    assert np.array_equal(found[0], np.resize(quiet[:-50], SAMPLES))
+    assert np.array_equal(found[1], gap)
+    assert not found[2].any()
 
 
 def test_no_samples_are_silence() -> None:

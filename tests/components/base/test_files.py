@@ -38,7 +38,8 @@ def test_a_file_is_flushed_before_its_rename_and_its_directory_after(
     path = epath.Path(tmp_path / "new" / "record.json")
     write_atomically(path, content)
     assert path.read_bytes() == written
-    flushed, *rest = calls
+    made, flushed, *rest = calls
+    assert made == f"flush {tmp_path.name}"
     assert flushed.startswith("flush .record.json.")
     assert rest == ["rename to record.json", "flush new"]
     assert [each.name for each in path.parent.iterdir()] == ["record.json"]
@@ -61,6 +62,8 @@ def test_all_of_a_directory_is_flushed_before_its_rename(tmp_path: Path, calls: 
     (made / "manifest").write_bytes(b"2")
     move_directory(made, made.with_name("span-1"))
     at = calls.index("rename to span-1")
-    assert set(calls[:at]) == {"flush made", "flush train", "flush part", "flush manifest"}
+    assert sorted(calls[:at]) == ["flush made", "flush manifest", "flush part", "flush train"]
+    assert calls[at - 1] == "flush made"
+    assert calls.index("flush part") < calls.index("flush train")
     assert calls[at + 1 :] == [f"flush {tmp_path.name}"]
     assert (tmp_path / "span-1" / "train" / "part").read_bytes() == b"1"

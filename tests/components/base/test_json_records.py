@@ -49,5 +49,5 @@ def test_a_file_that_is_no_record(path: epath.Path, content: bytes | None, probl
 
 def test_a_record_that_cannot_be_read(path: epath.Path) -> None:
     path.mkdir()
-    with pytest.raises(UserError, match=r"song\.json: cannot be read: Is a directory"):
+    with pytest.raises(UserError, match=r"song\.json: cannot be read: EISDIR \(Is a directory\)"):
         find_record(path, Song, "Restore it.")

@@ -172,10 +172,19 @@ def test_the_command_says_what_it_made_and_what_comes_next(tmp_path: Path) -> No
     assert "24 songs of 2 s, 8 genres, 24 artists" in first.output and "composed in" in first.output
     assert (
         f"genre ingest csv '{directory}/tracks.csv' --audio-root '{directory}' "
-        "--genre-column genre --group-column artist --split-column split"
+        "--genre-column genre --group-column artist --split-column split "
+        "--config configs/demo.yaml --set audio.clip_seconds=2"
     ) in first.output
     second = CliRunner().invoke(cli, ["demo-library", str(directory), *TINY_ARGS], catch_exceptions=False)
     assert second.exit_code == 0 and "already there" in second.output
+
+
+def test_what_comes_next_is_what_make_run_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("components.demo.library.build", lambda *args: False)
+    made = CliRunner().invoke(cli, ["demo-library", "workspace/demo/library"], catch_exceptions=False)
+    makefile = (Path(__file__).parents[3] / "Makefile").read_text(encoding="utf-8").replace("\\\n", " ")
+    recipe = " ".join(makefile.replace("$(BIN)/", "").replace("$(DEMO)", "workspace/demo").split())
+    assert made.output.partition("Next: ")[2].strip() + " genre run --config configs/demo.yaml" in recipe
 
 
 @pytest.mark.parametrize(

@@ -126,6 +126,16 @@ def test_a_shift_is_found_and_named() -> None:
     assert [note.split(":")[0] for note in report.notes] == [name for name in NAMES if name != "descriptors"]
     assert all("does not differ (p = " in note for note in report.notes)
     assert (report.newest_clips, report.reference_clips) == (GROUPS * CLIPS, GROUPS * CLIPS)
+    assert report.account == (report.headline, finding, *report.notes)
+    first, second = report.moved
+    assert (first.family, first.figure, second.family) == ("descriptors", "descriptors 0", "descriptors")
+    assert f"{first.shift:+.1f} sd" in finding and abs(first.shift) >= abs(second.shift)
+    assert sum(first.newest) == sum(first.reference) == GROUPS * CLIPS
+    means = [
+        np.average(np.add(first.edges[1:], first.edges[:-1]) / 2, weights=side)
+        for side in (first.newest, first.reference)
+    ]
+    assert means[0] - means[1] == pytest.approx(4.0, abs=1.5), "the histograms show the shift"
     assert DriftReport.model_validate_json(report.model_dump_json()) == report
 
 

@@ -48,12 +48,15 @@ def test_metrics_equal_scikit_learns(seed: int) -> None:
         )
 
 
-def test_a_genre_without_clips_counts_as_in_scikit_learn() -> None:
-    truth, predicted = np.array([0, 0, 1, 1]), np.array([0, 0, 1, 0])
+def test_a_genre_without_clips_has_no_figures_and_is_in_no_mean() -> None:
+    truth, predicted = np.array([0, 0, 1, 1]), np.array([0, 0, 1, 3])
     found = measure(GENRES, truth, answers(predicted))
     assert tuple(found.genres) == GENRES
-    assert found.genres["Rock"].model_dump() == {"precision": 0.0, "recall": 0.0, "f1": 0.0, "support": 0}
-    expected = precision_recall_fscore_support(truth, predicted, labels=range(4), zero_division=0, average="macro")
+    assert found.untested == ("Pop", "Rock")
+    for genre in found.untested:
+        assert found.genres[genre].model_dump() == {"precision": None, "recall": None, "f1": None, "support": 0}
+    assert '"f1":null' in found.model_dump_json()
+    expected = precision_recall_fscore_support(truth, predicted, labels=[0, 1], zero_division=0, average="macro")
     assert found.macro_f1 == pytest.approx(expected[2])
 
 
@@ -240,9 +243,11 @@ def test_genre_floors_apply_to_genres_with_clips_and_single_ones_come_first() ->
         "genre_recall.Folk",
         "genre_recall.Hip-Hop",
         "genre_recall.Pop",
+        "genre_recall.Rock",
         "max_calibration_error",
         "max_latency_ms",
         "max_megabytes",
+        "untested",
     ]
     lenient = gate.model_copy(update={"genre_recall": {"Hip-Hop": 0.1}})
     assert on_test(lenient, truth, candidate).blessed
@@ -252,8 +257,25 @@ def test_a_floor_of_a_genre_without_clips_fails_with_a_reason() -> None:
     truth = np.zeros(10, int)
     gate = GateConfig(min_accuracy=0.0, genre_recall={"Rock": 0.5})
     verdict = on_test(gate, truth, answers(truth))
-    assert verdict.reasons == ("Rock has no test clips, so its floor gate.genre_recall.Rock 0.5 cannot be judged",)
+    assert verdict.reasons == ("Rock was not tested, so its floor gate.genre_recall.Rock 0.5 cannot be checked",)
     assert [check.name for check in verdict.checks if check.value is None] == ["genre_recall.Rock"]
+    general = on_test(GateConfig(min_accuracy=0.0, min_genre_recall=0.5), truth, answers(truth))
+    assert general.blessed
+    assert "--   Rock was not tested, so its floor gate.min_genre_recall 0.5 cannot be checked" in general.account
+
+
+def test_a_genre_that_is_not_tested_on_new_clips_has_its_floor_on_the_golden_ones() -> None:
+    truth, all_genres = np.zeros(10, int), np.repeat(range(4), 5)
+    gate = GateConfig(min_accuracy=0.0, genre_recall={"Rock": 0.5})
+    for rocks, blessed in ((3, True), (2, False)):
+        old = golden(all_genres, answers([0] * 5 + [1] * 5 + [2] * 5 + [3] * rocks + [0] * (5 - rocks)))
+        verdict = judge(gate, GENRES, said(truth, answers(truth), span=2), old, **COST)
+        assert verdict.blessed is blessed
+        [check] = [check for check in verdict.checks if check.name == "genre_recall.Rock"]
+        assert check.text.startswith(f"recall of Rock {rocks / 5:.2f} on 5 golden clips of span 1 ")
+    untested = "--   3 of 4 genres were not tested, for lack of test clips of span 2: Hip-Hop, Pop, Rock"
+    assert untested in verdict.account
+    assert "macro-F1 1.000 of 1 of 4 genres" in verdict.headline
 
 
 def test_a_floor_of_an_unknown_genre_names_the_key_and_the_genres() -> None:
@@ -320,6 +342,7 @@ def test_the_test_clips_may_be_the_golden_set() -> None:
         "max_calibration_error",
         "max_latency_ms",
         "max_megabytes",
+        "untested",
     ]
 
 
@@ -419,6 +442,7 @@ def test_a_figure_without_a_limit_is_listed_and_never_refuses() -> None:
         "max_calibration_error": 1.0,
         "max_latency_ms": 12.5,
         "max_megabytes": 3.25,
+        "untested": 3.0,
     }
     assert (verdict.latency_ms, verdict.megabytes) == (12.5, 3.25)
     assert verdict.reasons == ("no champion to compare with: judged by the floors alone",)

@@ -644,6 +644,7 @@ def test_the_smoke_request_is_a_short_wav() -> None:
         ({"accelerator": "NVIDIA_B200"}, "no machine has 1 of NVIDIA_B200; choose 8"),
         ({"machine_type": "ct6e-standard-4t", "accelerator": "TPU_V3"}, "has its TPUs without being asked"),
         ({"machine_type": "g2-standard-24"}, "g2-standard-24 has 2 of NVIDIA_L4: set"),
+        ({"machine_type": "ct6e-standard-4t", "image": None}, "image: missing. Vertex AI's containers for TensorFlow"),
     ],
 )
 def test_settings_that_vertex_ai_would_refuse(changes: Json, told: str) -> None:
@@ -673,6 +674,13 @@ def test_machines_of_every_series() -> None:
         assert EndpointConfig(name="genre", image="r", machine_type=machine).tpu_topology == topology
 
 
+def test_the_image_of_a_machine() -> None:
+    gpu = {"machine_type": "g2-standard-8", "accelerator": "NVIDIA_L4"}
+    assert EndpointConfig(name="genre").container == "us-docker.pkg.dev/vertex-ai/prediction/tf2-cpu.2-15:latest"
+    assert EndpointConfig(name="genre", **gpu).container == "us-docker.pkg.dev/vertex-ai/prediction/tf2-gpu.2-15:latest"
+    assert EndpointConfig(name="genre", image="r/s:1", **gpu).container == "r/s:1"
+
+
 def test_every_accelerator_of_the_table_has_the_name_that_vertex_ai_gives_it() -> None:
     assert {offer.accelerator for offer in OFFERS} <= set(AcceleratorType.__members__)
 
@@ -682,6 +690,14 @@ def test_a_machine_with_tpus_is_asked_for_with_its_topology(vertex: Vertex) -> N
     (asked,) = vertex.requests("POST", ".*:deployModel")
     machine = asked.body["deployedModel"]["dedicatedResources"]["machineSpec"]
     assert machine == {"machineType": "ct6e-standard-4t", "tpuTopology": "2x2"}
+
+
+def test_an_endpoint_that_is_peered_with_a_network_is_left_as_it_is(vertex: Vertex) -> None:
+    roll_out(vertex)
+    vertex.endpoints["genre"]["network"] = "projects/4711/global/networks/vpc"
+    told = refused(vertex, 2)
+    assert "it is peered with projects/4711/global/networks/vpc" in told and "no traffic split" in told
+    assert vertex.traffic() == {"genre-1": 100}
 
 
 def test_endpoint_and_model_are_encrypted_with_a_key_of_ones_own(vertex: Vertex) -> None:

@@ -42,9 +42,9 @@ def test_a_span_keeps_its_slot_from_window_to_window_whatever_the_gaps():
             placed = slots(window, size, known)
             assert placed == slots(window, size, usable)
             assert len(placed) == size
-            assert sorted(span for span in placed if span is not None) == sorted(window)
-            for place, span in enumerate(placed):
-                if span is not None:
+            assert sorted(span for slot in placed for span in slot) == sorted(window)
+            for place, slot in enumerate(placed):
+                for span in slot:
                     assert homes.setdefault(span, place) == place
 
 
@@ -57,8 +57,24 @@ def test_removing_old_spans_moves_none_with_numbers_that_follow_each_other():
 
 
 def test_an_empty_window_has_empty_slots():
-    assert slots((), 2, (1, 2)) == (None, None)
-    assert slots((4,), 3, (4,)) == (None, 4, None)
+    assert slots((), 2, (1, 2)) == ((), ())
+    assert slots((4,), 3, (4,)) == ((), (4,), ())
+
+
+@pytest.mark.parametrize(
+    ("small", "size", "window", "placed"),
+    [
+        ((3, 4), 1, (2, 3, 4), ((2, 3, 4),)),
+        ((3, 4), 2, (1, 2, 3, 4), ((2, 3, 4), (1,))),
+        ((2, 4), 2, (1, 2, 3, 4), ((3, 4), (1, 2))),
+        ((1, 2), 1, (4,), ((4,),)),
+        ((1, 2, 3), 1, (1, 2, 3, 4), ((1, 2, 3, 4),)),  # none before them has all splits
+        ((1, 2, 3, 4), 2, (1, 2, 3, 4), ((), (1, 2, 3, 4))),
+    ],
+)
+def test_a_small_span_belongs_to_the_one_before_it(small, size, window, placed):
+    assert window_spans((1, 2, 3, 4), 4, size, (), small) == window
+    assert slots(window, size, (1, 2, 3, 4), small) == placed
 
 
 @pytest.mark.parametrize("window", [(1, 2, 3), (1, 3), (1, 9)])

@@ -43,8 +43,8 @@ def write_span(data: epath.Path, span: int, digest: str) -> None:
     (directory / "manifest.json").write_text(manifest.model_dump_json())
 
 
-def whole(span: int) -> SpanImport:
-    return SpanImport(span=span, splits={}, digest="of span and code", manifest=f"digest of {span}")
+def whole(span: int) -> dict[int, str]:
+    return {span: f"digest of {span}"}
 
 
 def test_what_is_set_aside_and_why_is_kept_and_said(directory: epath.Path, data: epath.Path) -> None:
@@ -60,16 +60,21 @@ def test_what_is_set_aside_and_why_is_kept_and_said(directory: epath.Path, data:
     assert [each.reason for each in read_set_aside(directory)] == ["worse", str(DAMAGED)]
 
 
-@pytest.mark.parametrize(
-    "source",
-    [
+def test_only_a_whole_span_is_set_aside(directory: epath.Path) -> None:
+    for source in (
         SpanImport(span=None, splits={"train": ()}, digest="code"),  # an empty slot
         SpanImport(span=2, splits={"test": ("span-2/test",)}, digest="several"),  # what is held out
-    ],
-)
-def test_only_a_whole_span_is_set_aside(directory: epath.Path, source: SpanImport) -> None:
-    assert unusable(str(directory), source, DAMAGED) is DAMAGED
+    ):
+        assert unusable(str(directory), source.whole, DAMAGED) is DAMAGED
     assert not directory.exists()
+    source = SpanImport(span=2, splits={}, digest="of span and code", manifest="digest of 2")
+    assert source.whole == whole(2)
+
+
+def test_several_spans_are_set_aside_at_once(directory: epath.Path, data: epath.Path) -> None:
+    told = str(unusable(str(directory), whole(1) | whole(2), DAMAGED))
+    assert "train without span 1, span 2 from now on" in told
+    assert [each.span for each in set_aside_spans(directory, data)] == [1, 2]
 
 
 def test_another_span_under_the_same_number_is_used(directory: epath.Path, data: epath.Path) -> None:

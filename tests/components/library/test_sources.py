@@ -2,6 +2,7 @@
 
 import csv
 import os
+from pathlib import Path
 
 import pytest
 
@@ -63,7 +64,13 @@ def test_folder_names_that_are_no_text(tmp_path):
     except OSError:
         pytest.skip("this file system takes only UTF-8")
     problems = [track.problem for track in read_folder(tmp_path)]
-    assert sorted(problems) == ["", "unreadable: its name is not valid UTF-8"]
+    assert sorted(problems) == ["", "unreadable: its name is not valid UTF-8; rename it, with `convmv` for example"]
+
+
+def test_folders_that_are_no_genres(tmp_path):
+    touch(tmp_path, "ro\nck/a.mp3", "jazz/b.mp3")
+    with pytest.raises(UserError, match=r"'ro.nck' is no name for a genre: it has control characters. Rename"):
+        read_folder(tmp_path)
 
 
 def test_folder_mistakes(tmp_path):
@@ -102,6 +109,21 @@ def test_csv_with_a_byte_order_mark_tabs_and_absolute_paths(tmp_path):
     assert [t.path for t in read_csv(file, tmp_path, Columns())] == ["x/a.mp3"]
 
 
+def test_csv_with_absolute_paths_below_a_root_with_dots_and_links(tmp_path, monkeypatch):
+    touch(tmp_path, "lib/rock/a.mp3", "sub/x")
+    (tmp_path / "link").symlink_to("lib")
+    monkeypatch.chdir(tmp_path / "sub")
+    text = f"path,genre\n{tmp_path}/lib/rock/a.mp3,rock\n{tmp_path}/link/rock/b.mp3,rock\n"
+    for root in ("../lib", "../link", "../sub/../lib"):
+        tracks = read_csv(table(tmp_path, text), Path(root), Columns())
+        assert [t.path for t in tracks] == ["rock/a.mp3", "rock/b.mp3"]
+
+
+def test_genres_of_a_table_are_normalised(tmp_path):
+    tracks = read_csv(table(tmp_path, "path , genre\na,\u200bmu\u0301sica  nueva\xa0\n"), tmp_path, Columns())
+    assert [t.genre for t in tracks] == ["música nueva"]
+
+
 def test_csv_groups_and_splits(tmp_path):
     text = "p,g,who,part\na,rock,Bob,training\nb,rock,,validation\nc,jazz,Ann,TEST\n"
     columns = Columns(path="p", genre="g", group="who", split="part")
@@ -123,8 +145,14 @@ def test_csv_of_esc10(shared_data):
         ("path,genre\na,rock\n", {"group": "artist"}, r"no column 'artist'.*--group-column"),
         ("path,genre\n", {}, "no rows"),
         ("", {}, "no rows"),
+        ("\n", {}, "no rows"),
         ("path,genre\na,rock\n,jazz\n", {}, "line 3: no path"),
         ("path,genre\na,rock\nb,jazz\nx/../a,rock\n", {}, "line 4: a was listed before, in songs.csv, line 2"),
+        ("path,genre\nb,rock\na,Drum, Bass\n", {}, "line 3: 3 fields under 2 columns.*quotation marks"),
+        ("path;genre\na;rock\n", {}, "line 1: its columns are separated by ';', not ','. Separate them by commas"),
+        ("path\tgenre\na\trock\n", {}, r"separated by '\\t', not ','. Name the file .tsv"),
+        ("path,genre,genre\na,rock,x\n", {}, "line 1: 2 columns are called 'genre'"),
+        ("path,genre\na,ro\x1bck\n", {}, "line 2: 'ro.x1bck' is no name for a genre: it has control characters"),
         ("path,genre\n../a,rock\n", {}, "line 2.*not inside of --audio-root"),
         ("path,genre\n/etc/a,rock\n", {}, "line 2.*not inside of --audio-root"),
         ("path,genre,s\na,rock,half\n", {"split": "s"}, "line 2: 'half'.*train.*validation.*test"),
@@ -186,6 +214,13 @@ def test_fma_tracks_are_those_of_its_own_list(shared_data, tmp_path):
     assert {t.path: t.genre for t in tracks}.items() <= listed.items()
 
 
+def test_fma_with_a_byte_order_mark(shared_data, tmp_path):
+    real = (shared_data / "fma_meta" / "fma_tracks_682rows.csv").read_bytes()
+    (tmp_path / "tracks.csv").write_bytes(b"\xef\xbb\xbf" + real)
+    tracks = {(t.track_id, t.genre, t.split) for t in read_fma(tmp_path, tmp_path, "large")}
+    assert tracks == {(t.track_id, t.genre, t.split) for t in read_fma(tmp_path, shared_data / "fma_meta", "large")}
+
+
 def test_fma_columns(shared_data, tmp_path):
     tracks = {t.track_id: t for t in read_fma(tmp_path, shared_data / "fma_meta", "large")}
     track = tracks["2"]
@@ -214,7 +249,10 @@ def test_fma_mistakes_are_named(shared_data, tmp_path):
         read_fma(tmp_path, tmp_path, "small")
     with pytest.raises(UserError, match=r"three header rows.*lacks set / subset"):
         read_fma(tmp_path, meta / "fma_small.csv", "small")
-    cut = tmp_path / "tracks.csv"
-    cut.write_bytes((meta / "fma_tracks_682rows.csv").read_bytes()[:100_000])
-    with pytest.raises(UserError, match=r"line \d+: \d+ fields, not 53"):
+    cut, whole = tmp_path / "tracks.csv", (meta / "fma_tracks_682rows.csv").read_bytes()
+    cut.write_bytes(whole.rpartition(b",")[0])
+    with pytest.raises(UserError, match=r"line \d+: 52 fields, not 53"):
+        read_fma(tmp_path, tmp_path, "small")
+    cut.write_bytes(whole[:100_000])
+    with pytest.raises(UserError, match=r"line \d+: not readable as CSV \(unexpected end"):
         read_fma(tmp_path, tmp_path, "small")

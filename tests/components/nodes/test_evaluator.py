@@ -69,6 +69,7 @@ def judged(models: dict[str, standard_artifacts.Model], tmp_path: Path) -> Calla
         gate: GateConfig = GateConfig(min_accuracy=0.0),  # noqa: B008 (frozen)
         span: int = 5,
         golden_span: int | None = 1,
+        tested: tuple[int, ...] = (),
         best: Predecessor | None = None,
     ) -> SimpleNamespace:
         evaluation, blessing = standard_artifacts.ModelEvaluation(), standard_artifacts.ModelBlessing()
@@ -79,7 +80,13 @@ def judged(models: dict[str, standard_artifacts.Model], tmp_path: Path) -> Calla
             beam_pipeline_args=beam_args(BeamConfig(mode="in_memory")), tmp_dir=str(tmp_path / "scratch"), unique_id="1"
         )
         parameters = EvaluatorParameters(
-            genres=tuple(GENRES), gate=gate, span=span, golden_span=golden_span, best=best, code=""
+            genres=tuple(GENRES),
+            gate=gate,
+            span=span,
+            tested=tested or (span,),
+            golden_span=golden_span,
+            best=best,
+            code="",
         )
         GateEvaluator.EXECUTOR_SPEC.executor_class(context).Do(
             {"held_out": [held_out], **{name: [model] for name, model in models.items()}},
@@ -141,6 +148,22 @@ def test_there_may_be_no_golden_set(held_out: Callable, judged: Callable) -> Non
     assert found.outcome.name == "BLESSED"
     assert found.verdict.on_golden is None and found.verdict.span == 5
     assert found.verdict.reasons[-1].startswith("significantly better than version 4 on the test clips of span 5: ")
+
+
+def test_a_span_without_test_clips_is_judged_on_those_of_the_span_before_it(
+    held_out: Callable, judged: Callable
+) -> None:
+    found = judged(held_out(test=(0, 0), joined=(0, 12), golden=(0, 4)), span=5, tested=(4,))
+    assert found.verdict.clips_text == "12 test clips of span 4"
+    assert found.verdict.reasons[-1] == "span 5 has no test clips: judged on those of span 4"
+    assert found.verdict.candidate.untested == ("folk",)
+
+
+def test_a_small_span_is_judged_together_with_the_span_before_it(held_out: Callable, judged: Callable) -> None:
+    found = judged(held_out(test=(1, 2), joined=(3, 9), golden=(1, 4)), span=5, tested=(4, 5), golden_span=4)
+    assert found.verdict.clips_text == "15 test clips of spans 4, 5"
+    assert "small: judged on its test clips together with those of span 4" in found.verdict.reasons[-1]
+    assert found.verdict.golden.clips_text == "5 golden clips of span 4"
 
 
 @pytest.mark.parametrize("splits", [{"test": (1, 1), "golden": (0, 0)}, {"test": (1, 1)}])

@@ -13,8 +13,15 @@ from apache_beam.testing.util import assert_that, equal_to
 from components.base.errors import UserError
 from components.beam.config import BeamConfig
 from components.beam.options import beam_args
-from components.library.tfrecords import read_records, write_record
-from components.nodes.example_files import FileStep, make_files, plan_split
+from components.library.tfrecords import RecordWriter, StoredFile, read_records
+from components.nodes.example_files import (
+    DamagedFilesError,
+    FileStep,
+    dataset_of,
+    expected_records,
+    make_files,
+    plan_split,
+)
 
 RECORDS = [bytes([number]) * 3000 for number in range(20)]
 
@@ -23,14 +30,16 @@ def pipeline() -> beam.Pipeline:
     return beam.Pipeline(options=PipelineOptions(beam_args(BeamConfig(mode="multi_threading", workers=2))))
 
 
-def copy(records: tf.data.Dataset) -> Iterator[bytes]:
-    return records.as_numpy_iterator()
+def copy(step: FileStep) -> Iterator[bytes]:
+    return dataset_of(step).as_numpy_iterator()
 
 
-def write_source(file: Path, records: list[bytes]) -> None:
+def write_source(file: Path, records: list[bytes]) -> StoredFile:
     with file.open("wb") as out:
+        writer = RecordWriter(out)
         for record in records:
-            write_record(out, record)
+            writer.write(record)
+    return writer.written()
 
 
 @pytest.fixture
@@ -121,8 +130,8 @@ def test_a_split_without_files_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_failing_worker_fails_the_whole_and_leaves_no_file(sources: Path, tmp_path: Path) -> None:
-    def fail(records: tf.data.Dataset) -> Iterator[bytes]:
-        yield from records.take(2).as_numpy_iterator()
+    def fail(step: FileStep) -> Iterator[bytes]:
+        yield from dataset_of(step).take(2).as_numpy_iterator()
         raise ValueError("halfway")
 
     (tmp_path / "scratch").mkdir()
@@ -131,3 +140,50 @@ def test_a_failing_worker_fails_the_whole_and_leaves_no_file(sources: Path, tmp_
     with pytest.raises(Exception, match="halfway"):
         make_files(pipeline(), [step], fail, deflate=False, scratch=str(tmp_path / "scratch"))
     assert list((tmp_path / "target").iterdir()) == []
+
+
+def copied(step: FileStep, scratch: Path) -> None:
+    scratch.mkdir(exist_ok=True)
+    Path(step.target).parent.mkdir(exist_ok=True)
+    try:
+        make_files(pipeline(), [step], expected_records, deflate=False, scratch=str(scratch))
+    finally:
+        for file in scratch.iterdir():
+            file.unlink()
+
+
+def test_a_source_must_be_what_is_expected(tmp_path: Path) -> None:
+    source, target = tmp_path / "a", tmp_path / "target" / "a.gz"
+    expected = write_source(source, RECORDS)
+    whole = source.read_bytes()
+    assert (expected.bytes, expected.records) == (len(whole), 20)
+
+    def reason(expected: StoredFile) -> str:
+        with pytest.raises(DamagedFilesError) as refusal:
+            copied(FileStep(str(source), str(target), expected), tmp_path / "scratch")
+        assert refusal.value.files == {str(source)}
+        assert not target.exists()
+        return str(refusal.value)
+
+    assert "damaged: it has 20 records, and 21 in the manifest" in reason(expected.model_copy(update={"records": 21}))
+    write_source(source, RECORDS[:10])  # cut off between two records: a TFRecord file as any other
+    assert f"damaged: it has {len(whole) // 2} bytes, and {len(whole)} in the manifest" in reason(expected)
+    source.write_bytes(b"")
+    assert f"damaged: it has 0 bytes, and {len(whole)} in the manifest" in reason(expected)
+    write_source(source, [*RECORDS[1:], RECORDS[0]])
+    assert "damaged: its SHA-256 is not the manifest's" in reason(expected)
+    source.unlink()
+    assert f"{source}: missing" in reason(expected)
+    source.write_bytes(whole)
+    copied(FileStep(str(source), str(target), expected), tmp_path / "scratch")
+    assert list(tf.data.TFRecordDataset(str(target), "GZIP").as_numpy_iterator()) == RECORDS
+    target.unlink()
+    copied(FileStep(str(source), str(target), StoredFile(sha256=expected.sha256)), tmp_path / "scratch")
+    assert target.exists()
+
+
+def test_a_source_that_cannot_be_read_now_is_not_damaged(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    with pytest.raises(UserError, match=r"cannot be read now:\n.*a: EISDIR \(Is a directory\)") as refusal:
+        copied(FileStep(str(tmp_path / "a"), str(tmp_path / "target" / "a.gz"), StoredFile(sha256="")), tmp_path / "s")
+    assert not isinstance(refusal.value, DamagedFilesError)

@@ -148,7 +148,7 @@ def test_what_does_not_answer_is_not_served(tmp_path: Path, store: epath.Path) -
     graph = tmp_path / "model" / "Format-Serving" / "saved_model.pb"
     whole = graph.read_bytes()
     graph.write_bytes(whole[:100])
-    with pytest.raises(UserError, match="does not load and answer"):
+    with pytest.raises(UserError, match="does not load"):
         push(tmp_path, store, lineage("b", 1))
     assert (current_version(store), versions(store)) == (1, [1])
     graph.write_bytes(whole)

@@ -1,5 +1,7 @@
 """Our executors of ExampleGen and Transform against TFX's own, on the same clips."""
 
+import errno
+import json
 import re
 import shutil
 import sys
@@ -26,12 +28,15 @@ from components.audio.config import AudioConfig, FeatureConfig, MelConfig
 from components.audio.preprocessing import FEATURE, LABEL
 from components.audio.wav import encode_wav
 from components.base.errors import UserError
+from components.base.json_records import sealed
 from components.beam.config import BeamConfig
 from components.beam.options import beam_args
+from components.library.layout import Manifest, SplitCount
 from components.library.set_aside import read_set_aside
 from components.library.span_import import SpanImport
-from components.library.tfrecords import encode_example, write_record
+from components.library.tfrecords import RecordWriter, encode_example
 from components.nodes import example_gen, transform
+from components.nodes.example_files import FileStep
 from components.nodes.parameters.example_gen import ImportParameters
 from components.nodes.parameters.transform import TransformParameters
 
@@ -49,17 +54,33 @@ def features_of(representation: str) -> FeatureConfig:
 @pytest.fixture(scope="module")
 def span(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A span as `genre ingest` lays it out; of the features, those that Transform needs."""
-    root, generator, number = tmp_path_factory.mktemp("span"), np.random.default_rng(1), 0
+    root, generator, number = tmp_path_factory.mktemp("data") / "span-7", np.random.default_rng(1), 0
+    files = {}
     for split, sizes in CLIPS.items():
-        (root / split).mkdir()
+        (root / split).mkdir(parents=True)
         for index, size in enumerate(sizes):
-            with (root / split / f"part-{index:05d}-of-{len(sizes):05d}.tfrecord").open("wb") as out:
+            name = f"{split}/part-{index:05d}-of-{len(sizes):05d}.tfrecord"
+            with (root / name).open("wb") as out:
+                writer = RecordWriter(out)
                 for _ in range(size):
                     pcm = generator.integers(-20000, 20000, AUDIO.clip_samples).astype(np.int16)
                     wav = encode_wav(pcm, AUDIO.sample_rate)
                     names = {"genre": GENRES[number % 2].encode(), "track_id": str(number).encode()}
-                    write_record(out, encode_example({"audio": wav, **names}))
+                    writer.write(encode_example({"audio": wav, **names}))
                     number += 1
+            files[name] = writer.written()
+    manifest = Manifest(
+        span=7,
+        source="test",
+        digest="of the span",
+        input_files=number,
+        splits={split: SplitCount(clips=sum(sizes), groups=1, genres={}) for split, sizes in CLIPS.items()},
+        rejects={},
+        genres=GENRES,
+        schema_digest="",
+        files=files,
+    )
+    (root / "manifest.json").write_text(sealed(manifest))
     return root
 
 
@@ -144,42 +165,134 @@ def test_a_split_may_come_from_several_directories_or_from_none(span: Path, cont
     assert files == [f"data_tfrecord-{number:05d}-of-00003.gz" for number in range(3)]
     assert [path.name for path in Path(found.uri, "Split-golden").iterdir()] == ["data_tfrecord-00000-of-00001.gz"]
     assert records_of(f"{found.uri}/Split-golden") == []
+    assert json.loads(found.get_string_custom_property("records")) == {"window": 18, "golden": 0}
     assert not found.span
     assert import_source(context("other"), source_of(span), tmp_path / "whole").span == 7
 
 
-def damage(span: Path, copy: Path) -> Path:
-    """A copy of the span with one wrong bit."""
-    shutil.copytree(span, copy)
-    file = min((copy / "train").iterdir())
+def part(span: Path, split: str, number: int = 0) -> Path:
+    return sorted((span / split).iterdir())[number]
+
+
+def flip(file: Path) -> None:
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1
     file.write_bytes(content)
-    return copy
 
 
-def test_a_damaged_span_is_set_aside(span: Path, context: Callable, tmp_path: Path) -> None:
-    broken = damage(span, tmp_path / "broken")
+def exchange(span: Path) -> None:
+    """An eval and a test shard, each a TFRecord file as any other."""
+    contents = part(span, "eval").read_bytes(), part(span, "test").read_bytes()
+    part(span, "test").write_bytes(contents[0])
+    part(span, "eval").write_bytes(contents[1])
+
+
+DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
+    "a wrong bit": (lambda span: flip(part(span, "train")), r"train/part-00000-of-00002\.tfrecord: .*damaged"),
+    "cut off": (
+        lambda span: part(span, "train").write_bytes(part(span, "train").read_bytes()[:-1]),
+        r"train/part-00000-of-00002\.tfrecord: .*cut off",
+    ),
+    "emptied": (
+        lambda span: part(span, "train", 1).write_bytes(b""),
+        r"train/part-00001-of-00002\.tfrecord: damaged: it has 0 bytes, and \d+ in the manifest",
+    ),
+    "missing": (lambda span: part(span, "eval").unlink(), r"eval/part-00000-of-00001\.tfrecord: missing"),
+    "a split missing": (lambda span: shutil.rmtree(span / "test"), r"test/part-00000-of-00001\.tfrecord: missing"),
+    "one more": (
+        lambda span: shutil.copy(part(span, "train"), span / "train" / "part-00002-of-00003.tfrecord"),
+        r"train/part-00002-of-00003\.tfrecord: not in the manifest",
+    ),
+    "exchanged": (exchange, r"(?s)eval/part-00000.*: damaged: .*test/part-00000.*: damaged: "),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGES)
+def test_a_damaged_span_is_set_aside(span: Path, context: Callable, tmp_path: Path, kind: str) -> None:
+    harm, reason = DAMAGES[kind]
+    broken = shutil.copytree(span, tmp_path / "data" / "span-7")
+    harm(broken)
     with pytest.raises(UserError, match="train without span 7 from now on") as refusal:
         import_source(context("temporary"), source_of(broken), tmp_path / "ours", tmp_path / "aside")
     assert "damaged TFRecord files" in str(refusal.value)
-    assert "part-00000-of-00002.tfrecord" in str(refusal.value)
     [record] = read_set_aside(epath.Path(tmp_path / "aside"))
     assert (record.span, record.digest) == (7, "of the span")
-    assert re.search(r"part-00000-of-00002\.tfrecord: corrupted record at \d+$", record.reason, re.MULTILINE)
+    assert re.search(reason, record.reason)
+    assert "Restore them, or ingest the library again" in record.reason
+    assert not list((tmp_path / "ours").rglob("*.damaged"))
 
 
-def test_a_span_without_files_is_set_aside(span: Path, context: Callable, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no such files"):
-        import_source(context("temporary"), source_of(span / "train"), tmp_path / "ours", tmp_path / "aside")
-    assert [record.span for record in read_set_aside(epath.Path(tmp_path / "aside"))] == [7]
+def test_clips_that_are_held_out_set_their_span_aside_too(span: Path, context: Callable, tmp_path: Path) -> None:
+    """A later run reads them anew, while the clips to train on come from a cache."""
+    broken = shutil.copytree(span, tmp_path / "data" / "span-7")
+    flip(part(broken, "eval"))
+    source = source_of(broken, 8, window=(f"{broken}/eval", f"{broken}/test"), golden=())
+    with pytest.raises(UserError, match="train without span 7 from now on"):
+        import_source(context("temporary"), source, tmp_path / "ours", tmp_path / "aside")
+    assert [record.digest for record in read_set_aside(epath.Path(tmp_path / "aside"))] == ["of the span"]
 
 
-def test_nothing_is_set_aside_for_parts_of_spans(span: Path, context: Callable, tmp_path: Path) -> None:
-    source = source_of(damage(span, tmp_path / "broken"), 7, golden=(str(tmp_path / "broken" / "train"),))
+def test_the_span_of_the_golden_set_alone_is_not_set_aside(span: Path, context: Callable, tmp_path: Path) -> None:
+    broken = shutil.copytree(span, tmp_path / "data" / "span-7")
+    flip(part(broken, "test"))
+    source = source_of(broken, 8, test=(), golden=(f"{broken}/test",))
     with pytest.raises(UserError, match="damaged TFRecord files") as refusal:
         import_source(context("temporary"), source, tmp_path / "ours", tmp_path / "aside")
     assert "without span" not in str(refusal.value)
+    assert not (tmp_path / "aside").exists()
+
+
+def test_a_span_of_an_earlier_version_is_imported(span: Path, context: Callable, tmp_path: Path) -> None:
+    """Its manifest has no SHA-256 of itself, and of a file the SHA-256 alone."""
+    old = shutil.copytree(span, tmp_path / "data" / "span-7")
+    manifest = json.loads((old / "manifest.json").read_text())
+    del manifest["sha256"]
+    manifest["files"] = {name: file["sha256"] for name, file in manifest["files"].items()}
+    (old / "manifest.json").write_text(json.dumps(manifest))
+    (old / "train" / ".DS_Store").touch()
+    found = import_source(context("temporary"), source_of(old), tmp_path / "ours")
+    assert ids_of(f"{found.uri}/Split-train") == list(range(13))
+    (old / "train" / "part-00001-of-00002.tfrecord").write_bytes(b"")
+    with pytest.raises(UserError, match=r"part-00001-of-00002\.tfrecord: damaged: its SHA-256"):
+        import_source(context("other"), source_of(old), tmp_path / "again", tmp_path / "aside")
+
+
+@pytest.mark.parametrize("harm", ["changed", "damaged", "of another span", "gone"])
+def test_a_manifest_that_is_not_the_planned_one_is_an_error(
+    span: Path, context: Callable, tmp_path: Path, harm: str
+) -> None:
+    other = shutil.copytree(span, tmp_path / "data" / ("span-8" if harm == "of another span" else "span-7"))
+    manifest, text = other / "manifest.json", (other / "manifest.json").read_text()
+    source, words = source_of(other), "it has changed since this run was planned"
+    if harm == "changed":
+        source = source.model_copy(update={"manifest": "of what was planned"})
+    elif harm == "damaged":
+        manifest.write_text(text.replace('"input_files":21', '"input_files":23'))
+        words = "manifest.json: damaged: its content does not match its sha256"
+    elif harm == "of another span":
+        words = "manifest.json: it is the manifest of span 7"
+    else:
+        manifest.unlink()
+        words = "no complete span 7"
+    with pytest.raises(UserError, match=words):
+        import_source(context("temporary"), source, tmp_path / "ours", tmp_path / "aside")
+    assert not (tmp_path / "aside").exists()
+
+
+def test_what_cannot_be_read_now_sets_nothing_aside(
+    span: Path, context: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = epath.Path(part(span, "train"))
+
+    def refuse(path: epath.Path, *args: Any, **kwargs: Any) -> Any:
+        if path == whole:
+            raise OSError(errno.ESTALE, "")
+        return opened(path, *args, **kwargs)
+
+    opened = type(whole).open
+    monkeypatch.setattr(type(whole), "open", refuse)
+    with pytest.raises(UserError, match=r"cannot be read now:\n  .*part-00000.*: ESTALE \(Stale file handle\)"):
+        import_source(context("temporary"), source_of(span), tmp_path / "ours", tmp_path / "aside")
     assert not (tmp_path / "aside").exists()
 
 
@@ -279,7 +392,7 @@ def test_workers_that_are_threads_do_not_mix_their_clips(
     files = sorted(map(str, Path(examples.uri, "Split-train").iterdir()))
 
     def converted(file: str) -> list[bytes]:
-        return list(convert(tf.data.TFRecordDataset(file, "GZIP")))
+        return list(convert(FileStep(file, "")))
 
     alone = {file: converted(file) for file in files}
     interval = sys.getswitchinterval()

@@ -83,7 +83,9 @@ def transformed(transform: Callable) -> tuple[list[bytes], str]:
     clips = [(20000 * note + generator.normal(0, 500, time.size)).astype(np.int16) for note in notes]
     wavs = [encode_wav(clip, FEATURES.audio.sample_rate) for clip in clips]
     rows, graph = transform(FEATURES, wavs, [GENRES[index % 2].encode() for index in range(CLIPS)])
-    return [encode_example({FEATURE: bytes(row[FEATURE]), LABEL: int(row[LABEL]), GROUP: int(row[GROUP])}) for row in rows], graph
+    return [
+        encode_example({FEATURE: bytes(row[FEATURE]), LABEL: int(row[LABEL]), GROUP: int(row[GROUP])}) for row in rows
+    ], graph
 
 
 def examples(directory: Path, records: Sequence[bytes], validation: Sequence[bytes]) -> standard_artifacts.Examples:

@@ -17,7 +17,7 @@ from components.retraining.timeline import Store, Timeline, timeline
 from components.store.model_store import Withdrawal
 
 START = datetime(2026, 1, 4, 6, 0, 0, tzinfo=UTC)
-HOSTILE = '<script>alert("x")</script>'
+HOSTILE = '\'"></title></svg><script>alert("x")</script><img src=x onerror=alert(1)>'
 
 
 def year(
@@ -120,7 +120,7 @@ def test_accuracies_on_other_golden_sets_carry_a_note() -> None:
 def test_every_event_is_listed_and_escaped() -> None:
     story = year(reason=HOSTILE)
     html = render_history(story, HOSTILE)
-    assert "<script" not in html and "://" not in html and "url(" not in html
+    assert "<script" not in html and "<img" not in html and "://" not in html and "url(" not in html
     assert html.count("<tr><td>") == len(story.events)
     assert html == render_history(story, HOSTILE)
 

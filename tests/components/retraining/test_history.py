@@ -208,6 +208,23 @@ def test_a_damaged_record_is_named(directory: epath.Path, content: bytes | None,
     assert words in str(error.value)
 
 
+def test_a_bit_anywhere_in_a_record_changes_no_answer(directory: epath.Path) -> None:
+    note(directory, RETRAIN, 0, DRIFT)
+    note_outcome(directory, "7c3f", outcome(3))
+    path, known = directory / "7c3f.json", read_history(directory)
+    whole = path.read_bytes()
+    for at in range(len(whole)):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 1 << at % 7]) + whole[at + 1 :])
+        try:
+            assert read_history(directory) == known
+        except UserError as error:
+            assert str(path) in str(error)
+    for length in range(0, len(whole) - 1, 7):
+        path.write_bytes(whole[:length])
+        with pytest.raises(UserError, match=r"history/7c3f\.json: damaged"):
+            read_history(directory)
+
+
 def test_records_come_the_oldest_first(directory: epath.Path) -> None:
     for hours, candidate in ((3, "aaaa"), (1, "cccc"), (2, "bbbb")):
         note(directory, WAIT, hours, candidate=candidate)

@@ -80,11 +80,11 @@ def test_the_events_of_a_candidate_in_order() -> None:
         ("failure", "disk full"),
         ("run", "training on spans 4, 5: attempt 2 of 3: disk full; drift"),
         ("run", "training on spans 4, 5: a run for this began and did not end"),
-        ("refusal", "refused: worse than version 2 (accuracy 75.0% on its newest span, 50.0% on the golden set)"),
+        ("refusal", "refused: worse than version 2 (accuracy 75.0% on its test clips, 50.0% on the golden set)"),
         ("run", "training on spans 4, 5 again"),
         (
             "promotion",
-            "pushed as version 3 (accuracy 75.0% on its newest span, 50.0% on the golden set): as good as version 1",
+            "pushed as version 3 (accuracy 75.0% on its test clips, 50.0% on the golden set): as good as version 1",
         ),
     ]
     assert [event.time for event in found] == [at(hours) for hours in (0, 0, 1, 1, 2, 3, 4, 5, 6, 7)]
@@ -102,6 +102,13 @@ def test_what_has_not_drifted_is_no_drift() -> None:
         NOTHING,
     )
     assert told(found)[1:] == [("wait", "few clips; no drift (p = 0.40)")]
+    calm = "predictions: does not differ (p = 0.4): Rock +0.2 sd"
+    measured = QUIET.model_copy(update={"p_values": {"predictions": 0.4}, "notes": (calm,), "newest_clips": 20})
+    [_, event] = events(
+        [record(drift=measured, measured=at(0), decisions=(decided(0, "wait", "few clips"),))], NOTHING
+    )[:2]
+    assert event.kind == "no drift" and event.words.startswith("no drift: 20 newest clips against 0 ")
+    assert event.words.endswith(calm)
 
 
 def test_a_span_comes_once_whatever_settings_it_is_tried_with() -> None:

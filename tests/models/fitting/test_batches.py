@@ -2,8 +2,12 @@
 
 import dataclasses
 import itertools
+import math
+import subprocess
+import sys
 import typing
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +110,17 @@ def test_all_windows_are_slices_clip_by_clip(window: int) -> None:
     for index, values in enumerate(found):
         clip, start = entries[index // len(starts)], starts[index % len(starts)]
         np.testing.assert_allclose(values, clip[start : start + window] / 255.0, atol=1e-7)
+
+
+def test_a_silent_window_gives_its_place_to_one_with_sound() -> None:
+    entries = np.random.default_rng(0).integers(1, 256, (3, 26, 12)).astype(np.uint8)
+    entries[0, 13:] = 0
+    entries[1] = 0
+    found = all_windows(tf.constant(entries), MEL, 6).numpy().reshape(3, 5, 6, 12) * 255.0
+    at = window_starts(26, 6)
+    slices = [[clip[start : start + 6] for start in at] for clip in entries]
+    np.testing.assert_allclose(found[0], [slices[0][i] for i in (0, 1, 2, 0, 1)], atol=1e-4)  # 10 to 16 has some sound
+    np.testing.assert_allclose(found[1:], slices[1:], atol=1e-4)
 
 
 @pytest.mark.parametrize("window", [1, 9, 26])
@@ -307,11 +322,13 @@ def test_validation_sees_all_windows_in_order(config: FeatureConfig) -> None:
 # --- Files -------------------------------------------------------------------------------------------------------
 
 
-def write_clips(path: Path, entries: np.ndarray, labels: np.ndarray) -> str:
+def write_clips(path: Path, entries: Iterable[np.ndarray], labels: np.ndarray) -> str:
     """As Transform writes them."""
     with tf.io.TFRecordWriter(str(path), "GZIP") as writer:
         for clip, label in zip(entries, labels, strict=True):
-            writer.write(encode_example({"feature": tf.io.serialize_tensor(clip).numpy(), "label": int(label), "group": 7}))
+            writer.write(
+                encode_example({"feature": tf.io.serialize_tensor(clip).numpy(), "label": int(label), "group": 7})
+            )
     return str(path)
 
 
@@ -362,3 +379,33 @@ def test_a_clip_of_an_unknown_genre_ends_the_reading(tmp_path: Path) -> None:
     path = write_clips(tmp_path / "part", entries, labels)
     with pytest.raises(UserError, match=r"^2 clips have a genre that is not in the library's list: ingest"):
         read_clips([path], MEL)
+
+
+PEAK = """
+import resource, sys
+from components.audio.config import FeatureConfig
+from models.fitting.batches import read_clips
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+before = peak()
+read_clips([sys.argv[1]], FeatureConfig.model_validate_json(sys.argv[2]))
+print(1024 * (peak() - before))
+"""
+
+
+@pytest.mark.long
+def test_reading_holds_a_clip_twice(tmp_path: Path) -> None:
+    """Once in the array, and once in what the allocator keeps of its record; docs/performance.md has the figure."""
+    audio, mel = AudioConfig(clip_seconds=30.0), MelConfig()
+    config = FeatureConfig(representation="log_mel", genres=("a",), audio=audio, mel=mel)
+    shape, clips = feature_shape(config), 1500
+    entries = np.random.default_rng(0).integers(0, 255, (16, *shape), np.uint8)
+    one_by_one = (entries[clip % 16] + np.uint8(clip // 16) for clip in range(clips))
+    path = write_clips(tmp_path / "part", one_by_one, np.zeros(clips, np.int64))
+    arguments = [sys.executable, "-c", PEAK, path, config.model_dump_json()]
+    done = subprocess.run(arguments, capture_output=True, text=True, check=True)
+    per_clip = int(done.stdout) / clips
+    print(f"{per_clip / 1e3:.0f} kB per clip of {math.prod(shape) / 1e3:.0f} kB")
+    assert per_clip < 2.3 * math.prod(shape)

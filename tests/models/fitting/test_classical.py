@@ -336,7 +336,9 @@ def test_clips_far_from_all_others_are_judged_too(kind: str, front: dict) -> Non
 
 def test_knn_votes_for_what_it_knows_and_for_the_earlier_of_equals() -> None:
     """By hand: the same clip twice with different genres, and two clips equally far."""
-    train = Examples(np.array([[0.0], [0.0], [2.0], [-2.0], [9.0]], np.float32), np.array([0, 1, 2, 1, 2]), np.arange(5))
+    train = Examples(
+        np.array([[0.0], [0.0], [2.0], [-2.0], [9.0]], np.float32), np.array([0, 1, 2, 1, 2]), np.arange(5)
+    )
     options = {"standardise": False, "pca": None, "neighbours": [3]}
     twice, *_ = fit("knn", {**options, "weights": ["distance"]}, train, 3)
     np.testing.assert_allclose(softmax(logits_of(twice, train.x[:1])), [[0.5, 0.5, 0.0]], atol=1e-5)

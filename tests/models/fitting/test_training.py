@@ -217,7 +217,9 @@ def test_class_weights_reach_the_loss(splits: dict, tmp_path: Path) -> None:
     assert not same(*networks)
     first = train.dataset.filter(lambda _, label: label == 0)
     first = first.apply(tf.data.experimental.assert_cardinality(COUNTS[0]))
-    alike = Clips(first, np.zeros(COUNTS[0], np.int64), np.arange(COUNTS[0]))  # where all clips are of one genre, all weights are 1
+    alike = Clips(
+        first, np.zeros(COUNTS[0], np.int64), np.arange(COUNTS[0])
+    )  # where all clips are of one genre, all weights are 1
     networks = [
         fitted("network", (alike, validation), tmp_path / f"1-{c.class_weights}", c)[0] for c in (weighted, plain)
     ]

@@ -30,8 +30,8 @@ from models.config import ModelConfig
 from models.fitting.head import build_head
 from models.fitting.patches import patch_starts
 from models.fitting.transfer import assemble, embedder
-from models.pretrained import WEIGHTS
 from models.kinds import mobilenet, yamnet
+from models.pretrained import WEIGHTS
 from models.registry import load
 
 RATE = 16000
@@ -302,7 +302,9 @@ def test_a_window_is_the_mean_of_its_patches() -> None:
     patch = yamnet.build_base(options, (PATCH, 64))
     patch.set_weights(long.get_weights())
     mel = np.random.default_rng(0).uniform(FLOOR, 3.0, (2, 200, 64)).astype(np.float32)
-    parts = [patch.predict_on_batch(mel[:, start : start + PATCH]) for start in patch_starts(200, PATCH, yamnet.PATCH_HOP)]
+    parts = [
+        patch.predict_on_batch(mel[:, start : start + PATCH]) for start in patch_starts(200, PATCH, yamnet.PATCH_HOP)
+    ]
     np.testing.assert_allclose(long.predict_on_batch(mel), np.mean(parts, axis=0), atol=1e-5)
     short = yamnet.build_base(options, (40, 64))
     short.set_weights(long.get_weights())

@@ -2,8 +2,11 @@
 
 import io
 import json
+import shutil
+import subprocess
+import sys
 import wave
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -297,6 +300,52 @@ def test_the_served_model_answers_as_in_training(trained: Trained, songs: tuple)
         np.testing.assert_allclose(answer["probabilities"], expected, atol=1e-5, err_msg=name)
         np.testing.assert_allclose(answer["probabilities"].numpy().sum(axis=1), 1.0, atol=1e-5)
         assert answer["genres"].numpy().tolist() == [[genre.encode() for genre in GENRES]] * len(wavs)
+
+
+ANSWERS = """
+import json, sys
+import tensorflow as tf
+
+model, wavs = sys.argv[1:]
+examples = tf.constant([bytes.fromhex(each) for each in open(wavs)])
+print(tf.__version__)
+print(json.dumps(tf.saved_model.load(model).signatures["audio"](audio=examples)["probabilities"].numpy().tolist()))
+"""
+
+
+@pytest.fixture(scope="module")
+def older_tensorflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Path]]:
+    """Installs a version of TensorFlow, once, into an environment of its own; returns the Python there."""
+    root = tmp_path_factory.mktemp("tensorflow")
+    uv = Path(sys.executable).with_name("uv")
+
+    @cache
+    def install(version: str) -> Path:
+        python = root / version / "bin" / "python"
+        subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, root / version], check=True)
+        command = [uv, "pip", "install", "--quiet", "--python", python, "setuptools<80", f"tensorflow-cpu=={version}"]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            pytest.skip(f"TensorFlow {version} cannot be installed here: {done.stderr.strip()[-300:]}")
+        return python
+
+    yield install
+    shutil.rmtree(root)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("version", ["2.15.1", "2.20.0"])
+def test_the_runtimes_that_serve_it_answer_alike(
+    version: str, trained: Trained, older_tensorflow: Callable[[str], Path], songs: tuple, tmp_path: Path
+) -> None:
+    """2.15 is in Vertex AI's container (`vertex.endpoint.image`), 2.20 in TensorFlow Serving (serving.yaml)."""
+    wavs, _ = songs
+    (tmp_path / "wavs").write_text("\n".join(wav.hex() for wav in wavs))
+    command = [older_tensorflow(version), "-c", ANSWERS, trained.directory, tmp_path / "wavs"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env={"CUDA_VISIBLE_DEVICES": ""})
+    found, answer = done.stdout.splitlines()
+    assert found == version
+    np.testing.assert_allclose(json.loads(answer), trained.offline(wavs), atol=1e-5)
 
 
 def test_the_embeddings_are_what_the_answers_are_made_of(trained: Trained, songs: tuple) -> None:

@@ -73,7 +73,9 @@ def test_it_answers_as_the_network_in_the_wheel(wheel: Path, weights: str, tmp_p
 
 def test_the_mel_is_that_of_librosa() -> None:
     samples = np.random.default_rng(1).normal(0, 0.1, RATE).astype(np.float32)
-    expected = np.log10(1e4 * librosa.feature.melspectrogram(y=samples, sr=RATE, n_fft=512, hop_length=256, n_mels=96) + 1)
+    expected = np.log10(
+        1e4 * librosa.feature.melspectrogram(y=samples, sr=RATE, n_fft=512, hop_length=256, n_mels=96) + 1
+    )
     found = musicnn_mel(tf.constant(samples[np.newaxis]), AudioConfig(sample_rate=RATE, clip_seconds=1.0))[0]
     np.testing.assert_allclose(found, expected.T, atol=1e-4)
 

@@ -18,7 +18,7 @@ from components.evaluation.gate import judge
 from components.evaluation.predictions import ScoredClips
 from components.retraining.history import note_decision, note_failure, note_outcome, outcome_of
 from components.retraining.policy import Decision, Facts
-from components.store.model_store import Lineage, prune, publish, roll_back
+from components.store.model_store import Lineage, current_version, prune, publish, roll_back
 from pipeline.cli import cli
 
 START = datetime(2026, 3, 1, 6, 0, 0, tzinfo=UTC)
@@ -131,9 +131,11 @@ def test_the_history_as_a_page(year: Path, tmp_path: Path) -> None:
 
 def test_before_anything_happened(tmp_path: Path) -> None:
     root = tmp_path / "none"
-    assert told(root, "history") == [f"{root}: nothing has happened yet."]
-    assert json.loads(genre(root, "history", "--json").output) == {"served": None, "events": [], "records": []}
-    told(root, "history", "--html", str(tmp_path / "page.html"))
+    for how in ((), ("--json",), ("--html", str(tmp_path / "page.html"))):
+        with pytest.raises(UserError, match="none: nothing has happened yet"):
+            genre(root, "history", *how)
+    as_json = CliRunner().invoke(cli, ["history", "--json", "--workspace", str(root)]).output
+    assert json.loads(as_json) == {"served": None, "events": [], "records": []}
     assert "Nothing has happened yet." in (tmp_path / "page.html").read_text()
     with pytest.raises(UserError, match="no model has been pushed yet"):
         genre(root, "why")
@@ -183,9 +185,9 @@ def test_why_of_a_version_whose_files_were_removed(year: Path, tmp_path: Path) -
     shutil.copytree(year, root)
     store = epath.Path(root / "models")
     for candidate in ("aaaa5555", "bbbb6666"):
-        lineage = Lineage(candidate=candidate, parent=1, data="/data", span=5, window=(5,))
+        lineage = Lineage(candidate=candidate, parent=current_version(store), data="/data", span=5, window=(5,))
         publish(store, epath.Path(root / "source"), lineage)
-    assert prune(store, 2) == [2]
+    assert prune(store, 2) == [1, 2]
     lines = told(root, "why", "2")
     assert lines[0].endswith("calls jazz rock; its files were removed since")
     assert lines[1] == f"trained on spans 2 to 4 of /data; judged against version 1; candidate {SECOND}"

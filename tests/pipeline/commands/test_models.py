@@ -89,6 +89,18 @@ def test_a_roll_back_is_seen_in_the_list(workspace: Path) -> None:
     assert oldest.split() == ["1", "served", "mel_cnn", "span", "3", "75.0%", "4"]
 
 
+def test_a_damaged_version_is_rolled_back(workspace: Path) -> None:
+    (workspace / "models" / "2" / "saved_model.pb").write_bytes(b"grapf")
+    told = genre(workspace, "rollback").output
+    assert told.startswith("version 1 is served; version 2 is rolled back and was damaged")
+    assert [account["version"] for account in json.loads(genre(workspace, "models", "--json").output)] == [1]
+    (workspace / "models" / "1" / "saved_model.pb").unlink()
+    assert genre(workspace, "rollback").output.startswith("no version is served: there is no other. `genre run` pushes")
+    with pytest.raises(UserError, match="no model has been pushed yet"):
+        genre(workspace, "models")
+    assert "took its place" in genre(workspace, "history").output
+
+
 def test_why_a_version_was_pushed_and_what_became_of_it(workspace: Path) -> None:
     served, lineage, accuracy, *checks = genre(workspace, "why").output.splitlines()
     assert served == "version 2 is served"
@@ -103,11 +115,27 @@ def test_why_a_version_was_pushed_and_what_became_of_it(workspace: Path) -> None
 
 
 def test_there_may_be_nothing_to_list_or_to_go_back_to(tmp_path: Path, workspace: Path) -> None:
-    assert "no model has been pushed yet" in genre(tmp_path / "empty", "models").output
-    with pytest.raises(UserError, match="no model has been pushed yet, so there is none to roll back"):
-        genre(tmp_path / "empty", "rollback")
+    for command in ("models", "rollback", "why"):
+        with pytest.raises(UserError, match=r"empty: no model has been pushed yet\. .* no other workspace here"):
+            genre(tmp_path / "empty", command)
+    assert (
+        json.loads(CliRunner().invoke(cli, ["models", "--json", "--workspace", str(tmp_path / "empty")]).output) == []
+    )
     with pytest.raises(UserError, match="version 7 is not there"):
         genre(workspace, "rollback", "7")
+
+
+def test_workspaces_nearby_are_named(tmp_path: Path, workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "workspace" / "mine" / "history").mkdir(parents=True)
+    (tmp_path / "below").mkdir()
+    with pytest.raises(
+        UserError, match=r"Other workspaces near: workspace, workspace/mine\. Choose one with --workspace"
+    ):
+        genre(tmp_path / "empty", "models")
+    monkeypatch.chdir(tmp_path / "below")
+    with pytest.raises(UserError, match=r"Other workspaces near: \.\./workspace, \.\./workspace/mine\. Choose"):
+        genre(tmp_path / "empty", "models")
 
 
 def test_a_damaged_card_is_named(workspace: Path) -> None:

@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 from etils import epath
 
 from components.base.errors import UserError
-from components.store.model_store import Lineage, publish
+from components.store.model_store import Lineage, current_version, publish
 from pipeline.cli import cli
 
 
@@ -35,10 +35,9 @@ def spans_with(accounts: dict[int, dict[str, Any]], name: str) -> list[int]:
 def push(place: Any, source: Path, window: tuple[int, ...], data: str | None = None) -> None:
     source.mkdir(exist_ok=True)
     (source / "saved_model.pb").write_bytes(b"graph")
-    candidate = Lineage(
-        candidate=f"{window}", parent=None, data=data or str(place.data), span=window[-1], window=window
-    )
-    publish(epath.Path(place.workspace / "models"), epath.Path(source), candidate)
+    store = epath.Path(place.workspace / "models")
+    known = {"candidate": f"{window}", "parent": current_version(store), "data": data or str(place.data)}
+    publish(store, epath.Path(source), Lineage(span=window[-1], window=window, **known))
 
 
 def test_spans_are_listed_with_their_use(place: Any, tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ def test_a_failed_fetch_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
         raise Exception("URL fetch failure")  # as Keras does
 
     monkeypatch.setitem(pretrained.WEIGHTS, "yamnet", replace(WEIGHTS["yamnet"], fetch=fail))
-    with pytest.raises(UserError, match="URL fetch failure.*no network"):
+    with pytest.raises(UserError, match=r"URL fetch failure.*no network"):
         CliRunner().invoke(weights, ["yamnet"], catch_exceptions=False)
     assert list(cached("yamnet").parent.iterdir()) == []
 

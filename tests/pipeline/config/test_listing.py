@@ -37,7 +37,7 @@ def test_every_setting_is_shown() -> None:
 
 @pytest.mark.parametrize("file", [None, *CONFIGS], ids=str)
 def test_what_is_printed_is_the_configuration(file: Path | None, tmp_path: Path) -> None:
-    config = load_config(file)
+    config = load_config(file, [] if file else ["data=/data", "workspace=/workspace"])
     printed = tmp_path / "printed.yaml"
     printed.write_text("\n".join(setting_lines(config)))
     assert load_config(printed) == config

@@ -1,6 +1,7 @@
 """The configuration: strict, frozen, and every complaint names the dotted key and where it was read."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -17,13 +18,13 @@ from components.base.errors import UserError
 from components.evaluation.config import GateConfig
 from components.library.config import SplitConfig
 from pipeline.cli import cli
-from pipeline.config.settings import PipelineConfig, load_config
+from pipeline.config.settings import PipelineConfig, find_project_file, load_config
 
 
 @pytest.fixture
 def write(tmp_path: Path) -> Callable[[str | bytes], Path]:
     def to_file(text: str | bytes) -> Path:
-        path = tmp_path / "genre.yaml"
+        path = tmp_path / "my.yaml"
         path.write_bytes(text if isinstance(text, bytes) else text.encode())
         return path
 
@@ -82,7 +83,8 @@ def test_the_last_set_wins() -> None:
 
 
 def test_what_is_dumped_is_read_back(write: Callable) -> None:
-    config = load_config(None, ["beam.options=[--x=1]", "gate.genre_recall={Folk: 0.5}", "audio.clip_seconds=5"])
+    places = ["data=/data", "workspace=/workspace"]
+    config = load_config(None, ["beam.options=[--x=1]", "gate.genre_recall={no: 0.5}", "audio.clip_seconds=5", *places])
     assert load_config(write(yaml.safe_dump(json.loads(config.model_dump_json())))) == config
     assert PipelineConfig.model_validate_json(config.model_dump_json()) == config
     for section in (config.audio, config.mel, config.train, config.gate, config.model, config.beam, config.ingest):
@@ -132,6 +134,13 @@ WRONG = {
     "ingest: {splits: {train: 0.9}}": ["ingest.splits: train + eval + test is 1.26, not 1"],
     "mel: {n_mels: x, n_ftt: 1}\ntrain: {epochs: 0}": ["mel.n_mels: ", "mel.n_ftt: unknown key", "train.epochs: "],
     "1: 2": ["1: unknown key"],
+    "name: no": ["name: ", "(found false; a text needs quotes)"],
+    f"name: {'x' * 5000}": [f"name: String should match pattern '^[a-z][a-z0-9-]{{0,62}}$' (found \"{'x' * 79}...)"],
+    "retrian: {when: now}": ["retrian: unknown key. Did you mean retrain?"],
+    "train: {epoch: 3}": ["train.epoch: unknown key. Did you mean train.epochs?"],
+    "n_mels: 64": ["n_mels: unknown key. Did you mean mel.n_mels?"],
+    "compare: {yamnet: {window_second: 1}}": ["compare.yamnet.window_second: unknown key"],
+    "\n".join(f"key-{number}: 1" for number in range(2000)): ["key-19: unknown key", "and 1980 more"],
 }
 
 
@@ -208,8 +217,71 @@ def test_what_is_no_configuration_is_told_with_its_file(text: bytes, words: str,
 def test_a_missing_file_and_a_directory_are_told(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"nowhere\.yaml: no such configuration file"):
         load_config(tmp_path / "nowhere.yaml")
-    with pytest.raises(UserError, match="not readable as YAML"):
-        load_config(tmp_path)
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path, tmp_path / "pipe"):
+        with pytest.raises(UserError, match="not readable as YAML: it is no regular file"):
+            load_config(path)
+    assert load_config(Path(os.devnull)) == PipelineConfig()
+
+
+# --- Where it is read --------------------------------------------------------------------------------------------
+
+
+def test_a_relative_path_in_a_file_is_relative_to_it(tmp_path: Path) -> None:
+    (tmp_path / "configs").mkdir()
+    file = tmp_path / "configs" / "my.yaml"
+    options = "{options: {weights: my.tflite}}"
+    file.write_text(
+        "data: ../songs\nworkspace: gs://b/w\n"
+        "beam: {runner: flink, flink: {master: '[local]', job_server_jar: my.jar}}\n"
+        f"model: {options}\ncompare: {{yamnet: {options}}}\n"
+    )
+    config = load_config(file)
+    assert (config.data, config.workspace) == (f"{tmp_path}/songs", "gs://b/w")
+    assert config.beam.flink.job_server_jar == f"{tmp_path}/configs/my.jar"
+    assert config.model.options == config.compare["yamnet"].options == {"weights": f"{tmp_path}/configs/my.tflite"}
+    assert load_config(file, ["data=songs"]).data == "songs"
+    file.write_text("window: 2")
+    assert load_config(file).workspace == "workspace"
+
+
+def test_a_project_has_its_default_paths_beside_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "deep" / "er" / "genre.yaml").mkdir(parents=True)  # a folder is no file
+    (tmp_path / "genre.yaml").write_text("window: 3")
+    monkeypatch.chdir(tmp_path / "deep" / "er")
+    assert find_project_file() == tmp_path / "genre.yaml"
+    config = load_config(find_project_file())
+    assert (config.window, config.data, config.workspace) == (3, f"{tmp_path}/workspace/data", f"{tmp_path}/workspace")
+    (tmp_path / "deep" / "genre.yaml").touch()
+    assert find_project_file() == tmp_path / "deep" / "genre.yaml"
+
+
+def test_every_command_uses_the_file_that_it_finds_and_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "songs").mkdir()
+    (tmp_path / "genre.yaml").write_text("window: 3\nworkspace: mine")
+    (tmp_path / "other.yaml").write_text("window: 4")
+    monkeypatch.chdir(tmp_path / "songs")
+
+    def found(*words: str, **environment: str) -> tuple[dict[str, object], str]:
+        done = CliRunner(env=environment).invoke(cli, ["config", "window", "workspace", *words])
+        return yaml.safe_load(done.stdout), done.stderr
+
+    assert found() == ({"window": 3, "workspace": f"{tmp_path}/mine"}, f"settings: {tmp_path}/genre.yaml\n")
+    assert found("--config", "../other.yaml") == ({"window": 4, "workspace": "workspace"}, "")
+    assert found("--config", os.devnull) == ({"window": 1, "workspace": "workspace"}, "")
+    assert found(GENRE_WORKSPACE="w")[0] == {"window": 3, "workspace": "w"}
+    assert found(GENRE_WORKSPACE="")[0]["workspace"] == f"{tmp_path}/mine"
+    assert found("--set", "workspace=v", "--set", "window=5", GENRE_WORKSPACE="w")[0] == {"window": 5, "workspace": "v"}
+
+
+def test_a_current_directory_that_was_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(UserError, match="the current directory was removed"):
+        find_project_file()
 
 
 # --- Sections ----------------------------------------------------------------------------------------------------

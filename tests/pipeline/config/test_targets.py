@@ -45,6 +45,9 @@ def test_what_is_right_is_taken() -> None:
         "labels": {"team": "", "cost-centre": "a_1"},
     }
     assert check_target(vertex(submission), "vertex")
+    assert check_target(
+        vertex(submission | {"endpoint": {"name": "genre", "image": "r/s:1", "public": True}}), "vertex"
+    )
     for endpoint in ("http://127.0.0.1:8080", "http://localhost", "http://[::1]:80/"):
         assert check_target(vertex({"api_endpoint": endpoint}), "vertex")
 
@@ -137,6 +140,13 @@ def test_workers_of_beam_see_what_the_steps_see(config: PipelineConfig, told: st
         ),
         (vertex({"service_account": "steps"}), ["vertex.service_account: steps is no e-mail address"]),
         (vertex({"network": "projects/my-project/global/networks/vpc"}), ["vertex.network: ", "the project's number"]),
+        (
+            vertex({"network": "projects/12/global/networks/vpc", "endpoint": {"name": "genre", "image": "r/s:1"}}),
+            [
+                "vertex.endpoint: an endpoint that is peered with vertex.network cannot split its traffic",
+                "endpoint.public",
+            ],
+        ),
         (vertex({"encryption_key": "key"}), ["vertex.encryption_key: key is no key"]),
         (vertex({"encryption_key": KEY.format("us-east1")}), ["it is in us-east1, but must be where the runs are"]),
         (vertex({"api_endpoint": "http://example.com"}), ["vertex.api_endpoint: http://example.com is no https://"]),

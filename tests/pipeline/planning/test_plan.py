@@ -12,7 +12,7 @@ from components.library.span_import import SpanImport
 from components.retraining.policy import Facts
 from components.store.model_store import Lineage, publish, roll_back
 from pipeline.config.settings import PipelineConfig
-from pipeline.planning.plan import held_out_clips, make_plan, parse_settings, run_config, slot_clips
+from pipeline.planning.plan import Plan, held_out_clips, make_plan, parse_settings, run_config, slot_clips
 from pipeline.planning.preflight import check
 
 NOON = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
@@ -64,19 +64,19 @@ def of(sources: list[SpanImport]) -> list[int | None]:
 def test_every_span_of_the_window_is_imported_into_its_slot(place: Any) -> None:
     root = epath.Path(place.data)
     window = [read_manifest(root, span) for span in (3, 4, 5)]
-    sources = slot_clips(root, window, (3, 4, 5))
+    sources = slot_clips(root, window, ((3,), (4,), (5,)))
     assert of(sources) == [3, 4, 5]
     assert sources[1].splits == {split: (f"{root}/span-4/{split}",) for split in ("train", "eval", "test")}
     assert sources[1].manifest == "digest of 4"
     # What is in a slot is the same in the next window: its import, and all behind it, is taken from the cache.
     place.add(6)
-    later = slot_clips(root, [*window[1:], read_manifest(root, 6)], (6, 4, 5))
+    later = slot_clips(root, [*window[1:], read_manifest(root, 6)], ((6,), (4,), (5,)))
     assert (of(later), later[1:]) == ([6, 4, 5], sources[1:])
 
 
 def test_a_slot_without_a_span_imports_nothing(place: Any) -> None:
     root = epath.Path(place.data)
-    sources = slot_clips(root, [read_manifest(root, 1)], (None, 1, None))
+    sources = slot_clips(root, [read_manifest(root, 1)], ((), (1,), ()))
     assert of(sources) == [None, 1, None]
     assert sources[0] == sources[2] == SpanImport(span=None, splits={"train": (), "eval": (), "test": ()}, digest="")
 
@@ -85,7 +85,7 @@ def test_a_changed_span_is_another_import(place: Any) -> None:
     root = epath.Path(place.data)
 
     def digest() -> str:
-        return slot_clips(root, [read_manifest(root, 1)], (1,))[0].digest
+        return slot_clips(root, [read_manifest(root, 1)], ((1,),))[0].digest
 
     before = digest()
     assert digest() == before
@@ -96,18 +96,43 @@ def test_a_changed_span_is_another_import(place: Any) -> None:
 def test_what_nobody_trains_on_is_held_out(place: Any) -> None:
     root = epath.Path(place.data)
     first, *window = (read_manifest(root, span) for span in (1, 3, 4, 5))
-    source = held_out_clips(root, window, first)
+    newest = window[-1:]
+    source = held_out_clips(root, window, newest, first)
     assert {split: [path.removeprefix(f"{root}/") for path in paths] for split, paths in source.splits.items()} == {
         "test": ["span-5/test"],
         "eval": ["span-5/eval"],
+        "joined": [],
         "window": ["span-3/eval", "span-3/test", "span-4/eval", "span-4/test"],
         "golden": ["span-1/test"],
     }
     assert (source.span, source.manifest) == (5, ""), "it is no whole span, so it is never set aside"
     for golden in (window[-1], None):  # then `test` is the golden set, or there is none
-        assert held_out_clips(root, window, golden).splits["golden"] == ()
-    assert held_out_clips(root, window[-1:], first).splits["window"] == ()
-    assert held_out_clips(root, window, None).digest != source.digest
+        assert held_out_clips(root, window, newest, golden).splits["golden"] == ()
+    assert held_out_clips(root, newest, newest, first).splits["window"] == ()
+    assert held_out_clips(root, window, newest, None).digest != source.digest
+
+
+def test_a_small_span_is_imported_with_the_one_before_it(place: Any) -> None:
+    place.add(6, eval=0, test=0)
+    root = epath.Path(place.data)
+    golden, *window = (read_manifest(root, span) for span in (1, 5, 6))
+    [source] = slot_clips(root, window, ((5, 6),))
+    assert source.splits == {
+        "train": (f"{root}/span-5/train", f"{root}/span-6/train"),
+        "eval": (f"{root}/span-5/eval",),
+        "test": (f"{root}/span-5/test",),
+    }
+    assert (source.span, source.manifest, source.joined) == (6, "digest of 6", {5: "digest of 5"})
+    assert source.digest not in ("digest of 5", "digest of 6")
+    held_out = held_out_clips(root, window, window[:1], golden)
+    assert held_out.splits == {
+        "test": (),
+        "eval": (),
+        "joined": (f"{root}/span-5/test",),
+        "window": (f"{root}/span-5/eval",),
+        "golden": (f"{root}/span-1/test",),
+    }
+    assert held_out_clips(root, window, window[:1], window[0]).splits["golden"] == (), "its test clips alone judge"
 
 
 # --- The candidate, and what it is judged against ----------------------------------------------------------------
@@ -115,10 +140,14 @@ def test_what_nobody_trains_on_is_held_out(place: Any) -> None:
 WARM = {"train": {"warm_start": True}}
 
 
+def plan_of(place: Any, **settings: Any) -> Plan:
+    config = place.config(**settings)
+    return make_plan(config, check(config, leave_out=True), NOON, asked=False)
+
+
 def planned(place: Any, **settings: Any) -> Facts:
     """What a run now would be of, and against."""
-    config = place.config(**settings)
-    plan = make_plan(config, check(config, leave_out=True), NOON, asked=False)
+    plan = plan_of(place, **settings)
     facts = plan.policy.facts
     assert (plan.lineage.candidate, plan.lineage.parent) == (facts.candidate, facts.champion)
     assert plan.champion.version == facts.champion
@@ -172,6 +201,16 @@ def test_cold_candidates_do_not_depend_on_what_is_served(place: Any) -> None:
     push(place, span=4)
     again = planned(place, span=3)
     assert (again.candidate, again.champion) == (before.candidate, 2)
+
+
+def test_a_candidate_whose_version_was_damaged_is_pushed_again(place: Any) -> None:
+    first = push(place)
+    store = epath.Path(place.workspace / "models")
+    assert plan_of(place).pusher.lost == ()
+    (store / "1" / "saved_model.pb").write_bytes(b"")
+    assert roll_back(store) == (1, None)
+    again = plan_of(place)
+    assert (again.lineage.candidate, again.pusher.lost, again.policy.facts.judged) == (first.candidate, (1,), "")
 
 
 @pytest.mark.parametrize("settings", [{}, WARM], ids=["cold", "warm"])

@@ -75,3 +75,31 @@ def test_a_span_without_its_manifest_does_not_exist(place: Any) -> None:
     found = check(place.config(span="last"), leave_out=True)
     assert [manifest.span for manifest in found.window] == [2, 3, 5]
     assert found.golden.span == 2, "the first that is complete"
+
+
+@pytest.mark.parametrize(
+    ("clips", "tested"),
+    [({"eval": 0, "test": 0}, [5]), ({"eval": 0}, [5, 6]), ({"train": 0, "eval": 0, "test": 3}, [5, 6])],
+)
+def test_a_small_span_does_not_count_in_the_window(place: Any, clips: dict[str, int], tested: list[int]) -> None:
+    place.add(6, **clips)
+    found = check(place.config(window=2), leave_out=True)
+    assert [manifest.span for manifest in found.window] == [4, 5, 6]
+    assert set(found.slots) == {(4,), (5, 6)}
+    assert [manifest.span for manifest in found.tested] == tested
+    assert check(place.config(golden="last"), leave_out=True).golden.span == tested[-1]
+    place.add(7, **clips)
+    assert [manifest.span for manifest in check(place.config(window=1), leave_out=True).window] == [5, 6, 7]
+
+
+def test_a_small_span_alone_has_nothing_to_learn_from(place: Any) -> None:
+    place.add(6, eval=0, test=0)
+    with pytest.raises(UserError, match="span 6 of the window has no eval clips to validate with"):
+        check(place.config(exclude=(1, 2, 3, 4, 5)), leave_out=True)
+    place.add(6, test=0)
+    only = {"exclude": (1, 2, 3, 4, 5), "golden": None}
+    with pytest.raises(UserError, match="no test clips to judge by, and there is no golden set"):
+        check(place.config(**only), leave_out=True)
+    assert [each.span for each in check(place.config(**only | {"golden": 1}), leave_out=True).tested] == [1]
+    with pytest.raises(UserError, match="golden: span 6 has no test clips"):
+        check(place.config(golden=6), leave_out=True)

@@ -30,16 +30,18 @@ LEARNING = {
     "components.store": "model_card saved_model",
     "models": "config registry serving windows",
 }
-FITTING = "augmentation batches calibration devices progress training transfer warm_start"
+FITTING = "augmentation batches calibration devices hosts progress training transfer warm_start"
 CLOSURES: dict[str, dict[str, str]] = {
     "ImportExampleGen": {
+        "components.audio": "config",
         "components.base": "errors files json_records section times",
-        "components.library": "set_aside span_import",
+        "components.library": "layout set_aside span_import tfrecords",
         "components.nodes": "example_files example_gen parameters.example_gen",
     },
     "Transform": {
         "components.audio": AUDIO,
         "components.base": "errors section",
+        "components.library": "tfrecords",
         "components.nodes": "artifacts example_files parameters.transform transform",
     },
     **{
@@ -57,9 +59,10 @@ CLOSURES: dict[str, dict[str, str]] = {
     },
     "GateEvaluator": {
         "components.audio": "config",
-        "components.base": "errors files json_records section",
+        "components.base": "errors files json_records labels section tables text",
         "components.beam": "direct",
         "components.evaluation": "checks config gate metrics predictions results",
+        "components.library": "span_import",
         "components.nodes": "artifacts evaluator parameters.evaluator",
         "components.store": "measuring model_card saved_model",
     },
@@ -71,23 +74,23 @@ CLOSURES: dict[str, dict[str, str]] = {
     },
     "EndpointPusher": {
         "components.audio": "config wav",
-        "components.base": "errors files json_records section times",
+        "components.base": "errors files json_records locks section times",
         "components.evaluation": "results",
         "components.google": "client config endpoint machines retries",
         "components.library": "tfrecords",
         "components.nodes": "endpoint_pusher parameters.endpoint_pusher",
-        "components.store": "model_card model_store saved_model smoke",
+        "components.store": "checksums loading model_card model_store saved_model smoke",
     },
     "Reporter": {
         "components.audio": "config mel representation wav waveform",
-        "components.base": "errors files json_records section times",
+        "components.base": "errors files json_records locks section tables text times",
         "components.drift": "report",
         "components.evaluation": "predictions results",
-        "components.library": "layout",
+        "components.library": "layout tfrecords",
         "components.nodes": "artifacts parameters.reporter reporter",
-        "components.reporting": "charts page report spectrograms timeline_chart",
+        "components.reporting": "charts fit page report spectrograms timeline_chart",
         "components.retraining": "config history policy timeline",
-        "components.store": "model_card model_store saved_model",
+        "components.store": "checksums model_card model_store saved_model",
     },
 }
 """By node and folder: the modules whose code its digest covers, each by its name in the folder."""

@@ -1,5 +1,6 @@
 """A step works on copies of its own on a shared volume."""
 
+import gzip
 import json
 import os
 import time
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from components.base.errors import UserError
+from components.library.tfrecords import write_record
 from pipeline.remote import shared_volume
 from pipeline.remote.artifact_paths import artifacts_of
 from pipeline.remote.shared_volume import own_copies
@@ -92,3 +94,32 @@ def test_a_volume_that_is_not_there(task: dict[str, Any], tmp_path: Path) -> Non
         own_copies(task, tmp_path / "file" / "volume"),
     ):
         pass
+
+
+def test_copies_have_the_records_of_the_artifact(task: dict[str, Any], tmp_path: Path) -> None:
+    [examples] = task["inputs"]["artifacts"]["examples"]["artifacts"]
+    file = Path(examples["uri"]) / "Split-train" / "part-0.gz"
+
+    def write(sizes: list[int]) -> bytes:
+        with gzip.open(file, "wb", compresslevel=0) as out:
+            for size in sizes:
+                write_record(out, bytes(size))
+        return file.read_bytes()
+
+    def copy(**records: int) -> None:
+        examples["metadata"] = {"records": json.dumps(records)}
+        with own_copies(task, tmp_path / "volume"):
+            pass
+
+    whole = write([0, 5, 200_000, 300_000])
+    copy(train=4)
+    for count in (3, 5):
+        with pytest.raises(UserError, match=rf"4 records in split train of .*, and the artifact has {count}\."):
+            copy(train=count)
+    with pytest.raises(UserError, match=r"0 records in split eval of .*, and the artifact has 2"):
+        copy(train=4, eval=2)
+    for cut in (len(whole) - 1, 250_000, 20):
+        file.write_bytes(whole[:cut])
+        with pytest.raises(UserError, match=r"part-0\.gz: .*cut off"):
+            copy(train=4)
+    assert list((tmp_path / "volume").iterdir()) == []

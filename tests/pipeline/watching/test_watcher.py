@@ -378,9 +378,8 @@ def genre_watch(workspace: Workspace, *options: str) -> tuple[str, str]:
 
 
 def test_status_for_a_person_and_a_monitor(workspace: Workspace) -> None:
-    assert genre_watch(workspace, "--status")[1].endswith(
-        "no process watches this workspace, and none has. Start `genre watch`."
-    )
+    never = "no process watches this workspace, and none has. Start `genre watch`."
+    assert never in genre_watch(workspace, "--status")[1]
     status = status_of(workspace, 1, span=5, decision="wait", reasons=("no drift", "quiet"), candidate="c", served=3)
     told, wrong = genre_watch(workspace, "--status")
     assert told == "\n".join(status_in_words(status)) + "\n"
@@ -428,6 +427,19 @@ def test_one_poll_does_not_wait_for_others(workspace: Workspace) -> None:
         watcher.run(once=True)
     with pytest.raises(UserError, match="ended with exit code 1 and no error message"):
         watcher.run(once=True)
+
+
+@pytest.mark.parametrize(("how", "noted"), [("print('it is clean')", False), ("raise SystemExit('it cannot')", True)])
+def test_the_workspace_is_cleaned_after_a_run(workspace: Workspace, tmp_path: Path, how: str, noted: bool) -> None:
+    facts = Facts(candidate="c", span=5, window=(5,), champion=None, new_clips=40)
+    decision = Decision(action="retrain", reasons=("no model is served yet",))
+    outlook = Outlook("/data", facts, decision, cleaning=[sys.executable, "-c", how])
+    with (tmp_path / "log").open("wb") as file:
+        Watcher(workspace, lambda: outlook, ["true"], Log(file.fileno()), 60.0).run(once=True)
+    log = (tmp_path / "log").read_text()
+    assert f" clean: span 5: it {'cannot' if noted else 'is clean'}" in log
+    assert ("note: span 5: the workspace was not cleaned: it cannot" in log) == noted
+    assert read_status(workspace).failures == 0
 
 
 def test_a_lock_file_by_itself_means_nothing(workspace: Workspace) -> None:
