@@ -41,7 +41,7 @@ class Options(TransferOptions):
         ("pooled", "penultimate"),
         min_length=1,
         description="outputs of musicnn, of which the one with the lowest log loss in inner cross-validation is "
-        "chosen: pooled (1506 values: maximum and mean over time) or penultimate (the 200 values before the last layer)",
+        "chosen: pooled (1506 values: maximum and mean over time) or penultimate (200 values before the last layer)",
     )
 
 
