@@ -32,7 +32,11 @@ def build_head(embedding_size: int, classes: int) -> "keras.Model":
 
     embedding = keras.Input([embedding_size], name="embedding")
     # Entries of an embedding differ in scale by orders of magnitude, and the penalty is the same for all.
-    x = keras.layers.BatchNormalization(epsilon=0.0, center=False, scale=False, name="standardise")(embedding)
+    # It keeps the statistics of the clips that the head was chosen on, while the base below is trained, too.
+    standardise = keras.layers.BatchNormalization(
+        epsilon=0.0, center=False, scale=False, trainable=False, name="standardise"
+    )
+    x = standardise(embedding)
     x = keras.layers.Dropout(DROPOUT)(x)
     logits = keras.layers.Dense(classes, dtype="float32", name="logits")(x)
     return keras.Model(embedding, logits, name="head")

@@ -14,6 +14,7 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from components.audio.config import FeatureConfig
+from components.base.errors import UserError
 from components.store.model_card import HISTORY, ModelCard
 from models import registry
 from models.config import ModelConfig, TrainConfig, TrainerParameters, TransferOptions, with_hyperparameters
@@ -114,6 +115,8 @@ def fit(
     fit_family = {"network": _fit_network, "transfer": _fit_transfer, "classical": _fit_classical}[kind.family]
     with seeded(config.seed), training_devices(config.precision) as where:
         fitted = fit_family(_Work(train, validation, model, features, config, logs, checkpoints, start_from))
+    if not np.isfinite(fitted.held_out.values).all():
+        raise UserError("the training diverged: its answers are no numbers. Lower train.learning_rate.")
     temperature = fit_temperature(fitted.held_out.values, fitted.held_out.labels)
     if temperature.on_bound:
         logging.warning("the logits of %s say nothing about its confidence: its probabilities are a guess", model.kind)

@@ -21,11 +21,18 @@ from components.audio.representations import feature_shape, network_input, repre
 from components.base.errors import UserError
 from components.library.tfrecords import encode_example
 from models.config import Augment, ModelConfig, TrainConfig
+from models.fitting import batches as batches_module
 from models.fitting.augmentation import LEVELS, Augmentation, augmentation_of, mixup, random_windows, spec_augment
 from models.fitting.batches import Clips, class_weights, read_clips, training_batches, validation_batches
 from models.windows import all_windows, window_shape, window_starts
 
 CLIPS = 13
+
+
+@pytest.fixture(autouse=True)
+def _short_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An epoch is one pass, except where a test is about its length."""
+    monkeypatch.setattr(batches_module, "LEAST_STEPS", 1)
 
 
 def settings(batch_size: int, augment: str = "off", **others: Any) -> TrainConfig:
@@ -263,6 +270,18 @@ def test_without_augmentation_every_clip_comes_once_and_as_it_is() -> None:
         assert np.array_equal(targets, np.eye(3)[labels[order]])
         orders.append(order)
     assert orders[0] != orders[1] != list(range(CLIPS))
+
+
+def test_an_epoch_of_a_small_library_has_several_windows_of_each_clip(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batches_module, "LEAST_STEPS", 10)
+    entries, labels = stored_clips(MEL)
+    batches = training_batches(clips_of(entries, labels), MEL, 26, settings(4))
+    assert batches.cardinality() == 10  # 3 passes over 13 clips
+    found, _, _ = epoch(batches)
+    counts = Counter(window.tobytes() for window in found)
+    assert sorted(counts.values()) == [3] * CLIPS
+    enough = training_batches(clips_of(entries, labels), MEL, 26, settings(1))
+    assert enough.cardinality() == CLIPS
 
 
 def test_waveforms_are_shifted_and_mixed_but_not_masked(monkeypatch: pytest.MonkeyPatch) -> None:

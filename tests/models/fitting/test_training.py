@@ -66,7 +66,7 @@ def write(path: Path, entries: np.ndarray, labels: np.ndarray, order: Sequence[i
     with tf.io.TFRecordWriter(str(path), "GZIP") as writer:
         for index in order:
             stored = tf.io.serialize_tensor(entries[index]).numpy()
-            writer.write(encode_example({"feature": stored, "label": int(labels[index]), "group": index}))
+            writer.write(encode_example({"feature": stored, "label": int(labels[index]), "group": int(index)}))
     return str(path)
 
 
@@ -106,7 +106,7 @@ def without_clocks(history: dict[str, Any]) -> dict[str, Any]:
 
     def strip(value: Any) -> Any:
         if isinstance(value, dict):
-            return {key: strip(part) for key, part in value.items() if key != "seconds"}
+            return {key: strip(part) for key, part in value.items() if key not in ("seconds", "cpu_seconds")}
         return [strip(part) for part in value] if isinstance(value, list) else value
 
     return strip(history)
