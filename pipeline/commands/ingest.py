@@ -91,15 +91,16 @@ def from_csv(
     The file is in UTF-8; rename songs whose names are not. Spaces around a genre, and invisible characters in it, do
     not count. Genres that differ in case or punctuation are different, with a warning.
 
-    Without a column of splits and without held-out folds, the groups of each genre are divided in the shares of ingest.splits.
+    Without a column of splits and without held-out folds, the groups of each genre are divided in the shares of
+    ingest.splits.
     """
     from components.library.sources.manifest_csv import Columns, read_csv
 
     columns = Columns(path_column, genre_column, group_column, split_column, fold_column, eval_folds, test_folds)
     if not (group_column or split_column or test_folds):
         echo(
-            "no --group-column: every song counts as an artist of its own. If an artist has several, name the column of "
-            "artists: else one voice can be in train and in test, and the accuracy looks better than it is.",
+            "no --group-column: every song counts as an artist of its own. If an artist has several, name the column "
+            "of artists: else one voice can be in train and in test, and the accuracy looks better than it is.",
             err=True,
         )
     _ingest(read_csv(file, audio_root, columns), audio_root, f"csv {file.name}", **common)
