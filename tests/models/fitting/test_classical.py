@@ -68,7 +68,9 @@ SOURCES = {
     "wild": lambda: wild(5),
     "two genres": lambda: wild(2),
 }
-every_source = pytest.mark.parametrize("source", SOURCES)
+every_source = pytest.mark.parametrize(
+    "source", [pytest.param(source, marks=pytest.mark.long) if source == "digits" else source for source in SOURCES]
+)
 
 
 @cache
@@ -154,7 +156,11 @@ class Served(tf.Module):
         return self._network(x, training=False)
 
 
-@every_front
+@pytest.mark.parametrize(
+    "front",
+    [front if front in FRONTS[::3] else pytest.param(front, marks=pytest.mark.long) for front in FRONTS],
+    ids=str,
+)
 @every_source
 @every_kind
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")  # what stops early must agree, too
