@@ -51,6 +51,6 @@ MUSICNN_MEL = Representation(
     dtype=tf.uint16,
     deflates=False,
     quantise=_quantise,
-    scale=lambda stored: stored / STORED_STEPS,
+    scale=lambda stored, config: stored / STORED_STEPS,
 )
 """musicnn's mel with an error of at most 7e-5 of a decimal logarithm; a network sees the logarithms."""

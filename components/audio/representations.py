@@ -7,6 +7,7 @@ Training, evaluation and serving therefore see the same numbers, in a quarter of
 import numpy as np
 import tensorflow as tf
 
+from components.audio.combined import COMBINED
 from components.audio.config import FeatureConfig
 from components.audio.descriptors import DESCRIPTORS
 from components.audio.mel import LOG_MEL
@@ -22,6 +23,7 @@ REPRESENTATIONS = {
     "yamnet_mel": YAMNET_MEL,
     "musicnn_mel": MUSICNN_MEL,
     "descriptors": DESCRIPTORS,
+    "combined": COMBINED,
 }
 
 
@@ -57,7 +59,7 @@ def represent(samples: tf.Tensor, config: FeatureConfig) -> tf.Tensor:
 
 def network_input(stored: tf.Tensor, config: FeatureConfig) -> tf.Tensor:
     """Scales stored entries [batch, ...] to what a network takes: float32 of the same shape."""
-    return representation_of(config).scale(tf.cast(stored, tf.float32))
+    return representation_of(config).scale(tf.cast(stored, tf.float32), config)
 
 
 def to_bytes(stored: tf.Tensor) -> tf.Tensor:

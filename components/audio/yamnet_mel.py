@@ -68,6 +68,6 @@ YAMNET_MEL = Representation(
     dtype=tf.uint16,
     deflates=False,
     quantise=_quantise,
-    scale=lambda stored: stored / STORED_STEPS + FLOOR,
+    scale=lambda stored, config: stored / STORED_STEPS + FLOOR,
 )
 """YAMNet's mel with an error of at most 1.1e-4 of a natural logarithm (0.001 dB); a network sees the logarithms."""

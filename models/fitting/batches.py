@@ -1,8 +1,8 @@
 """The Trainer's input: transformed records to batches of windows."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import tensorflow as tf
@@ -33,8 +33,8 @@ class Clips:
     """Index of each clip's genre, int64 [clips]."""
     groups: np.ndarray
     """A number for each clip's group (artist, recording), int64 [clips]."""
-    embeddings: np.ndarray | None = None
-    """Embeddings of every window by the frozen base of the model, float32 [clips, windows, E], if they are known."""
+    embeddings: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """By kind: embeddings of every window by its frozen base, float32 [clips, windows, E], as far as they are known."""
 
 
 def read_clips(files: Sequence[str], features: FeatureConfig) -> Clips:

@@ -5,7 +5,7 @@ import json
 import logging
 import posixpath
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -13,15 +13,17 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
 
+from components.audio.combined import parts, stored_part
 from components.audio.config import FeatureConfig
 from components.base.errors import UserError
 from components.store.model_card import HISTORY, ModelCard
 from models import registry
-from models.config import ModelConfig, TrainConfig, TrainerParameters, TransferOptions, with_hyperparameters
+from models.config import EnsembleOptions, ModelConfig, TrainConfig, TrainerParameters, TransferOptions, with_hyperparameters
 from models.fitting.batches import Clips, read_clips, training_batches, validation_batches
 from models.fitting.calibration import clip_probabilities, fit_temperature, with_temperature
 from models.fitting.classical import Examples
 from models.fitting.devices import seeded, synchronise_batch_norm, training_devices
+from models.fitting.ensemble import choose_weights, describe, join, mean_logits, measure
 from models.fitting.head import build_head, fit_head
 from models.fitting.progress import Progress
 from models.fitting.transfer import assemble, embedder
@@ -107,14 +109,14 @@ def fit(
     Returns:
       A model from a window to calibrated logits; and its history: kind, what it started from, parameters, strategy,
       seconds, cpu_seconds, best_epoch, the figures of each epoch (none of a model that is fitted in one go), what was
-      chosen, the temperature and the clips that it was found on, and the accuracies on the clips that were learned from
-      (`train_accuracy`) and on clips that were held out (`validation_accuracy`).
+      chosen, what pretrained bases had learned from before (`trained_on`), the temperature and the clips that it was
+      found on, and the accuracies on the clips that were learned from (`train_accuracy`) and on clips that were held
+      out (`validation_accuracy`).
     """
     start, busy = time.monotonic(), time.process_time()
     kind = registry.kind_of(model)
-    fit_family = {"network": _fit_network, "transfer": _fit_transfer, "classical": _fit_classical}[kind.family]
     with seeded(config.seed), training_devices(config.precision) as where:
-        fitted = fit_family(_Work(train, validation, model, features, config, logs, checkpoints, start_from))
+        fitted = _fit(_Work(train, validation, model, features, config, logs, checkpoints, start_from))
     if not np.isfinite(fitted.held_out.values).all():
         raise UserError("the training diverged: its answers are no numbers. Lower train.learning_rate.")
     temperature = fit_temperature(fitted.held_out.values, fitted.held_out.labels)
@@ -123,10 +125,11 @@ def fit(
     history = {
         "kind": model.kind,
         "parameters": fitted.network.count_params(),
-        "strategy": "CPU" if kind.family == "classical" else where,
+        "strategy": where if kind.family in ("network", "transfer") else "CPU",
         "best_epoch": None,
         "epochs": [],
         "chosen": {},
+        "trained_on": {},
         "started_from": start_from.words,
         **fitted.history,
         "temperature": temperature.value,
@@ -138,6 +141,19 @@ def fit(
         "cpu_seconds": round(time.process_time() - busy, 1),
     }
     return with_temperature(fitted.network, temperature.value), history
+
+
+def _fit(work: _Work) -> _Fitted:
+    """Fits by the function of the family."""
+    match registry.kind_of(work.model).family:
+        case "network":
+            return _fit_network(work)
+        case "transfer":
+            return _fit_transfer(work)
+        case "classical":
+            return _fit_classical(work)
+        case "ensemble":
+            return _fit_ensemble(work)
 
 
 def clip_logits(
@@ -226,7 +242,7 @@ def _fit_transfer(work: _Work) -> _Fitted:
     begun = begin(network, work.start)
     # What is trained on afterwards must not have been chosen on the clips that stop the training.
     clips = work.train if options.fine_tune_blocks else _united(work)
-    embedded = clips.embeddings
+    embedded = clips.embeddings.get(work.model.kind)
     if embedded is None:
         embed = embedder(base, work.features, shape[0])
         embedded = np.concatenate([embed(stored) for stored, _ in clips.dataset.batch(work.config.batch_size)])
@@ -237,15 +253,16 @@ def _fit_transfer(work: _Work) -> _Fitted:
     chosen = fit_head(
         head, options, module.parts(options), examples, classes, work.config.class_weights, work.config.seed
     )
+    history = {"chosen": chosen.record, "trained_on": registry.trained_on(work.model)}
     if not options.fine_tune_blocks:
         learned = _Logits(_head_logits(head, embedded), clips.labels)
-        return _Fitted(network, {"chosen": chosen.record}, learned, _judged(chosen.logits, clips), INNER_FOLDS)
+        return _Fitted(network, history, learned, _judged(chosen.logits, clips), INNER_FOLDS)
     gentle = work.config.model_copy(
         update={"learning_rate": options.fine_tune_learning_rate, "epochs": options.fine_tune_epochs}
     )
     module.fine_tune(base, options)
     tuned = _fit_windows(network, work, gentle, work.logs, work.checkpoints)
-    return _fitted(work, network, {**tuned, "chosen": chosen.record, "started_from": begun})
+    return _fitted(work, network, {**tuned, **history, "started_from": begun})
 
 
 def _head_logits(head: keras.Model, embeddings: np.ndarray) -> np.ndarray:
@@ -267,9 +284,10 @@ def _united(work: _Work) -> Clips:
         train.dataset.concatenate(validation.dataset),
         np.concatenate([train.labels, validation.labels]),
         np.concatenate([train.groups, validation.groups]),
-        None
-        if train.embeddings is None or validation.embeddings is None
-        else np.concatenate([train.embeddings, validation.embeddings]),
+        {
+            kind: np.concatenate([train.embeddings[kind], validation.embeddings[kind]])
+            for kind in train.embeddings.keys() & validation.embeddings.keys()
+        },
     )
 
 
@@ -281,7 +299,65 @@ def _fit_classical(work: _Work) -> _Fitted:
     fitted = module.fit(options, examples, len(work.features.genres), work.config.seed)
     logits = clip_logits(fitted.network, clips, work.features, x.shape[1], work.config.batch_size)
     learned = _Logits(logits, clips.labels)
-    return _Fitted(fitted.network, {"chosen": fitted.record}, learned, _judged(fitted.logits, clips), INNER_FOLDS)
+    return _Fitted(fitted.network, {"chosen": fitted.record, "trained_on": {}}, learned, _judged(fitted.logits, clips), INNER_FOLDS)
+
+
+def _fit_ensemble(work: _Work) -> _Fitted:
+    """Fits every member by itself; their inner folds hold out the same clips, as all have the same seed and clips."""
+    _, options = registry.load(work.model)
+    assert isinstance(options, EnsembleOptions), "the contract of the family; see models.registry"
+    learners = registry.learners(work.model, work.features)
+    absent = [kind for kind, (member, _) in learners.items() if options.skip_missing and registry.lacks_weights(member)]
+    if len(absent) == len(learners):
+        raise UserError(
+            f"model.options.members: the weights of {', '.join(absent)} are not on this machine. "
+            f"Run `genre weights {' '.join(absent)}`, or name members that need none"
+        )
+    fitted: dict[str, _Fitted] = {}
+    for kind, (member, features) in learners.items():
+        if kind not in absent:
+            logging.info("%s: fitting %s", work.model.kind, kind)
+            fitted[kind] = _fit(_member_work(work, member, features))
+    first = next(iter(fitted.values()))
+    labels = first.held_out.labels
+    temperatures = {kind: fit_temperature(each.held_out.values, labels).value for kind, each in fitted.items()}
+    held_out = {kind: each.held_out.divided(temperatures[kind]).values for kind, each in fitted.items()}
+    learned = {kind: each.learned.divided(temperatures[kind]).values for kind, each in fitted.items()}
+    weights = dict.fromkeys(fitted, 1 / len(fitted)) if options.equal else choose_weights(held_out, labels)
+    mean = mean_logits(held_out, weights)
+    together = measure(mean, labels)
+    alone = {kind: {**each.history["chosen"], "temperature": temperatures[kind]} for kind, each in fitted.items()}
+    history = {
+        "chosen": {
+            **together,
+            "weights": weights,
+            "members": alone,
+            "explanation": describe(weights, together, alone, absent),
+        },
+        "trained_on": {base: what for kind in weights for base, what in fitted[kind].history["trained_on"].items()},
+    }
+    networks = {kind: fitted[kind].network for kind in weights}
+    network = join(networks, temperatures, weights, work.features, work.model.kind)
+    return _Fitted(
+        network,
+        history,
+        _Logits(mean_logits(learned, weights), first.learned.labels),
+        _Logits(mean, labels),
+        INNER_FOLDS,
+    )
+
+
+def _member_work(work: _Work, model: ModelConfig, features: FeatureConfig) -> _Work:
+    """Returns the work of a member, which sees only its part of the representation `combined`."""
+    part = parts(work.features)[features.representation]
+
+    def seen(clips: Clips) -> Clips:
+        dataset = clips.dataset.map(lambda stored, label: (stored_part(stored[tf.newaxis], part)[0], label))
+        return replace(clips, dataset=dataset)
+
+    return replace(
+        work, train=seen(work.train), validation=seen(work.validation), model=model, features=features, start=FRESH
+    )
 
 
 def run_fn(fn_args: "FnArgs") -> None:
@@ -320,6 +396,7 @@ def run_fn(fn_args: "FnArgs") -> None:
         parameters=network.count_params(),
         window_seconds=model.window_seconds,
         features=features,
+        trained_on=history["trained_on"],
     )
     export(GenreModel(network, transform, features), card, fn_args.serving_model_dir)
     if config.warm_start:

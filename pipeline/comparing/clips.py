@@ -3,7 +3,7 @@
 import hashlib
 import itertools
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -90,14 +90,14 @@ def stored_embeddings(
       UserError: the weights cannot be read or downloaded.
     """
     module, options = registry.load(model)
+    shape = window_shape(model, features)
     source = source_digest("models.fitting.transfer", registry.kind_of(model).module)
     options_of_base = options.model_dump(exclude=set(TransferOptions.model_fields) - {"weights"})
     key = json.dumps(
-        [Path(str(table.filename)).name, options_of_base, model.window_seconds, registry.weights_digest(model), source]
+        [Path(str(table.filename)).name, options_of_base, shape, registry.weights_digest(model), source]
     )
     path = cache / f"embeddings-{model.kind}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.npy"
     if not path.exists():
-        shape = window_shape(model, features)
         embed = embedder(module.build_base(options, shape), features, shape[0])
         starts = range(0, len(table), _BATCH)
         title = f"{model.kind}: embeddings of all clips"
@@ -114,7 +114,7 @@ def _batches(clips: Iterable[tuple[str, bytes]]) -> Iterator[list[tuple[str, byt
 
 
 def clips_of(
-    table: np.ndarray, labels: np.ndarray, groups: np.ndarray, embeddings: np.ndarray | None, indices: np.ndarray
+    table: np.ndarray, labels: np.ndarray, groups: np.ndarray, embeddings: Mapping[str, np.ndarray], indices: np.ndarray
 ) -> Clips:
     """Makes the clips at `indices` of a table of stored entries an input of training, read row by row."""
 
@@ -125,4 +125,4 @@ def clips_of(
     spec = (tf.TensorSpec(table.shape[1:], table.dtype), tf.TensorSpec([], tf.int64))
     dataset = tf.data.Dataset.from_generator(rows, output_signature=spec)
     counted = dataset.apply(tf.data.experimental.assert_cardinality(len(indices)))
-    return Clips(counted, labels[indices], groups[indices], None if embeddings is None else embeddings[indices])
+    return Clips(counted, labels[indices], groups[indices], {kind: values[indices] for kind, values in embeddings.items()})

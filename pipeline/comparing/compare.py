@@ -33,7 +33,7 @@ from components.store.model_card import ModelCard
 from models.config import ModelConfig
 from models.fitting.batches import Clips
 from models.fitting.training import fit
-from models.registry import kind_of, weights_digest
+from models.registry import kind_of, lacks_weights, learners, modules, weights_digest
 from models.serving import GenreModel, clip_probabilities, export
 from pipeline.comparing.clips import Track, clips_of, read_wavs, stored_embeddings, stored_features
 from pipeline.comparing.folds import make_folds
@@ -85,7 +85,11 @@ def _outcome(
         [clip_probabilities(network, stored, features).numpy() for stored, _ in parts["test"].dataset.batch(_BATCH)]
     )
     card = ModelCard(
-        kind=model.kind, parameters=history["parameters"], window_seconds=model.window_seconds, features=features
+        kind=model.kind,
+        parameters=history["parameters"],
+        window_seconds=model.window_seconds,
+        features=features,
+        trained_on=history["trained_on"],
     )
     size, milliseconds = _cost(network, card, wav)
     return FoldOutcome(
@@ -135,7 +139,7 @@ def compare_models(
     outcomes: dict[str, list[FoldOutcome]] = {}
     left_out: dict[str, str] = {}
     for kind, (model, features) in models.items():
-        source = source_digest("models.fitting.training", kind_of(model).module) + weights_digest(model)
+        source = source_digest("models.fitting.training", *modules(model)) + weights_digest(model)
         for fold in folds:
             sections = [model.model_dump(), features.model_dump(), config.train.model_dump(), manifest.digest, source]
             members = {split: [track_ids[index] for index in part] for split, part in fold.parts.items()}
@@ -146,9 +150,13 @@ def compare_models(
             else:
                 try:
                     table = stored_features(data, manifest, track_ids, features, cache, track)
-                    embeddings = None
-                    if kind_of(model).family == "transfer":
-                        embeddings = stored_embeddings(table, model, features, cache, track)
+                    embeddings = {
+                        name: stored_embeddings(
+                            stored_features(data, manifest, track_ids, seen, cache, track), member, seen, cache, track
+                        )
+                        for name, (member, seen) in learners(model, features).items()
+                        if kind_of(member).family == "transfer" and not lacks_weights(member)
+                    }
                     parts = {
                         split: clips_of(table, labels, groups, embeddings, indices)
                         for split, indices in fold.parts.items()

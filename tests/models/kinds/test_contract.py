@@ -31,10 +31,11 @@ from components.store.model_card import ModelCard, read_card
 from models.config import EMBEDDING, ModelConfig, TrainConfig
 from models.fitting.batches import Clips, read_clips
 from models.fitting.classical import Examples
+from models.fitting.ensemble import join
 from models.fitting.head import build_head
 from models.fitting.training import fit
 from models.fitting.transfer import assemble
-from models.registry import KINDS, kind_of, load
+from models.registry import KINDS, kind_of, learners, load, members
 from models.serving import GenreModel, clip_probabilities, export
 from models.windows import all_windows, window_shape
 
@@ -44,11 +45,20 @@ MEL = MelConfig(n_fft=256, hop_length=128, n_mels=16)
 GENRES = ("Low", "High", "Noise")
 CLIPS_PER_GENRE = 4
 EPOCHS = 8
-NO_WEIGHTS = {kind: {"weights": None} for kind, is_ in KINDS.items() if is_.family == "transfer"}
+NO_WEIGHTS: dict[str, dict] = {kind: {"weights": None} for kind, is_ in KINDS.items() if is_.family == "transfer"}
+NO_WEIGHTS |= {
+    kind: {"settings": {member: NO_WEIGHTS[member] for member in ("musicnn", "yamnet")}}
+    for kind, is_ in KINDS.items()
+    if is_.family == "ensemble"
+}
 """Options by kind, where the defaults would download something."""
 QUICK = ("mel_cnn", "raw_cnn", "yamnet", "logistic_regression")
 """One kind of each representation; the others are fitted by `make test-rest`."""
-WEIGHTS = {"mobilenet": "mobilenet_v2_1.0_224_no_top_int8dequant.h5", "yamnet": "yamnet.tflite"}
+WEIGHTS = {
+    "mobilenet": "mobilenet_v2_1.0_224_no_top_int8dequant.h5",
+    "yamnet": "yamnet.tflite",
+    "musicnn": "musicnn_msd.npz",
+}
 """Files of the shared data, without which nothing can be learnt."""
 
 
@@ -72,10 +82,11 @@ def song(genre: str, seed: int) -> np.ndarray:
     return (samples * generator.uniform(4000.0, 25000.0)).astype(np.int16)
 
 
-def build(kind: str, shape: tuple[int, ...], classes: int) -> keras.Model:
+def build(model: ModelConfig, features: FeatureConfig) -> keras.Model:
     """As the family's fit would, on nothing that makes sense."""
-    module, options = load(ModelConfig(kind=kind, options=NO_WEIGHTS.get(kind, {})))
-    match kind_of(ModelConfig(kind=kind)).family:
+    module, options = load(model)
+    shape, classes = window_shape(model, features), len(features.genres)
+    match kind_of(model).family:
         case "network":
             return module.build(options, shape, classes)
         case "transfer":
@@ -88,6 +99,13 @@ def build(kind: str, shape: tuple[int, ...], classes: int) -> keras.Model:
             labels = np.arange(6 * classes) % classes
             values = generator.normal(size=(len(labels), *shape)).astype(np.float32)
             return module.fit(options, Examples(values, labels, np.arange(len(labels))), classes, 1).network
+        case "ensemble":
+            members = {name: build(*seen) for name, seen in learners(model, features).items()}
+            return join(members, dict.fromkeys(members, 2.0), dict.fromkeys(members, 0.25), features, model.kind)
+
+
+def model_of(kind: str, seconds: float = 1.0) -> ModelConfig:
+    return ModelConfig(kind=kind, window_seconds=seconds, options=NO_WEIGHTS.get(kind, {}))
 
 
 def some_windows(network: keras.Model, count: int = 3) -> np.ndarray:
@@ -105,9 +123,9 @@ every_kind = pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("seconds", "classes"), [(0.33, 2), (1.0, 8), (5.0, 3)])  # 5 is more than the clip
 def test_maps_a_window_to_logits(kind: str, seconds: float, classes: int) -> None:
     features = features_of(kind, tuple(f"genre {index}" for index in range(classes)))
-    shape = window_shape(ModelConfig(kind=kind, window_seconds=seconds), features)
+    shape = window_shape(model_of(kind, seconds), features)
     assert len(shape) == len(feature_shape(features))
-    network = build(kind, shape, classes)
+    network = build(model_of(kind, seconds), features)
     assert network.input_shape == (None, *shape)
     assert network.output_shape == (None, classes)
     logits = network(some_windows(network), training=False).numpy()
@@ -121,16 +139,14 @@ def test_builds_at_the_default_settings(kind: str) -> None:
     features = FeatureConfig(
         representation=representation_of(kind), genres=GENRES, audio=AudioConfig(), mel=MelConfig()
     )
-    shape = window_shape(ModelConfig(kind=kind), features)
-    network = build(kind, shape, 8)
-    assert network(some_windows(network, 1), training=False).shape == (1, 8)
+    network = build(model_of(kind, ModelConfig().window_seconds), features)
+    assert network(some_windows(network, 1), training=False).shape == (1, 3)
 
 
 @every_kind
 def test_is_plain_keras(kind: str, tmp_path: Path) -> None:
     """Its configuration alone, without any code of ours, brings it back."""
-    features = features_of(kind)
-    network = build(kind, window_shape(ModelConfig(kind=kind, window_seconds=1.0), features), 3)
+    network = build(model_of(kind), features_of(kind))
     windows = some_windows(network)
     expected = network(windows, training=False).numpy()
     copy = keras.models.model_from_json(network.to_json())
@@ -143,11 +159,10 @@ def test_is_plain_keras(kind: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", [kind for kind, is_ in KINDS.items() if is_.family != "classical"])
 def test_logits_are_float32_under_mixed_precision(kind: str) -> None:
-    shape = window_shape(ModelConfig(kind=kind, window_seconds=0.33), features_of(kind))
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
-        network = build(kind, shape, 3)
+        network = build(model_of(kind, 0.33), features_of(kind))
     finally:
         keras.config.set_dtype_policy(policy)
     logits = network(some_windows(network), training=False)
@@ -218,12 +233,13 @@ def transformed(
 )
 def trained(request: pytest.FixtureRequest, transformed: Callable, tmp_path_factory: pytest.TempPathFactory) -> Trained:
     kind = request.param
-    options = {}
-    if kind in WEIGHTS:
-        weights = request.getfixturevalue("shared_data") / "weights" / WEIGHTS[kind]
+    options: dict[str, Any] = {}
+    for name in members(ModelConfig(kind=kind)).keys() & WEIGHTS.keys():
+        weights = request.getfixturevalue("shared_data") / "weights" / WEIGHTS[name]
         if not weights.exists():
-            pytest.skip(f"no weights of {kind} at {weights}")
-        options = {"weights": str(weights)}
+            pytest.skip(f"no weights of {name} at {weights}")
+        options[name] = {"weights": str(weights)}
+    options = {"settings": options} if KINDS[kind].family == "ensemble" else options.get(kind, {})
     features = features_of(kind)
     directory = str(tmp_path_factory.mktemp(kind))
     clips, transform_output = transformed(kind)
@@ -370,7 +386,7 @@ def test_the_embeddings_are_what_the_answers_are_made_of(trained: Trained, songs
     if trained.family == "classical":
         assert 1 < answer["embedding"].shape[1] <= descriptor_count(AUDIO)  # less behind a PCA
         np.testing.assert_allclose(answer["embedding"].numpy().mean(axis=0), 0.0, atol=0.2)  # standardised, and cut off
-    else:
+    elif trained.family != "ensemble":
         last = network.get_layer("head" if trained.family == "transfer" else "logits")
         logits = last(per_window, training=False) if trained.family == "transfer" else last(per_window)
         expected = network(windows, training=False) * trained.history["temperature"]
@@ -379,7 +395,7 @@ def test_the_embeddings_are_what_the_answers_are_made_of(trained: Trained, songs
 
 def test_a_clip_is_judged_by_all_its_windows(trained: Trained) -> None:
     """Half a song of one genre and half of another is torn between them, wherever either stands."""
-    if trained.features.representation == "descriptors":
+    if trained.network.input_shape[1] == feature_shape(trained.features)[0]:
         pytest.skip("a clip is one window")
     half = AUDIO.clip_samples // 2
     low, high = song("Low", 0), song("High", CLIPS_PER_GENRE)
