@@ -18,7 +18,7 @@ class ModelConfig(Section):
 
     kind: str = Field(
         "auto",
-        description="kind of model: a name in the table of models/registry.py; auto: the mean of kinds that take seconds, "
+        description="kind of model: a name in the table of models/registry.py; auto: a mean of kinds that take seconds, "
         "weighted by inner cross-validation",
     )
     window_seconds: float = Field(

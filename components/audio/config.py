@@ -4,7 +4,6 @@ from pydantic import Field, model_validator
 
 from components.base.section import Section
 
-
 COMBINED_PARTS = ("descriptors", "musicnn_mel", "yamnet_mel")
 """Representations that the representation `combined` holds side by side."""
 

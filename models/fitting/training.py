@@ -18,7 +18,14 @@ from components.audio.config import FeatureConfig
 from components.base.errors import UserError
 from components.store.model_card import HISTORY, ModelCard
 from models import registry
-from models.config import EnsembleOptions, ModelConfig, TrainConfig, TrainerParameters, TransferOptions, with_hyperparameters
+from models.config import (
+    EnsembleOptions,
+    ModelConfig,
+    TrainConfig,
+    TrainerParameters,
+    TransferOptions,
+    with_hyperparameters,
+)
 from models.fitting.batches import Clips, read_clips, training_batches, validation_batches
 from models.fitting.calibration import clip_probabilities, fit_temperature, with_temperature
 from models.fitting.classical import Examples
@@ -299,7 +306,9 @@ def _fit_classical(work: _Work) -> _Fitted:
     fitted = module.fit(options, examples, len(work.features.genres), work.config.seed)
     logits = clip_logits(fitted.network, clips, work.features, x.shape[1], work.config.batch_size)
     learned = _Logits(logits, clips.labels)
-    return _Fitted(fitted.network, {"chosen": fitted.record, "trained_on": {}}, learned, _judged(fitted.logits, clips), INNER_FOLDS)
+    return _Fitted(
+        fitted.network, {"chosen": fitted.record, "trained_on": {}}, learned, _judged(fitted.logits, clips), INNER_FOLDS
+    )
 
 
 def _fit_ensemble(work: _Work) -> _Fitted:

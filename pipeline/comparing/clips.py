@@ -93,9 +93,7 @@ def stored_embeddings(
     shape = window_shape(model, features)
     source = source_digest("models.fitting.transfer", registry.kind_of(model).module)
     options_of_base = options.model_dump(exclude=set(TransferOptions.model_fields) - {"weights"})
-    key = json.dumps(
-        [Path(str(table.filename)).name, options_of_base, shape, registry.weights_digest(model), source]
-    )
+    key = json.dumps([Path(str(table.filename)).name, options_of_base, shape, registry.weights_digest(model), source])
     path = cache / f"embeddings-{model.kind}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.npy"
     if not path.exists():
         embed = embedder(module.build_base(options, shape), features, shape[0])
@@ -125,4 +123,6 @@ def clips_of(
     spec = (tf.TensorSpec(table.shape[1:], table.dtype), tf.TensorSpec([], tf.int64))
     dataset = tf.data.Dataset.from_generator(rows, output_signature=spec)
     counted = dataset.apply(tf.data.experimental.assert_cardinality(len(indices)))
-    return Clips(counted, labels[indices], groups[indices], {kind: values[indices] for kind, values in embeddings.items()})
+    return Clips(
+        counted, labels[indices], groups[indices], {kind: values[indices] for kind, values in embeddings.items()}
+    )
