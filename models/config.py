@@ -18,8 +18,8 @@ class ModelConfig(Section):
 
     kind: str = Field(
         "auto",
-        description="kind of model: a name in the table of models/registry.py; auto: a mean of kinds that take seconds, "
-        "weighted by inner cross-validation",
+        description="kind of model: a name in the table of models/registry.py; auto: a mean of kinds that take "
+        "seconds, weighted by inner cross-validation",
     )
     window_seconds: float = Field(
         5.0,
