@@ -53,7 +53,7 @@ NO_WEIGHTS |= {
 }
 """Options by kind, where the defaults would download something."""
 QUICK = ("mel_cnn", "raw_cnn", "yamnet", "logistic_regression")
-"""One kind of each representation; the others are fitted by `make test-rest`."""
+"""One kind of most representations; the others are fitted by `make test-rest`."""
 WEIGHTS = {
     "mobilenet": "mobilenet_v2_1.0_224_no_top_int8dequant.h5",
     "yamnet": "yamnet.tflite",
