@@ -121,7 +121,7 @@ def served_model(workspace: Workspace) -> ModelSummary | None:
 
 
 def model_in_words(artifacts: "Artifacts") -> str | None:
-    """Returns how the members of an ensemble count, and why; None for other kinds, or if the run did not come so far."""
+    """Returns how an ensemble's members count, and why; None for other kinds, or if the run did not come so far."""
     if "Trainer" not in artifacts:
         return None
     history = json.loads((epath.Path(artifacts["Trainer"]["model_run"].uri) / HISTORY).read_text())
