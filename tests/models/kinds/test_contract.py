@@ -382,7 +382,8 @@ def test_the_embeddings_are_what_the_answers_are_made_of(trained: Trained, songs
     part = keras.Model(network.input, network.get_layer(EMBEDDING).output)
     per_window = part(windows, training=False)
     means = per_window.numpy().reshape(len(wavs), -1, per_window.shape[-1]).mean(axis=1)
-    np.testing.assert_allclose(answer["embedding"], means, rtol=1e-4, atol=1e-4)
+    # An entry may be stored a step higher or lower by another graph, and the largest over time may be that one.
+    np.testing.assert_allclose(answer["embedding"], means, rtol=1e-3, atol=1e-3)
     if trained.family == "classical":
         assert 1 < answer["embedding"].shape[1] <= descriptor_count(AUDIO)  # less behind a PCA
         np.testing.assert_allclose(answer["embedding"].numpy().mean(axis=0), 0.0, atol=0.2)  # standardised, and cut off

@@ -23,8 +23,8 @@ ENTRIES = {node: modules for node, modules in ENTRY_MODULES.items() if node not 
 # --- The modules -------------------------------------------------------------------------------------------------
 
 AUDIO = (
-    "combined config descriptor_names descriptors mel musicnn_mel preprocessing representation representations resampling "
-    "wav waveform yamnet_mel"
+    "combined config descriptor_names descriptors mel musicnn_mel preprocessing representation representations "
+    "resampling wav waveform yamnet_mel"
 )
 LEARNING = {
     "components.audio": AUDIO,
