@@ -11,6 +11,9 @@ from components.audio.representations import feature_shape
 from models.config import EMBEDDING
 from models.windows import all_windows, window_starts
 
+CLIPS_AT_A_TIME = 4
+"""Clips that a base sees at a time: musicnn takes 0.6 GB for 30 s."""
+
 
 def embedder(base: keras.Model, features: FeatureConfig, window: int) -> Callable[[tf.Tensor], np.ndarray]:
     """Returns a function from the stored entries of clips to embeddings, float32 [clips, windows, E].
@@ -24,7 +27,8 @@ def embedder(base: keras.Model, features: FeatureConfig, window: int) -> Callabl
     apply = tf.function(lambda stored: base(all_windows(stored, features, window), training=False))
 
     def embed(stored: tf.Tensor) -> np.ndarray:
-        embeddings = apply(tf.convert_to_tensor(stored)).numpy().astype(np.float32)
+        few = [stored[first : first + CLIPS_AT_A_TIME] for first in range(0, len(stored), CLIPS_AT_A_TIME)]
+        embeddings = np.concatenate([apply(tf.convert_to_tensor(clips)).numpy() for clips in few]).astype(np.float32)
         return embeddings.reshape(-1, windows, embeddings.shape[-1])
 
     return embed

@@ -18,7 +18,7 @@ _UNLIMITED = 10_000
 
 
 def show_outcome(console: "Console", summary: "Summary", *, dry_run: bool = False) -> None:
-    """Prints drift, members of an ensemble, and the gate's verdict or, if the run did not come that far, the decision."""
+    """Prints drift, an ensemble, and the gate's verdict or, if the run did not come that far, the decision."""
     if summary.drift:
         _show_drift(console, summary.drift)
     if summary.model:
