@@ -4,7 +4,7 @@ import os
 
 import click
 
-from models.pretrained import PRETRAINED, WEIGHTS, cached
+from models.pretrained import WEIGHTS, cached
 
 
 @click.command()
@@ -30,4 +30,4 @@ def weights(kinds: tuple[str, ...]) -> None:
             fetch(kind)
             click.echo(f"  written to {path}, SHA-256 {sha256(path)}")
     if kinds:
-        click.echo(f"Train with `--set model.kind={kinds[0]}`: model.options.weights is {PRETRAINED} by default.")
+        click.echo("Runs of these kinds use them; so does `model.kind: auto`, the default, with musicnn and yamnet.")
