@@ -277,6 +277,8 @@ def test_history_tells_what_happened(trained: Trained) -> None:
     assert history["parameters"] == trained.network.count_params()
     assert history["temperature"] > 0.0
     assert history["seconds"] > 0.0
+    used = history["chosen"].get("weights", [trained.kind])
+    assert history["trained_on"].keys() == WEIGHTS.keys() & set(used)
     if trained.family != "network":
         assert history["epochs"] == []
         assert history["best_epoch"] is None
