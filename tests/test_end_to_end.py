@@ -439,6 +439,7 @@ def test_every_kind_runs_through_the_same_dag(
     page = Path(summary["report"]).read_text()
     assert kind in page
     assert ("fitted in one go" in page) == (KINDS[kind].family != "network")
+    assert (summary["model"] is not None) == (KINDS[kind].family == "ensemble")
     if KINDS[kind].family == "classical":
         assert summary["accuracy"] > 0.8
     tracks = compose(tmp_path, {"new": 1})
