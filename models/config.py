@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from components.audio.config import FeatureConfig
 from components.base.section import Section
@@ -16,7 +16,11 @@ EMBEDDING = "embedding"
 class ModelConfig(Section):
     """The kind of model, and its own settings."""
 
-    kind: str = Field("mel_cnn", description="kind of model: a name in the table of models/registry.py")
+    kind: str = Field(
+        "auto",
+        description="kind of model: a name in the table of models/registry.py; auto: a mean of kinds that take "
+        "seconds, weighted by inner cross-validation",
+    )
     window_seconds: float = Field(
         5.0,
         gt=0.0,
@@ -32,8 +36,12 @@ class TransferOptions(Section):
     """Settings of every kind with a pretrained base, a part of `model.options`."""
 
     weights: str | None = Field(description="pretrained weights of the base; null: random ones, for trying things out")
-    dropout: float = Field(0.5, ge=0.0, lt=1.0, description="share of the embedding's entries that a step drops")
-    l2: float = Field(1e-3, ge=0.0, description="penalty on the squared weights of the last layer")
+    C: tuple[Positive, ...] = Field(
+        (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3),
+        min_length=1,
+        description="inverse strengths of the head's L2 penalty, of which the one with the lowest log loss in inner "
+        "cross-validation is chosen",
+    )
     fine_tune_blocks: int = Field(
         0, ge=0, description="blocks of the base, counted from its end, that are trained after the head; 0: none"
     )
@@ -43,6 +51,36 @@ class TransferOptions(Section):
         description="first learning rate of the fine-tuning; a high one destroys what the base has learned",
     )
     fine_tune_epochs: int = Field(10, ge=1, description="largest number of epochs of the fine-tuning")
+
+
+class EnsembleOptions(Section):
+    """Settings of every kind that averages other kinds, a part of `model.options`."""
+
+    members: tuple[str, ...] = Field(
+        ("logistic_regression", "svm_rbf", "musicnn", "yamnet"),
+        min_length=1,
+        description="kinds of model whose calibrated probabilities are averaged: kinds on descriptors, musicnn, yamnet",
+    )
+    settings: dict[str, dict[str, Any]] = Field(
+        default_factory=dict,
+        description="options of members by kind, such as musicnn: {weights: musicnn.npz}; others keep their defaults",
+    )
+    equal: bool = Field(
+        False,
+        description="all members count alike; else their weights, which may be 0, are chosen by the log loss in inner "
+        "cross-validation",
+    )
+    skip_missing: bool = Field(
+        False, description="leave out members whose pretrained weights are not on this machine, instead of failing"
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> "EnsembleOptions":
+        if len(set(self.members)) < len(self.members):
+            raise ValueError("members names a kind twice")
+        if unknown := set(self.settings) - set(self.members):
+            raise ValueError(f"settings names {', '.join(sorted(unknown))}, which is none of members")
+        return self
 
 
 def _off(value: Any) -> Any:

@@ -24,6 +24,7 @@ from pipeline.commands.spans import spans
 from pipeline.commands.status import status
 from pipeline.commands.submit import submit
 from pipeline.commands.watch import watch
+from pipeline.commands.weights import weights
 from pipeline.commands.why import why
 from pipeline.output import echo
 from pipeline.process import direct_to_this_machine, end_now
@@ -54,6 +55,7 @@ cli.add_command(spans)
 cli.add_command(status)
 cli.add_command(submit)
 cli.add_command(watch)
+cli.add_command(weights)
 cli.add_command(why)
 
 

@@ -98,7 +98,7 @@ def shared_data() -> Path:
 
 @pytest.fixture(scope="session")
 def transform(tmp_path_factory: pytest.TempPathFactory) -> Transform:
-    """Runs `preprocessing_fn` on wavs and their genres through TensorFlow Transform and Beam.
+    """Runs `preprocessing_fn` on wavs, each by an artist of its own, through TensorFlow Transform and Beam.
 
     Returns the transformed rows, in any order, and the directory that `tft.TFTransformOutput` reads.
     """
@@ -108,15 +108,18 @@ def transform(tmp_path_factory: pytest.TempPathFactory) -> Transform:
     import tensorflow_transform.beam as tft_beam
     from apache_beam.options.pipeline_options import PipelineOptions
 
-    from components.audio.preprocessing import AUDIO, GENRE, preprocessing_fn
+    from components.audio.preprocessing import ARTIST, AUDIO, GENRE, preprocessing_fn
     from components.beam.config import BeamConfig
     from components.beam.options import beam_args
 
     def run(features: "FeatureConfig", wavs: list[bytes], genres: list[bytes]) -> tuple[list[dict[str, Any]], str]:
         directory = tmp_path_factory.mktemp("transform")
-        spec = {name: tf.io.FixedLenFeature([1], tf.string) for name in (AUDIO, GENRE)}
+        spec = {name: tf.io.FixedLenFeature([1], tf.string) for name in (AUDIO, GENRE, ARTIST)}
         metadata = tft.DatasetMetadata.from_feature_spec(spec)
-        examples = [{AUDIO: [wav], GENRE: [genre]} for wav, genre in zip(wavs, genres, strict=True)]
+        examples = [
+            {AUDIO: [wav], GENRE: [genre], ARTIST: [f"artist {number}".encode()]}
+            for number, (wav, genre) in enumerate(zip(wavs, genres, strict=True))
+        ]
         function = partial(preprocessing_fn, custom_config={"features": features.model_dump(mode="json")})
         options = PipelineOptions(beam_args(BeamConfig(mode="in_memory")))
         with beam.Pipeline(options=options) as pipeline, tft_beam.Context(temp_dir=str(directory / "temporary")):

@@ -401,10 +401,12 @@ SMALL = {
     "raw_cnn": {"pool_size": 4},
     "mobilenet": {"weights": None},
     "yamnet": {"weights": None},
+    "musicnn": {"weights": None},
+    "ensemble": {"settings": {"musicnn": {"weights": None}, "yamnet": {"weights": None}}},
 }
 """Options that spare time; random weights tell these clips apart, too, but not what a genre is."""
 QUICK = ("raw_cnn", "yamnet", "naive_bayes")
-"""One kind of each representation, beside the `mel_cnn` of the story; the other kinds are for `make test-rest`."""
+"""One kind of each way of fitting, beside the `mel_cnn` of the story; the other kinds are for `make test-rest`."""
 
 
 @pytest.fixture(scope="module")
@@ -436,7 +438,8 @@ def test_every_kind_runs_through_the_same_dag(
     assert (summary["verdict"]["champion"] is None) == (before == 0)
     page = Path(summary["report"]).read_text()
     assert kind in page
-    assert ("fitted in one go" in page) == (KINDS[kind].family == "classical")
+    assert ("fitted in one go" in page) == (KINDS[kind].family != "network")
+    assert (summary["model"] is not None) == (KINDS[kind].family == "ensemble")
     if KINDS[kind].family == "classical":
         assert summary["accuracy"] > 0.8
     tracks = compose(tmp_path, {"new": 1})

@@ -4,6 +4,9 @@ from pydantic import Field, model_validator
 
 from components.base.section import Section
 
+COMBINED_PARTS = ("descriptors", "musicnn_mel", "yamnet_mel")
+"""Representations that the representation `combined` holds side by side."""
+
 
 class AudioConfig(Section):
     """Rate and length of a clip, which is mono PCM16."""

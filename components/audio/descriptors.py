@@ -309,6 +309,6 @@ DESCRIPTORS = Representation(
     dtype=tf.float32,
     deflates=False,
     quantise=lambda samples, config: descriptors(to_float(samples), config.audio, config.mel),
-    scale=lambda stored: stored,
+    scale=lambda stored, config: stored,
 )
 """The descriptors, which are too few to be worth quantising."""

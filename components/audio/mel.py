@@ -168,7 +168,7 @@ LOG_MEL = Representation(
     dtype=tf.uint8,
     deflates=True,  # to 0.83 of its size, in a millisecond per clip of 30 s
     quantise=_quantise,
-    scale=lambda stored: stored / 255.0,
+    scale=lambda stored, config: stored / 255.0,
     maskable=True,
 )
 """The log-mel with an error of at most TOP_DB / 510 = 0.16 dB; a network sees it in [0, 1]."""

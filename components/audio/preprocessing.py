@@ -1,4 +1,4 @@
-"""The Transform graph: wav bytes and genre in, the chosen representation and the label out.
+"""The Transform graph: wav bytes and genre in, the chosen representation, the label and the group out.
 
 It has no full-pass analyzer, because each would make Transform compute every clip twice. Normalisation is per clip.
 """
@@ -14,8 +14,10 @@ from components.audio.waveform import decode_wavs
 
 AUDIO = "audio"
 GENRE = "genre"
+ARTIST = "artist"
 FEATURE = "feature"
 LABEL = "label"
+GROUP = "group"
 
 
 def label_of(genres: tf.Tensor, config: FeatureConfig) -> tf.Tensor:
@@ -33,19 +35,32 @@ def label_of(genres: tf.Tensor, config: FeatureConfig) -> tf.Tensor:
     return tf.where(tf.reduce_any(match, axis=1), tf.argmax(tf.cast(match, tf.int8), axis=1), -1)
 
 
-def preprocessing_fn(inputs: dict[str, tf.Tensor], custom_config: dict[str, Any]) -> dict[str, tf.Tensor]:
-    """Computes `feature` and `label` of a batch: the entry point of TensorFlow Transform.
+def group_of(artists: tf.Tensor) -> tf.Tensor:
+    """Returns a number for each artist (or recording), the same on every machine.
 
     Args:
-      inputs: raw features as in the schema; `audio` string [batch, 1], `genre` string [batch, 1].
+      artists: string [batch].
+
+    Returns:
+      int64 [batch]: the 64-bit fingerprint of FarmHash, modulo 2^63 - 1.
+    """
+    return tf.strings.to_hash_bucket_fast(artists, 2**63 - 1)
+
+
+def preprocessing_fn(inputs: dict[str, tf.Tensor], custom_config: dict[str, Any]) -> dict[str, tf.Tensor]:
+    """Computes `feature`, `label` and `group` of a batch: the entry point of TensorFlow Transform.
+
+    Args:
+      inputs: raw features as in the schema; `audio`, `genre` and `artist` string [batch, 1].
       custom_config: `components.nodes.parameters.transform.TransformParameters`, as JSON's dicts and lists.
 
     Returns:
-      `feature`: string [batch], the representation as bytes; `label`: int64 [batch].
+      `feature`: string [batch], the representation as bytes; `label` and `group`: int64 [batch].
     """
     config = FeatureConfig.model_validate_json(json.dumps(custom_config["features"]))
     samples = decode_wavs(tf.reshape(inputs[AUDIO], [-1]), config.audio)
     return {
         FEATURE: to_bytes(represent(samples, config)),
         LABEL: label_of(tf.reshape(inputs[GENRE], [-1]), config),
+        GROUP: group_of(tf.reshape(inputs[ARTIST], [-1])),
     }

@@ -22,7 +22,7 @@ class Representation:
     """True where deflating the stored bytes saves more time in reading than it costs."""
     quantise: Callable[[tf.Tensor, FeatureConfig], tf.Tensor]
     """Computes the stored entries [batch, *shape] of `dtype` from samples, int16 [batch, clip_samples]."""
-    scale: Callable[[tf.Tensor], tf.Tensor]
+    scale: Callable[[tf.Tensor, FeatureConfig], tf.Tensor]
     """Turns stored entries, cast to float32, into what a network takes: float32 of the same shape."""
     scales_by_clip: bool = False
     """True where `scale` depends on the whole clip, so that it must come before a window is cut."""

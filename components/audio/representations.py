@@ -7,9 +7,11 @@ Training, evaluation and serving therefore see the same numbers, in a quarter of
 import numpy as np
 import tensorflow as tf
 
+from components.audio.combined import COMBINED
 from components.audio.config import FeatureConfig
 from components.audio.descriptors import DESCRIPTORS
 from components.audio.mel import LOG_MEL
+from components.audio.musicnn_mel import MUSICNN_MEL
 from components.audio.representation import Representation
 from components.audio.waveform import WAVEFORM
 from components.audio.yamnet_mel import YAMNET_MEL
@@ -19,7 +21,9 @@ REPRESENTATIONS = {
     "log_mel": LOG_MEL,
     "waveform": WAVEFORM,
     "yamnet_mel": YAMNET_MEL,
+    "musicnn_mel": MUSICNN_MEL,
     "descriptors": DESCRIPTORS,
+    "combined": COMBINED,
 }
 
 
@@ -55,7 +59,7 @@ def represent(samples: tf.Tensor, config: FeatureConfig) -> tf.Tensor:
 
 def network_input(stored: tf.Tensor, config: FeatureConfig) -> tf.Tensor:
     """Scales stored entries [batch, ...] to what a network takes: float32 of the same shape."""
-    return representation_of(config).scale(tf.cast(stored, tf.float32))
+    return representation_of(config).scale(tf.cast(stored, tf.float32), config)
 
 
 def to_bytes(stored: tf.Tensor) -> tf.Tensor:

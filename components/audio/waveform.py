@@ -111,7 +111,7 @@ WAVEFORM = Representation(
     dtype=tf.int16,
     deflates=False,  # samples hardly shrink, and take ten times as long as a log-mel
     quantise=lambda samples, config: samples,
-    scale=unit_rms,
+    scale=lambda stored, config: unit_rms(stored),
     scales_by_clip=True,
 )
 """The samples as they are, without loss; a network sees them at an RMS of 1."""

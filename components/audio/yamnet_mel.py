@@ -11,10 +11,9 @@ import tensorflow as tf
 
 from components.audio.config import AudioConfig, FeatureConfig
 from components.audio.representation import Representation
+from components.audio.resampling import RATE, resample, resampled_length
 from components.audio.waveform import to_float
 
-RATE = 16000
-"""Hz."""
 FRAME = 400
 """Samples per frame: 25 ms."""
 HOP = 160
@@ -39,30 +38,6 @@ STORED_STEPS = 65535 / (CEILING - FLOOR)
 def frame_count(audio: AudioConfig) -> int:
     """Returns the number of whole frames of a clip; a shorter one is padded with silence to one patch."""
     return max(PATCH, 1 + (resampled_length(audio) - FRAME) // HOP)
-
-
-def resampled_length(audio: AudioConfig) -> int:
-    """Returns the number of samples of a clip at 16 kHz."""
-    return round(audio.clip_samples * RATE / audio.sample_rate)
-
-
-def resample(waveform: tf.Tensor, audio: AudioConfig) -> tf.Tensor:
-    """Resamples clips to 16 kHz by cutting their spectrum at 8 kHz or padding it up to there.
-
-    Equals `scipy.signal.resample`. The method takes the whole clip for one period, so some milliseconds at either end
-    hold a trace of the other end.
-
-    Args:
-      waveform: float32 [batch, clip_samples].
-
-    Returns:
-      float32 [batch, resampled_length]; `waveform` itself where it is at 16 kHz already.
-    """
-    if audio.sample_rate == RATE:
-        return waveform
-    length = resampled_length(audio)
-    # The inverse transform itself cuts or pads the spectrum to what `length` asks for.
-    return tf.signal.irfft(tf.signal.rfft(waveform), [length]) * (length / audio.clip_samples)
 
 
 def yamnet_mel(waveform: tf.Tensor, audio: AudioConfig) -> tf.Tensor:
@@ -93,6 +68,6 @@ YAMNET_MEL = Representation(
     dtype=tf.uint16,
     deflates=False,
     quantise=_quantise,
-    scale=lambda stored: stored / STORED_STEPS + FLOOR,
+    scale=lambda stored, config: stored / STORED_STEPS + FLOOR,
 )
 """YAMNet's mel with an error of at most 1.1e-4 of a natural logarithm (0.001 dB); a network sees the logarithms."""

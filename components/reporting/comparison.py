@@ -20,14 +20,14 @@ COLUMNS = (
     "macro-F1",
     "ECE",
     "train",
-    "validation",
+    "held out",
     "gap",
-    "fit s",
+    "fit CPU s",
     "MB",
-    "ms/clip",
+    "CPU ms/clip",
     "significantly better than",
 )
-WIDE = ("train", "validation")
+WIDE = ("train", "held out")
 """Columns for which a terminal has no room."""
 _FIGURES = ("train_accuracy", "validation_accuracy", "seconds", "megabytes", "milliseconds")
 
@@ -52,14 +52,15 @@ class Row(Section):
     """On the test clips of all folds together."""
     fold_accuracies: tuple[float, ...]
     train_accuracy: float
-    """Mean over folds, on whole clips without augmentation."""
+    """Mean over folds, on whole clips without augmentation, of those that the model learned from."""
     validation_accuracy: float
+    """Mean over folds, on the clips by which settings, epoch and temperature were chosen."""
     seconds: float
-    """Of fitting, mean over folds."""
+    """Processor time of fitting, mean over folds, without what is computed once for all folds."""
     megabytes: float
     """Size of the exported SavedModel, in millions of bytes."""
     milliseconds: float
-    """Median time from WAV bytes to probabilities, one clip at a time."""
+    """Processor time from WAV bytes to probabilities, one clip at a time, the median."""
     better_than: tuple[str, ...]
     """Kinds that are significantly worse: exact McNemar test on the same clips, Holm's correction over all pairs."""
 
@@ -90,7 +91,7 @@ def cells(row: Row) -> tuple[str, ...]:
         f"{metrics.expected_calibration_error:.1%}",
         f"{row.train_accuracy:.1%}",
         f"{row.validation_accuracy:.1%}",
-        f"{100 * (row.train_accuracy - row.validation_accuracy):+.1f}",
+        f"{100 * (row.train_accuracy - metrics.accuracy):+.1f}",
         f"{row.seconds:.1f}",
         f"{row.megabytes:.1f}",
         f"{row.milliseconds:.1f}",

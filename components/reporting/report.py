@@ -254,8 +254,9 @@ def _training(history: Mapping[str, Any], verdict: Verdict) -> dict[str, Any]:
     ]
     train, validation = (to_float(history.get(f"{split}_accuracy")) for split in ("train", "validation"))
     known = math.isfinite(train) and math.isfinite(validation)
-    chosen = ", ".join(
-        f"{name} {value}" for name, value in (history.get("chosen") or {}).items() if not isinstance(value, list | dict)
+    record = history.get("chosen") or {}
+    chosen = record.get("explanation") or ", ".join(
+        f"{name} {value}" for name, value in record.items() if not isinstance(value, list | dict)
     )
     return {
         "charts": [chart for chart in charts if chart],

@@ -1,6 +1,7 @@
 """The card of a SavedModel: enough to call the model, and to see whether two models can be compared."""
 
 from etils import epath
+from pydantic import Field
 
 from components.audio.config import FeatureConfig
 from components.base.files import write_atomically
@@ -21,6 +22,8 @@ class ModelCard(Section):
     parameters: int
     window_seconds: float
     features: FeatureConfig
+    trained_on: dict[str, str] = Field(default_factory=dict)
+    """What the pretrained bases in it had learned from before, and their licences, by kind."""
 
 
 def write_card(card: ModelCard, saved_model: epath.Path) -> None:

@@ -1,14 +1,14 @@
 """The Trainer's input: transformed records to batches of windows."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import tensorflow as tf
 
 from components.audio.config import FeatureConfig
-from components.audio.preprocessing import FEATURE, LABEL
+from components.audio.preprocessing import FEATURE, GROUP, LABEL
 from components.audio.representations import feature_shape, from_bytes, network_input, representation_of
 from components.base.errors import UserError
 from models.config import TrainConfig
@@ -17,6 +17,8 @@ from models.windows import all_windows, have_sound, window_starts
 
 SHUFFLE_CLIPS = 2048
 """Clips among which the next one of a batch is drawn."""
+LEAST_STEPS = 32
+"""Steps of an epoch, at least. Of a small library, an epoch draws several windows of each clip to reach them."""
 PARSED_CLIPS = 64
 """Clips that are parsed at a time."""
 
@@ -29,6 +31,10 @@ class Clips:
     """Elements (stored entries [*feature_shape], label int64 [])."""
     labels: np.ndarray
     """Index of each clip's genre, int64 [clips]."""
+    groups: np.ndarray
+    """A number for each clip's group (artist, recording), int64 [clips]."""
+    embeddings: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """By kind: embeddings of every window by its frozen base, float32 [clips, windows, E], as far as they are known."""
 
 
 def read_clips(files: Sequence[str], features: FeatureConfig) -> Clips:
@@ -42,20 +48,22 @@ def read_clips(files: Sequence[str], features: FeatureConfig) -> Clips:
     """
     read = tf.data.TFRecordDataset(sorted(files), "GZIP", num_parallel_reads=2).as_numpy_iterator()
     records = sorted(read, reverse=True)
-    spec = {FEATURE: tf.io.FixedLenFeature([], tf.string), LABEL: tf.io.FixedLenFeature([], tf.int64)}
+    number = tf.io.FixedLenFeature([], tf.int64)
+    spec = {FEATURE: tf.io.FixedLenFeature([], tf.string), LABEL: number, GROUP: number}
     # Parsed once, not at every epoch, into one array. Each record goes as its clip comes.
     entries = _aligned((len(records), *feature_shape(features)), representation_of(features).dtype.as_numpy_dtype)
-    labels = np.empty(len(records), np.int64)
+    labels, groups = np.empty((2, len(records)), np.int64)
     for start in range(0, len(labels), PARSED_CLIPS):
         part = slice(start, start + PARSED_CLIPS)
         examples = tf.io.parse_example([records.pop() for _ in labels[part]], spec)
-        entries[part], labels[part] = from_bytes(examples[FEATURE], features), examples[LABEL]
+        entries[part] = from_bytes(examples[FEATURE], features)
+        labels[part], groups[part] = examples[LABEL], examples[GROUP]
     if (labels < 0).any():
         raise UserError(
             f"{(labels < 0).sum()} clips have a genre that is not in the library's list: ingest the library again"
         )
     shared = tf.experimental.dlpack.from_dlpack(entries.__dlpack__())  # of an array, TensorFlow would make copies
-    return Clips(tf.data.Dataset.from_tensor_slices((shared, labels)), labels)
+    return Clips(tf.data.Dataset.from_tensor_slices((shared, labels)), labels, groups)
 
 
 def _aligned(shape: tuple[int, ...], dtype: type) -> np.ndarray:
@@ -109,14 +117,16 @@ def training_batches(clips: Clips, features: FeatureConfig, window: int, config:
             values, targets = mixup(values, targets, augmentation.mixup, draw + tf.constant([0, 4]))
         return values, targets, heard * tf.linalg.matvec(targets, weights)
 
-    batches = clips.dataset.shuffle(min(len(clips.labels), SHUFFLE_CLIPS), seed=config.seed).batch(config.batch_size)
+    passes = math.ceil(LEAST_STEPS * config.batch_size / len(clips.labels))
+    drawn = clips.dataset.repeat(passes).shuffle(min(passes * len(clips.labels), SHUFFLE_CLIPS), seed=config.seed)
+    batches = drawn.batch(config.batch_size)
     draws = tf.data.Dataset.random(seed=config.seed, rerandomize_each_iteration=True)
     zipped = tf.data.Dataset.zip(batches, draws)
     return (
         zipped.map(
             lambda clip, draw: prepare(clip[0], clip[1], draw), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
         )
-        .apply(tf.data.experimental.assert_cardinality(math.ceil(len(clips.labels) / config.batch_size)))
+        .apply(tf.data.experimental.assert_cardinality(math.ceil(passes * len(clips.labels) / config.batch_size)))
         .prefetch(tf.data.AUTOTUNE)
     )
 

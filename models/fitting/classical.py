@@ -1,5 +1,9 @@
 """The common part of the scikit-learn kinds: standardising, PCA, the choice of settings, and export as Keras layers.
 
+Settings are chosen by inner cross-validation over all clips that are not held back for the test: by the log loss at the
+best temperature, because probabilities are what is served, and because the margins of an SVM have a scale of their own.
+The chosen classifier is then fitted on all of these clips.
+
 A fitted scikit-learn classifier becomes a functional Keras model of built-in layers and `keras.ops` alone, with the
 fitted constants as weights. It computes in float64, as scikit-learn does: sums over hundreds of descriptors of very
 different scales, squared or exponentiated, keep too few digits in float32.
@@ -7,8 +11,10 @@ different scales, squared or exponentiated, keep too few digits in float32.
 
 import time
 import warnings
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,11 +30,70 @@ if TYPE_CHECKING:
     from sklearn.base import ClassifierMixin
     from sklearn.pipeline import Pipeline
 
-Examples = tuple[NDArray[np.float32], NDArray[np.int64]]
-"""Descriptors [clips, D] and classes [clips]."""
-
 Setting = Mapping[str, float | int | str]
-"""One candidate of the settings that are chosen on the validation clips."""
+"""One candidate of the settings to choose from."""
+
+MOST_FOLDS = 5
+"""Inner folds: every clip is judged once by a classifier that was fitted on four fifths of the groups."""
+MANY_EXAMPLES = 4000
+"""Examples above which three inner folds take the place of five: the estimate is sharp enough, and fits are slow."""
+LEAST_SHARE = 1e-6
+"""Probability of a genre that got none, so that its logarithm is finite. It changes no other by more than `classes`
+times its value."""
+
+
+@dataclass(frozen=True)
+class Examples:
+    """What a classifier learns from."""
+
+    x: NDArray[np.float32]
+    """Descriptors or embeddings [examples, D]."""
+    labels: NDArray[np.int64]
+    """Index of each example's genre [examples]."""
+    groups: NDArray[np.int64]
+    """The group (artist, recording) of each example [examples]. Inner folds never divide a group."""
+    windows: int = 1
+    """Examples of each clip, one after the other: a clip's probabilities are the mean over them."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One of the classifiers to choose from."""
+
+    setting: Setting
+    make: "Callable[[NDArray[np.float64]], ClassifierMixin]"
+    """Makes the unfitted classifier, for the output of the front [examples, features] that it will be fitted on."""
+    columns: slice = field(default_factory=lambda: slice(None))
+    """Entries of the descriptors or embeddings that it sees."""
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The best candidate, fitted on all examples."""
+
+    front: "Pipeline"
+    classifier: "ClassifierMixin"
+    columns: slice
+    """Entries of the descriptors or embeddings that the front takes."""
+    x: NDArray[np.float64]
+    """Output of the front for all examples [examples, features]."""
+    record: dict[str, Any]
+    """For the history; see `choose`."""
+    logits: NDArray[np.float64]
+    """Unnormalised log-probabilities of each clip by a classifier that did not learn from its group [clips, windows,
+    classes]; NaN where no inner fold could hold the clip out."""
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """The result of a kind's `fit`."""
+
+    network: "keras.Model"
+    """From float32 [batch, D] to logits [batch, classes]."""
+    record: dict[str, Any]
+    """As in `Chosen`."""
+    logits: NDArray[np.float64]
+    """As in `Chosen`, [clips, 1, classes]."""
 
 
 class Front(Section):
@@ -36,6 +101,9 @@ class Front(Section):
 
     standardise: bool = Field(
         True, description="bring each descriptor to mean 0 and standard deviation 1 over the training clips"
+    )
+    limit: Positive | None = Field(
+        2.0, description="standard deviations beyond which a standardised descriptor counts as so many; null: no limit"
     )
     pca: int | None = Field(
         None, ge=1, description="number of principal components that are kept, at most clips - 1; null: no PCA"
@@ -48,86 +116,155 @@ class LinearOptions(Front):
     C: tuple[Positive, ...] = Field(min_length=1, description="inverse strengths of the penalty, to choose from")
 
 
-@dataclass(frozen=True)
-class Prepared:
-    """The input of the classifiers: the front's output, float64 [clips, features], and classes, int64 [clips]."""
+def choose(front: Front, examples: Examples, classes: int, candidates: Sequence[Candidate], seed: int) -> Chosen:
+    """Chooses the candidate with the lowest log loss in inner cross-validation, and fits it on all examples.
 
-    front: "Pipeline"
-    x: NDArray[np.float64]
-    y: NDArray[np.int64]
-    x_validation: NDArray[np.float64]
-    y_validation: NDArray[np.int64]
-
-
-def prepare(front: Front, train: Examples, validation: Examples, classes: int) -> Prepared:
-    """Fits the front on the training clips, and applies it to both splits.
-
-    Raises:
-      UserError: a split has no clips, a value is not finite, a genre has no training clips, or all training clips have
-        the same descriptors.
-    """
-    from sklearn.pipeline import make_pipeline
-
-    _check(train, validation, classes)
-    steps = make_pipeline(*_front_steps(front, train[0]))
-    x = steps.fit_transform(train[0].astype(np.float64))
-    return Prepared(steps, x, train[1], steps.transform(validation[0].astype(np.float64)), validation[1])
-
-
-def choose(
-    prepared: Prepared, candidates: Iterable[tuple[Setting, "ClassifierMixin"]]
-) -> tuple["ClassifierMixin", dict[str, Any]]:
-    """Fits every candidate on the training clips, and keeps the one that is most accurate on the validation clips.
+    The front, too, is fitted anew in every fold. A candidate's log loss is that of all held-out examples together, at
+    the temperature that makes it lowest.
 
     Args:
-      candidates: settings and the unfitted classifier that they make, at least one; of equally accurate ones the
-        first is kept.
+      examples: those of the training and the validation split.
+      classes: number of genres.
+      candidates: at least one; of equally good ones the first is kept.
+      seed: decides which groups are held out together.
 
     Returns:
-      The fitted classifier, and a record for the history: `features` (its inputs, behind the PCA), its settings, its
-      `validation_accuracy`, `converged` (of its solver), `seconds` of all fits, and `candidates`, the same of each.
+      The chosen one. Its record has `features` (inputs of the classifier, behind the PCA), the settings, `log_loss` in
+      nats, `accuracy`, `converged` (of the solver, in all folds), `inner_folds`, `held_out_by` (groups; or clips, where
+      each genre is of one group), `seconds` of all fits, and `candidates`, the same of each.
+
+    Raises:
+      UserError: a value is not finite, a genre has no examples, all examples are alike, or none can be held out.
     """
+    from models.fitting.calibration import clip_probabilities, fit_temperature
+
     start = time.monotonic()
-    best: tuple[ClassifierMixin, dict[str, Any]] | None = None
-    tried: list[dict[str, Any]] = []
-    for setting, classifier in candidates:
-        converged = _fit(classifier, prepared.x, prepared.y)
-        accuracy = float(np.mean(classifier.predict(prepared.x_validation) == prepared.y_validation))
-        tried.append({**setting, "validation_accuracy": accuracy, "converged": converged})
-        if best is None or accuracy > best[1]["validation_accuracy"]:
-            best = classifier, tried[-1]
-    assert best is not None, "no candidates"
-    classifier, winner = best
-    seconds = round(time.monotonic() - start, 3)
-    return classifier, {"features": prepared.x.shape[1], **winner, "seconds": seconds, "candidates": tried}
+    _check(examples, classes)
+    folds, held_out_by = list(_inner_folds(examples, examples.groups, seed)), "groups"
+    if not folds:  # every genre is of one group
+        clips = np.arange(len(examples.x)) // examples.windows
+        folds, held_out_by = list(_inner_folds(examples, clips, seed)), "clips"
+    if not folds:
+        raise UserError(
+            "the settings of a model are chosen on clips that are held out: add clips, so that a genre has two"
+        )
+    rows = np.full((len(candidates), len(examples.x), classes), np.nan)
+    converged = np.ones(len(candidates), bool)
+    for fitted_on, held_out in folds:
+        for columns, indices in _by_columns(candidates):
+            steps, x = _fit_front(front, examples.x[fitted_on, columns])
+            unheard = steps.transform(examples.x[held_out, columns].astype(np.float64))
+            for index in indices:
+                classifier = candidates[index].make(x)
+                converged[index] &= _fit(classifier, x, examples.labels[fitted_on])
+                rows[index, held_out] = _logits(classifier, unheard, classes)
+    logits = rows.reshape(len(candidates), -1, examples.windows, classes)
+    judged = np.isfinite(logits[0, :, 0, 0])
+    labels = examples.labels[:: examples.windows][judged]
+    tried = [
+        {
+            **candidate.setting,
+            "log_loss": (found := fit_temperature(values[judged], labels)).log_loss,
+            "accuracy": float(np.mean(clip_probabilities(values[judged] / found.value).argmax(axis=1) == labels)),
+            "converged": bool(solved),
+        }
+        for candidate, values, solved in zip(candidates, logits, converged, strict=True)
+    ]
+    best = min(range(len(tried)), key=lambda index: tried[index]["log_loss"])
+    steps, x = _fit_front(front, examples.x[:, candidates[best].columns])
+    classifier = candidates[best].make(x)
+    _fit(classifier, x, examples.labels)
+    record = {
+        "features": x.shape[1],
+        **tried[best],
+        "inner_folds": len(folds),
+        "held_out_by": held_out_by,
+        "seconds": round(time.monotonic() - start, 3),
+        "candidates": tried,
+    }
+    return Chosen(steps, classifier, candidates[best].columns, x, record, logits[best])
 
 
-def _check(train: Examples, validation: Examples, classes: int) -> None:
-    for split, (x, _) in {"training": train, "validation": validation}.items():
-        if not len(x):
-            raise UserError(f"there are no {split} clips: a classical model needs some to choose its settings by")
-        bad = np.flatnonzero(~np.isfinite(x).all(axis=1))
-        if len(bad):
-            raise UserError(
-                f"the descriptors of {len(bad)} of {len(x)} {split} clips are not finite numbers, first those of clip "
-                f"{bad[0]}: look at its audio, or take it out of the library"
-            )
-    missing = np.setdiff1d(np.arange(classes), train[1])
+def _by_columns(candidates: Sequence[Candidate]) -> Iterator[tuple[slice, list[int]]]:
+    """Groups neighbouring candidates by what they see, which the front is fitted on once."""
+    for columns, group in groupby(range(len(candidates)), key=lambda index: candidates[index].columns):
+        yield columns, list(group)
+
+
+def _fit_front(front: Front, x: NDArray[np.float32]) -> "tuple[Pipeline, NDArray[np.float64]]":
+    """Returns the fitted front, and its output."""
+    from sklearn.pipeline import make_pipeline
+
+    steps = make_pipeline(*_front_steps(front, x))
+    return steps, steps.fit_transform(x.astype(np.float64))
+
+
+def _inner_folds(
+    examples: Examples, groups: NDArray[np.int64], seed: int
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Yields the indices of the examples to fit on, and of those held out, fold by fold.
+
+    The groups of each genre are dealt to the folds in turn. scikit-learn's StratifiedGroupKFold can put the only two
+    groups of a genre into one fold. Examples of a genre that a fold does not fit on are not held out there.
+    """
+    labels, names = examples.labels, np.unique(groups)
+    folds = min(3 if len(labels) > MANY_EXAMPLES else MOST_FOLDS, len(names))
+    order = np.random.default_rng(seed).permutation(names)
+    fold_of: dict[int, int] = {}
+    for genre in np.unique(labels):
+        for group in order[np.isin(order, groups[labels == genre])]:
+            fold_of.setdefault(group, len(fold_of) % folds)
+    of_example = np.array([fold_of[group] for group in groups])
+    for fold in range(folds):
+        fitted_on, held_out = np.flatnonzero(of_example != fold), np.flatnonzero(of_example == fold)
+        known = np.unique(labels[fitted_on])
+        held_out = held_out[np.isin(labels[held_out], known)]
+        if len(known) > 1 and len(held_out):
+            yield fitted_on, held_out
+
+
+def _logits(classifier: "ClassifierMixin", x: NDArray, classes: int) -> NDArray[np.float64]:
+    """Returns unnormalised log-probabilities [examples, classes], lowest for genres that were not fitted."""
+    if hasattr(classifier, "decision_function"):
+        values = classifier.decision_function(x)
+        values = two_sided(values[:, np.newaxis] if values.ndim == 1 else values)
+    elif hasattr(classifier, "predict_joint_log_proba"):
+        values = classifier.predict_joint_log_proba(x)
+    else:
+        values = np.log(np.maximum(classifier.predict_proba(x), LEAST_SHARE))
+    whole = np.repeat(values.min(axis=1, keepdims=True), classes, axis=1)
+    whole[:, classifier.classes_] = values
+    return whole
+
+
+def _check(examples: Examples, classes: int) -> None:
+    x, labels = examples.x, examples.labels
+    if not len(x):
+        raise UserError("there are no clips to fit a classical model on")
+    bad = np.flatnonzero(~np.isfinite(x).all(axis=1))
+    if len(bad):
+        raise UserError(
+            f"the descriptors of {len(bad)} of {len(x)} clips are not finite numbers, first those of clip {bad[0]}: "
+            "look at its audio, or take it out of the library"
+        )
+    missing = np.setdiff1d(np.arange(classes), labels)
     if len(missing):
         raise UserError(
             f"no training clip is of genre {', '.join(map(str, missing))} (counted from 0, of {classes}): a classical "
             "model cannot learn it; add clips of it or take it out of the list of genres"
         )
-    if (train[0] == train[0][0]).all():
+    if (x == x[0]).all():
         raise UserError("all training clips have the same descriptors: no genre can be learned from them")
 
 
 def _front_steps(front: Front, x: NDArray) -> list:
     from sklearn.decomposition import PCA
-    from sklearn.preprocessing import StandardScaler
+    from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
     # Centring changes no model that is offered here, and keeps digits in squared distances.
     steps: list = [StandardScaler(with_std=front.standardise)]
+    if front.standardise and front.limit is not None:
+        steps.append(FunctionTransformer(np.clip, kw_args={"a_min": -front.limit, "a_max": front.limit}))
     if front.pca:
         # n centred clips span n - 1 directions. Only the solver "full" never draws random numbers.
         steps.append(PCA(max(1, min(front.pca, len(x) - 1, x.shape[1])), svd_solver="full"))
@@ -176,8 +313,11 @@ def _front_layers(front: "Pipeline", x: "keras.KerasTensor") -> "keras.KerasTens
     layer.build(x.shape)
     layer.set_weights([scaler.mean_, np.ones_like(scaler.mean_) if scaler.scale_ is None else scaler.scale_**2])
     x = layer(x, training=False)
-    for pca in rest:
-        x = dense(pca.components_.T, -pca.components_ @ pca.mean_, "pca")(x)
+    for step in rest:
+        if hasattr(step, "kw_args"):  # the limit
+            x = keras.ops.clip(x, step.kw_args["a_min"], step.kw_args["a_max"])
+            continue
+        x = dense(step.components_.T, -step.components_ @ step.mean_, "pca")(x)
     return x
 
 
@@ -199,32 +339,37 @@ def dense(kernel: NDArray, bias: NDArray, name: str) -> "keras.layers.Layer":
 def fit_linear(
     name: str,
     options: LinearOptions,
-    train: Examples,
-    validation: Examples,
+    examples: Examples,
     classes: int,
+    seed: int,
     classifier: Callable[[float], "ClassifierMixin"],
-) -> tuple["keras.Model", dict[str, Any]]:
+) -> Fitted:
     """Fits a linear classifier for every C, and makes a Keras model of the best.
 
     Args:
       name: name of the model.
       options: settings of the front, and the values of C.
-      train: clips to fit on.
-      validation: clips to choose by; of equally accurate classifiers the one of the smallest C is taken.
+      examples: see `choose`; of equally good classifiers the one of the smallest C is taken.
       classes: number of genres.
+      seed: see `choose`.
       classifier: makes scikit-learn's unfitted linear classifier for a value of C.
 
     Returns:
-      A model from float32 [batch, D] to logits [batch, classes], the decision values less a constant per clip; and the
-      record of `choose`.
+      The model, whose logits are the decision values less a constant per clip.
 
     Raises:
-      UserError: see `prepare`.
+      UserError: see `choose`.
     """
-    prepared = prepare(options, train, validation, classes)
-    linear, chosen = choose(prepared, (({"C": c}, classifier(c)) for c in sorted(set(options.C))))
+    candidates = [Candidate({"C": c}, partial(regardless, classifier, c)) for c in sorted(set(options.C))]
+    chosen = choose(options, examples, classes, candidates, seed)
+    linear = chosen.classifier
     scores = dense(two_sided(linear.coef_.T), two_sided(linear.intercept_), "scores")
-    return export(prepared.front, scores, name), chosen
+    return Fitted(export(chosen.front, scores, name), chosen.record, chosen.logits)
+
+
+def regardless(make: Callable[[float], "ClassifierMixin"], value: float, _: NDArray[np.float64]) -> "ClassifierMixin":
+    """Makes a classifier that does not depend on what it will be fitted on."""
+    return make(value)
 
 
 def two_sided(coefficients: NDArray) -> NDArray:

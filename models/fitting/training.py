@@ -2,9 +2,10 @@
 
 import hashlib
 import json
+import logging
 import posixpath
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -12,21 +13,37 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
 
+from components.audio.combined import parts, stored_part
 from components.audio.config import FeatureConfig
+from components.base.errors import UserError
 from components.store.model_card import HISTORY, ModelCard
 from models import registry
-from models.config import ModelConfig, TrainConfig, TrainerParameters, TransferOptions, with_hyperparameters
+from models.config import (
+    EnsembleOptions,
+    ModelConfig,
+    TrainConfig,
+    TrainerParameters,
+    TransferOptions,
+    with_hyperparameters,
+)
 from models.fitting.batches import Clips, read_clips, training_batches, validation_batches
-from models.fitting.calibration import fit_temperature, softmax, with_temperature
+from models.fitting.calibration import clip_probabilities, fit_temperature, with_temperature
+from models.fitting.classical import Examples
 from models.fitting.devices import seeded, synchronise_batch_norm, training_devices
+from models.fitting.ensemble import choose_weights, describe, join, mean_logits, measure
+from models.fitting.head import build_head, fit_head
 from models.fitting.progress import Progress
-from models.fitting.transfer import assemble, embed, embedding_batches
+from models.fitting.transfer import assemble, embedder
 from models.fitting.warm_start import FRESH, Start, begin, warm_start, write_weights
 from models.serving import GenreModel, export
 from models.windows import all_windows, window_shape
 
 if TYPE_CHECKING:
     from tfx.components.trainer.fn_args_utils import FnArgs
+
+
+VALIDATION = "the validation clips"
+INNER_FOLDS = "the training and validation clips, by models of inner folds that did not learn from them"
 
 
 @dataclass(frozen=True)
@@ -42,9 +59,23 @@ class _Work:
     checkpoints: str
     start: Start
 
-    def stage(self, name: str) -> tuple[str, str]:
-        """Returns the directories for logs and checkpoints of one of several trainings."""
-        return posixpath.join(self.logs, name), posixpath.join(self.checkpoints, name)
+
+@dataclass(frozen=True)
+class _Logits:
+    """Logits of whole clips without augmentation, and the truth."""
+
+    values: np.ndarray
+    """float32 [clips, windows, classes]."""
+    labels: np.ndarray
+    """int64 [clips]."""
+
+    def accuracy(self) -> float:
+        """Computes the share of clips that are right; dividing the logits changes it little."""
+        return float(np.mean(clip_probabilities(self.values).argmax(axis=1) == self.labels))
+
+    def divided(self, temperature: float) -> "_Logits":
+        """Returns them divided by a temperature."""
+        return _Logits(self.values / temperature, self.labels)
 
 
 @dataclass(frozen=True)
@@ -55,10 +86,12 @@ class _Fitted:
     """Model from windows to logits."""
     history: dict[str, Any]
     """Entries of the history that depend on the family."""
-    train_logits: np.ndarray
-    """float32 [clips, windows, classes], of whole clips without augmentation."""
-    validation_logits: np.ndarray
-    """The same of the validation clips."""
+    learned: _Logits
+    """Of the clips that the network has learned from."""
+    held_out: _Logits
+    """Of clips that were not learned from: the validation clips, or all, by models of the inner folds."""
+    held_out_by: str
+    """Where `held_out` comes from, for the history."""
 
 
 def fit(
@@ -75,37 +108,59 @@ def fit(
 
     Args:
       train: clips to fit on.
-      validation: clips to stop early and to calibrate on.
+      validation: clips to stop early and to calibrate on; kinds that choose by inner cross-validation fit on them, too.
       logs: directory for TensorBoard.
       checkpoints: directory with the progress of a training that was killed, which is continued; else empty.
       start_from: weights to start from.
 
     Returns:
       A model from a window to calibrated logits; and its history: kind, what it started from, parameters, strategy,
-      seconds, best_epoch, the figures of each epoch (none of a model that is fitted in one go), what was chosen, the
-      temperature, and the accuracy on whole, unaugmented clips of both splits.
+      seconds, cpu_seconds, best_epoch, the figures of each epoch (none of a model that is fitted in one go), what was
+      chosen, what pretrained bases had learned from before (`trained_on`), the temperature and the clips that it was
+      found on, and the accuracies on the clips that were learned from (`train_accuracy`) and on clips that were held
+      out (`validation_accuracy`).
     """
-    start = time.monotonic()
+    start, busy = time.monotonic(), time.process_time()
     kind = registry.kind_of(model)
-    fit_family = {"network": _fit_network, "transfer": _fit_transfer, "classical": _fit_classical}[kind.family]
     with seeded(config.seed), training_devices(config.precision) as where:
-        fitted = fit_family(_Work(train, validation, model, features, config, logs, checkpoints, start_from))
-    temperature = fit_temperature(fitted.validation_logits, validation.labels)
+        fitted = _fit(_Work(train, validation, model, features, config, logs, checkpoints, start_from))
+    if not np.isfinite(fitted.held_out.values).all():
+        raise UserError("the training diverged: its answers are no numbers. Lower train.learning_rate.")
+    temperature = fit_temperature(fitted.held_out.values, fitted.held_out.labels)
+    if temperature.on_bound:
+        logging.warning("the logits of %s say nothing about its confidence: its probabilities are a guess", model.kind)
     history = {
         "kind": model.kind,
         "parameters": fitted.network.count_params(),
-        "strategy": "CPU" if kind.family == "classical" else where,
+        "strategy": where if kind.family in ("network", "transfer") else "CPU",
         "best_epoch": None,
         "epochs": [],
         "chosen": {},
+        "trained_on": {},
         "started_from": start_from.words,
         **fitted.history,
-        "temperature": temperature,
-        "train_accuracy": _clip_accuracy(fitted.train_logits / temperature, train.labels),
-        "validation_accuracy": _clip_accuracy(fitted.validation_logits / temperature, validation.labels),
+        "temperature": temperature.value,
+        "temperature_on_bound": temperature.on_bound,
+        "held_out_by": fitted.held_out_by,
+        "train_accuracy": fitted.learned.divided(temperature.value).accuracy(),
+        "validation_accuracy": fitted.held_out.divided(temperature.value).accuracy(),
         "seconds": round(time.monotonic() - start, 1),
+        "cpu_seconds": round(time.process_time() - busy, 1),
     }
-    return with_temperature(fitted.network, temperature), history
+    return with_temperature(fitted.network, temperature.value), history
+
+
+def _fit(work: _Work) -> _Fitted:
+    """Fits by the function of the family."""
+    match registry.kind_of(work.model).family:
+        case "network":
+            return _fit_network(work)
+        case "transfer":
+            return _fit_transfer(work)
+        case "classical":
+            return _fit_classical(work)
+        case "ensemble":
+            return _fit_ensemble(work)
 
 
 def clip_logits(
@@ -115,10 +170,6 @@ def clip_logits(
     batches = clips.dataset.batch(batch_size).map(lambda stored, _: all_windows(stored, features, window))
     logits = np.concatenate([network(windows, training=False).numpy() for windows in batches])
     return logits.reshape(len(clips.labels), -1, logits.shape[-1])
-
-
-def _clip_accuracy(logits: np.ndarray, labels: np.ndarray) -> float:
-    return float(np.mean(softmax(logits).mean(axis=1).argmax(axis=1) == labels))
 
 
 def _compile(network: keras.Model, config: TrainConfig, steps: int) -> keras.Model:
@@ -160,12 +211,14 @@ def _train(
 
 
 def _fitted(work: _Work, network: keras.Model, history: dict[str, Any]) -> _Fitted:
-    """Adds the logits of a network that takes windows."""
-    train, validation = (
-        clip_logits(network, clips, work.features, network.input_shape[1], work.config.batch_size)
+    """Adds the logits of a network that was trained on windows, and stopped by the validation clips."""
+    learned, held_out = (
+        _Logits(
+            clip_logits(network, clips, work.features, network.input_shape[1], work.config.batch_size), clips.labels
+        )
         for clips in (work.train, work.validation)
     )
-    return _Fitted(network, history, train, validation)
+    return _Fitted(network, history, learned, held_out, VALIDATION)
 
 
 def _fit_windows(network: keras.Model, work: _Work, config: TrainConfig, logs: str, checkpoints: str) -> dict[str, Any]:
@@ -191,27 +244,32 @@ def _fit_transfer(work: _Work) -> _Fitted:
     shape = window_shape(work.model, work.features)
     classes = len(work.features.genres)
     base = module.build_base(options, shape)
-    head = module.build_head(options, base.output_shape[-1], classes)
+    head = build_head(base.output_shape[-1], classes)
     network = assemble(base, head)
     begun = begin(network, work.start)
-    embedded = [
-        embed(base, clips.dataset, work.features, shape[0], work.config.batch_size)[0]
-        for clips in (work.train, work.validation)
-    ]
-    batches = embedding_batches(embedded[0], work.train.labels, classes, work.config, shuffle=True)
-    checks = embedding_batches(embedded[1], work.validation.labels, classes, work.config, shuffle=False)
-    head = _compile(head, work.config, int(batches.cardinality()))
-    history = _train(head, batches, checks, work.config, *work.stage("head")) | {"started_from": begun}
+    # What is trained on afterwards must not have been chosen on the clips that stop the training.
+    clips = work.train if options.fine_tune_blocks else _united(work)
+    embedded = clips.embeddings.get(work.model.kind)
+    if embedded is None:
+        embed = embedder(base, work.features, shape[0])
+        embedded = np.concatenate([embed(stored) for stored, _ in clips.dataset.batch(work.config.batch_size)])
+    windows = embedded.shape[1]
+    examples = Examples(
+        embedded.reshape(-1, embedded.shape[-1]), clips.labels.repeat(windows), clips.groups.repeat(windows), windows
+    )
+    chosen = fit_head(
+        head, options, module.parts(options), examples, classes, work.config.class_weights, work.config.seed
+    )
+    history = {"chosen": chosen.record, "trained_on": registry.trained_on(work.model)}
     if not options.fine_tune_blocks:
-        return _Fitted(network, history, *(_head_logits(head, values) for values in embedded))
+        learned = _Logits(_head_logits(head, embedded), clips.labels)
+        return _Fitted(network, history, learned, _judged(chosen.logits, clips), INNER_FOLDS)
     gentle = work.config.model_copy(
         update={"learning_rate": options.fine_tune_learning_rate, "epochs": options.fine_tune_epochs}
     )
     module.fine_tune(base, options)
-    tuned = _fit_windows(network, work, gentle, *work.stage("fine-tune"))
-    before = len(history["epochs"])  # epochs are numbered through both stages
-    epochs = [*history["epochs"], *({**entry, "epoch": before + entry["epoch"]} for entry in tuned["epochs"])]
-    return _fitted(work, network, {**history, "epochs": epochs, "best_epoch": before + tuned["best_epoch"]})
+    tuned = _fit_windows(network, work, gentle, work.logs, work.checkpoints)
+    return _fitted(work, network, {**tuned, **history, "started_from": begun})
 
 
 def _head_logits(head: keras.Model, embeddings: np.ndarray) -> np.ndarray:
@@ -220,19 +278,95 @@ def _head_logits(head: keras.Model, embeddings: np.ndarray) -> np.ndarray:
     return head.predict(embeddings.reshape(-1, size), verbose=0).reshape(clips, windows, -1)
 
 
+def _judged(logits: np.ndarray, clips: Clips) -> _Logits:
+    """Returns the logits of the clips that an inner fold held out."""
+    judged = np.isfinite(logits[:, 0, 0])
+    return _Logits(logits[judged], clips.labels[judged])
+
+
+def _united(work: _Work) -> Clips:
+    """Returns the clips of both splits."""
+    train, validation = work.train, work.validation
+    return Clips(
+        train.dataset.concatenate(validation.dataset),
+        np.concatenate([train.labels, validation.labels]),
+        np.concatenate([train.groups, validation.groups]),
+        {
+            kind: np.concatenate([train.embeddings[kind], validation.embeddings[kind]])
+            for kind in train.embeddings.keys() & validation.embeddings.keys()
+        },
+    )
+
+
 def _fit_classical(work: _Work) -> _Fitted:
     module, options = registry.load(work.model)
-    values = [
-        np.stack([stored for stored, _ in clips.dataset.as_numpy_iterator()]) for clips in (work.train, work.validation)
-    ]
-    network, chosen = module.fit(
-        options,
-        (values[0], work.train.labels),
-        (values[1], work.validation.labels),
-        len(work.features.genres),
-        work.config.seed,
+    clips = _united(work)
+    x = np.stack([stored for stored, _ in clips.dataset.as_numpy_iterator()])
+    examples = Examples(x, clips.labels, clips.groups)
+    fitted = module.fit(options, examples, len(work.features.genres), work.config.seed)
+    logits = clip_logits(fitted.network, clips, work.features, x.shape[1], work.config.batch_size)
+    learned = _Logits(logits, clips.labels)
+    return _Fitted(
+        fitted.network, {"chosen": fitted.record, "trained_on": {}}, learned, _judged(fitted.logits, clips), INNER_FOLDS
     )
-    return _fitted(work, network, {"chosen": chosen})
+
+
+def _fit_ensemble(work: _Work) -> _Fitted:
+    """Fits every member by itself; their inner folds hold out the same clips, as all have the same seed and clips."""
+    _, options = registry.load(work.model)
+    assert isinstance(options, EnsembleOptions), "the contract of the family; see models.registry"
+    learners = registry.learners(work.model, work.features)
+    absent = [kind for kind, (member, _) in learners.items() if options.skip_missing and registry.lacks_weights(member)]
+    if len(absent) == len(learners):
+        raise UserError(
+            f"model.options.members: the weights of {', '.join(absent)} are not on this machine. "
+            f"Run `genre weights {' '.join(absent)}`, or name members that need none"
+        )
+    fitted: dict[str, _Fitted] = {}
+    for kind, (member, features) in learners.items():
+        if kind not in absent:
+            logging.info("%s: fitting %s", work.model.kind, kind)
+            fitted[kind] = _fit(_member_work(work, member, features))
+    first = next(iter(fitted.values()))
+    labels = first.held_out.labels
+    temperatures = {kind: fit_temperature(each.held_out.values, labels).value for kind, each in fitted.items()}
+    held_out = {kind: each.held_out.divided(temperatures[kind]).values for kind, each in fitted.items()}
+    learned = {kind: each.learned.divided(temperatures[kind]).values for kind, each in fitted.items()}
+    weights = dict.fromkeys(fitted, 1 / len(fitted)) if options.equal else choose_weights(held_out, labels)
+    mean = mean_logits(held_out, weights)
+    together = measure(mean, labels)
+    alone = {kind: {**each.history["chosen"], "temperature": temperatures[kind]} for kind, each in fitted.items()}
+    history = {
+        "chosen": {
+            **together,
+            "weights": weights,
+            "members": alone,
+            "explanation": describe(weights, together, alone, absent),
+        },
+        "trained_on": {base: what for kind in weights for base, what in fitted[kind].history["trained_on"].items()},
+    }
+    networks = {kind: fitted[kind].network for kind in weights}
+    network = join(networks, temperatures, weights, work.features, work.model.kind)
+    return _Fitted(
+        network,
+        history,
+        _Logits(mean_logits(learned, weights), first.learned.labels),
+        _Logits(mean, labels),
+        INNER_FOLDS,
+    )
+
+
+def _member_work(work: _Work, model: ModelConfig, features: FeatureConfig) -> _Work:
+    """Returns the work of a member, which sees only its part of the representation `combined`."""
+    part = parts(work.features)[features.representation]
+
+    def seen(clips: Clips) -> Clips:
+        dataset = clips.dataset.map(lambda stored, label: (stored_part(stored[tf.newaxis], part)[0], label))
+        return replace(clips, dataset=dataset)
+
+    return replace(
+        work, train=seen(work.train), validation=seen(work.validation), model=model, features=features, start=FRESH
+    )
 
 
 def run_fn(fn_args: "FnArgs") -> None:
@@ -271,6 +405,7 @@ def run_fn(fn_args: "FnArgs") -> None:
         parameters=network.count_params(),
         window_seconds=model.window_seconds,
         features=features,
+        trained_on=history["trained_on"],
     )
     export(GenreModel(network, transform, features), card, fn_args.serving_model_dir)
     if config.warm_start:

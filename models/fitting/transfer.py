@@ -1,4 +1,6 @@
-"""Transfer learning: embeddings of a frozen base, computed once, and a head that is fitted on them."""
+"""Transfer learning: embeddings of a frozen base, computed once, and the network of base and head."""
+
+from collections.abc import Callable
 
 import keras
 import numpy as np
@@ -6,55 +8,30 @@ import tensorflow as tf
 
 from components.audio.config import FeatureConfig
 from components.audio.representations import feature_shape
-from models.config import EMBEDDING, TrainConfig
-from models.fitting.batches import class_weights
+from models.config import EMBEDDING
 from models.windows import all_windows, window_starts
 
+CLIPS_AT_A_TIME = 4
+"""Clips that a base sees at a time: musicnn takes 0.6 GB for 30 s."""
 
-def embed(
-    base: keras.Model, clips: tf.data.Dataset, features: FeatureConfig, window: int, batch_size: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Computes the embeddings of every window of every clip, in order.
+
+def embedder(base: keras.Model, features: FeatureConfig, window: int) -> Callable[[tf.Tensor], np.ndarray]:
+    """Returns a function from the stored entries of clips to embeddings, float32 [clips, windows, E].
 
     Args:
       base: from windows [batch, window, ...] to embeddings [batch, E].
-      clips: elements (stored entries, label int64 []); read twice.
       window: length of a window.
-      batch_size: clips at a time.
-
-    Returns:
-      float32 [clips, windows, E], and labels int64 [clips].
     """
     windows = len(window_starts(feature_shape(features)[0], window))
-    batches = clips.batch(batch_size).map(
-        lambda stored, _: all_windows(stored, features, window), num_parallel_calls=tf.data.AUTOTUNE
-    )
-    embeddings = base.predict(batches.prefetch(tf.data.AUTOTUNE), verbose=0)  # [clips * windows, E]
-    labels = np.array(list(clips.map(lambda _, label: label).as_numpy_iterator()), np.int64)
-    return embeddings.astype(np.float32).reshape(len(labels), windows, -1), labels
+    # A function of the graph, because layer by layer the base would take longer.
+    apply = tf.function(lambda stored: base(all_windows(stored, features, window), training=False))
 
+    def embed(stored: tf.Tensor) -> np.ndarray:
+        few = [stored[first : first + CLIPS_AT_A_TIME] for first in range(0, len(stored), CLIPS_AT_A_TIME)]
+        embeddings = np.concatenate([apply(tf.convert_to_tensor(clips)).numpy() for clips in few]).astype(np.float32)
+        return embeddings.reshape(-1, windows, embeddings.shape[-1])
 
-def embedding_batches(
-    embeddings: np.ndarray, labels: np.ndarray, classes: int, config: TrainConfig, shuffle: bool
-) -> tf.data.Dataset:
-    """Makes batches in which every window of every clip is an example; the same seed gives the same batches.
-
-    Args:
-      embeddings: float32 [clips, windows, E].
-      labels: int64 [clips].
-      shuffle: anew at every epoch, and weighted by `class_weights` if the settings say so; otherwise in order.
-
-    Returns:
-      Elements (float32 [batch, E], float32 [batch, classes]), and the weights float32 [batch] if there are any.
-    """
-    windows = embeddings.shape[1]
-    parts = [embeddings.reshape(-1, embeddings.shape[-1]), np.eye(classes, dtype=np.float32)[labels.repeat(windows)]]
-    if shuffle and config.class_weights:
-        parts.append(class_weights(labels, classes)[labels].repeat(windows))
-    examples = tf.data.Dataset.from_tensor_slices(tuple(parts))
-    if shuffle:
-        examples = examples.shuffle(len(parts[0]), seed=config.seed)
-    return examples.batch(config.batch_size).prefetch(tf.data.AUTOTUNE)
+    return embed
 
 
 def assemble(base: keras.Model, head: keras.Model) -> keras.Model:

@@ -41,7 +41,7 @@ def warm_start(champion: str, model: ModelConfig, features: FeatureConfig) -> St
         return Start(None, f"fresh: {why}")
 
     directory = epath.Path(champion)
-    if kind_of(model).family == "classical":
+    if kind_of(model).family in ("classical", "ensemble"):
         return fresh(f"{model.kind} is fitted in one go")
     card = find_card(directory)
     if card is None:

@@ -1,5 +1,6 @@
 """Compact convolutional network on the log-mel spectrogram: the default where there are no pretrained weights."""
 
+import math
 from typing import TYPE_CHECKING
 
 from pydantic import Field
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
 
 MOMENTUM = 0.9
 """Momentum of the batch statistics: a small library has few steps per epoch, in which 0.99 would adapt too slowly."""
+
+BAND_GROUPS = 4
+"""Groups of neighbouring bands that are averaged after the last block."""
 
 
 class Options(Section):
@@ -46,9 +50,9 @@ def build(options: Options, input_shape: tuple[int, ...], classes: int) -> "kera
         x = keras.layers.BatchNormalization(momentum=MOMENTUM)(x)
         x = keras.layers.Activation("relu")(x)
         x = keras.layers.MaxPooling2D(2, padding="same")(x)
-    # [batch, time, bands, filters] -> [batch, time, filters]: the convolutions have combined the bands before.
-    x = keras.layers.AveragePooling2D((1, x.shape[2]))(x)
-    x = keras.layers.Reshape((x.shape[1], x.shape[3]))(x)
+    # A unit has seen 46 of the bands, so low and high ones stay apart: [batch, time, groups * filters].
+    x = keras.layers.AveragePooling2D((1, math.ceil(x.shape[2] / BAND_GROUPS)), padding="same")(x)
+    x = keras.layers.Reshape((x.shape[1], x.shape[2] * x.shape[3]))(x)
     pooled = [keras.layers.GlobalAveragePooling1D()(x), keras.layers.GlobalMaxPooling1D()(x)]
     x = keras.layers.Dropout(options.dropout, name=EMBEDDING)(keras.layers.Concatenate()(pooled))
     return keras.Model(window, keras.layers.Dense(classes, dtype="float32", name="logits")(x), name="mel_cnn")

@@ -8,12 +8,10 @@ from pydantic import Field
 
 from components.base.errors import UserError
 from models.config import TransferOptions
-from models.fitting.head import build_head
+from models.pretrained import PRETRAINED, place
 
 if TYPE_CHECKING:
     import keras
-
-__all__ = ["Options", "build_base", "build_head", "fine_tune"]
 
 SIDE = 224
 """Side of the square image that it was trained on, in pixels."""
@@ -24,9 +22,10 @@ class Options(TransferOptions):
     """Settings of `mobilenet`."""
 
     weights: str | None = Field(
-        "imagenet",
-        description="pretrained weights: imagenet, which Keras downloads; or the path of a .h5 file of MobileNetV2 1.0 "
-        "without its top; null: random ones, for trying things out, as batch norm does not adapt to them",
+        PRETRAINED,
+        description="pretrained weights: pretrained, which `genre weights mobilenet` fetches; or the path of a .h5 "
+        "file of MobileNetV2 1.0 without its top; null: random ones, for trying things out, as batch norm does not "
+        "adapt to them",
     )
 
 
@@ -40,7 +39,7 @@ def build_base(options: Options, input_shape: tuple[int, ...]) -> "keras.Model":
       A frozen model from [batch, frames, n_mels] to embeddings [batch, 1280], each the mean over the last feature map.
 
     Raises:
-      UserError: the weights cannot be read or downloaded, or are not those of MobileNetV2.
+      UserError: the weights cannot be read, or are not those of MobileNetV2.
     """
     import keras
 
@@ -50,6 +49,11 @@ def build_base(options: Options, input_shape: tuple[int, ...]) -> "keras.Model":
     base = keras.Model(image.input, body(image.output, training=False), name="mobilenet")
     base.trainable = False
     return base
+
+
+def parts(options: Options) -> dict[str, slice]:
+    """Returns the columns of the embedding to choose from: all."""
+    return {"embedding": slice(None)}
 
 
 def _image(input_shape: tuple[int, ...]) -> "keras.Model":
@@ -82,24 +86,12 @@ def _body(weights: str | None) -> "keras.Model":
     """Builds MobileNetV2 without its classifier, from [batch, 224, 224, 3] in [-1, 1] to [batch, 1280]."""
     import keras
 
-    def build(known: str | None) -> keras.Model:
-        return keras.applications.MobileNetV2(
-            (SIDE, SIDE, 3), include_top=False, weights=known, pooling="avg", name=BODY
-        )
-
-    if weights != "imagenet":
-        body = build(None)
-        if weights is None:
-            _randomise(body)
-        else:
-            load_weights(body, weights)
-        return body
-    try:
-        return build("imagenet")
-    except Exception as error:  # Keras raises plain Exceptions where a download fails
-        raise UserError(
-            f"model.options.weights: imagenet cannot be downloaded ({error}); where there is no network, {_REMEDY}"
-        ) from error
+    body = keras.applications.MobileNetV2((SIDE, SIDE, 3), include_top=False, weights=None, pooling="avg", name=BODY)
+    if weights is None:
+        _randomise(body)
+    else:
+        load_weights(body, place("mobilenet", weights))
+    return body
 
 
 def _randomise(body: "keras.Model") -> None:
@@ -113,7 +105,7 @@ def _randomise(body: "keras.Model") -> None:
             layer.set_weights([keras.random.normal(shape, stddev=math.sqrt(2.0 / inputs))])
 
 
-_REMEDY = "name a .h5 file of MobileNetV2 (alpha 1.0, 224, no top), such as Keras keeps in ~/.keras/models"
+_REMEDY = "run `genre weights mobilenet`, or name a .h5 file of MobileNetV2 (alpha 1.0, 224, no top)"
 
 
 def load_weights(body: "keras.Model", source: str) -> None:

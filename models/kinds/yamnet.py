@@ -13,15 +13,13 @@ from pydantic import Field
 
 from components.base.errors import UserError
 from models.config import TransferOptions
-from models.fitting.head import build_head
+from models.fitting.patches import mean_over_patches
+from models.pretrained import PRETRAINED, place
 
 if TYPE_CHECKING:
     import keras
     import numpy as np
 
-__all__ = ["Options", "build_base", "build_head", "fine_tune"]
-
-HUB = "https://tfhub.dev/google/yamnet/1?tf-hub-format=compressed"
 CLASSES = 521
 PATCH_HOP = 48
 """Largest distance between the starts of two patches, in frames: half a patch."""
@@ -35,9 +33,9 @@ class Options(TransferOptions):
     """Settings of `yamnet`."""
 
     weights: str | None = Field(
-        "tfhub",
-        description="pretrained weights: path of yamnet.tflite, or path of TF Hub's SavedModel of YAMNet, or tfhub, "
-        "which downloads the latter; null: random ones, for trying things out",
+        PRETRAINED,
+        description="pretrained weights: pretrained, which `genre weights yamnet` fetches; or the path of "
+        "yamnet.tflite or of TF Hub's SavedModel of YAMNet; null: random ones, for trying things out",
     )
     embedding: Literal["embedding", "scores", "both"] = Field(
         "embedding",
@@ -74,12 +72,6 @@ def _body() -> "keras.Model":
     return keras.Model(patch, {"embedding": embedding, "scores": scores}, name="yamnet_body")
 
 
-def patch_starts(frames: int, patch: int) -> tuple[int, ...]:
-    """Returns the starts of the fewest evenly spaced patches, at most PATCH_HOP apart, that cover `frames` frames."""
-    last = math.ceil((frames - patch) / PATCH_HOP)
-    return tuple(round(index * (frames - patch) / max(1, last)) for index in range(last + 1))
-
-
 def build_base(options: Options, input_shape: tuple[int, ...]) -> "keras.Model":
     """Builds a model that gives the mean of YAMNet's outputs over the patches of a window.
 
@@ -96,10 +88,8 @@ def build_base(options: Options, input_shape: tuple[int, ...]) -> "keras.Model":
     """
     import keras
 
-    from components.audio.yamnet_mel import BANDS, FLOOR, PATCH
+    from components.audio.yamnet_mel import FLOOR, PATCH
 
-    frames = max(PATCH, input_shape[0])
-    starts = patch_starts(frames, PATCH)
     body = _body()
     if options.weights is not None:
         load_weights(body, options.weights)
@@ -108,14 +98,15 @@ def build_base(options: Options, input_shape: tuple[int, ...]) -> "keras.Model":
     x = window
     if input_shape[0] < PATCH:
         x = keras.layers.ZeroPadding1D((0, PATCH - input_shape[0]))(x - FLOOR) + FLOOR
-    x = keras.ops.take(x, [list(range(start, start + PATCH)) for start in starts], axis=1)  # [b, patches, 96, 64]
-    outputs = body(keras.ops.reshape(x, (-1, PATCH, BANDS)))  # each [b * patches, size]
     names = ["embedding", "scores"] if options.embedding == "both" else [options.embedding]
-    chosen = [keras.ops.reshape(outputs[name], (-1, len(starts), outputs[name].shape[-1])) for name in names]
-    means = [keras.ops.mean(values, axis=1) for values in chosen]
-    base = keras.Model(window, keras.ops.concatenate(means, axis=-1), name="yamnet")
+    base = keras.Model(window, mean_over_patches(body, x, PATCH, PATCH_HOP, names), name="yamnet")
     base.trainable = False
     return base
+
+
+def parts(options: Options) -> dict[str, slice]:
+    """Returns the columns of the embedding to choose from: all."""
+    return {options.embedding: slice(None)}
 
 
 def fine_tune(base: "keras.Model", options: Options) -> None:
@@ -135,16 +126,16 @@ def load_weights(body: "keras.Model", source: str) -> None:
     """Gives every layer of `body` its weights.
 
     Args:
-      source: path of a .tflite file, path of a SavedModel, or "tfhub".
+      source: path of a .tflite file or of a SavedModel, or "pretrained".
 
     Raises:
       UserError: there is no such file, or it is not YAMNet.
     """
     from etils import epath
 
-    path = epath.Path(_download() if source == "tfhub" else source)
+    path = epath.Path(place("yamnet", source))
     if not path.exists():
-        raise UserError(f"model.options.weights: {source!r} does not exist; {_REMEDY}")
+        raise UserError(f"model.options.weights: there is no {path}; {_REMEDY}")
     try:
         weights = _read_saved_model(str(path)) if path.is_dir() else _read_tflite(path.read_bytes())
         for layer in body.layers:
@@ -154,17 +145,7 @@ def load_weights(body: "keras.Model", source: str) -> None:
         raise UserError(f"model.options.weights: {source!r} is not YAMNet ({error}); {_REMEDY}") from error
 
 
-_REMEDY = f"it takes the path of yamnet.tflite, or of the directory into which {HUB} was unpacked"
-
-
-def _download() -> str:
-    """Downloads TF Hub's SavedModel; returns its directory in Keras's cache."""
-    import keras
-
-    try:
-        return keras.utils.get_file("yamnet_1.tar.gz", HUB, extract=True)
-    except Exception as error:  # Keras raises plain Exceptions where a download fails
-        raise UserError(f"model.options.weights: YAMNet cannot be downloaded ({error}); {_REMEDY}") from error
+_REMEDY = "run `genre weights yamnet`, or name yamnet.tflite or the directory of TF Hub's SavedModel"
 
 
 def _read_tflite(content: bytes) -> "dict[str, tuple[np.ndarray, np.ndarray]]":

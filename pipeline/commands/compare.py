@@ -61,6 +61,8 @@ def compare(
         console.print("loading TensorFlow")
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
         with large_imports():
+            from rich import progress
+
             from components.reporting.comparison import show, write
             from pipeline.comparing.compare import compare_models
 
@@ -72,6 +74,7 @@ def compare(
             folds,
             kept / "kept",
             lambda line: console.print(line, soft_wrap=True),
+            lambda items, title, count: progress.track(items, title, count, console=console, transient=True),
         )
         if comparison.rows:
             write(comparison, directory)

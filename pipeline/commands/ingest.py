@@ -70,7 +70,7 @@ def folder(directory: Path, **common: Any) -> None:
 @click.option("--genre-column", default="genre", show_default=True, help="Column of their genres.")
 @click.option("--group-column", help="Column of what must stay in one split, such as the artist; else, each song.")
 @click.option("--split-column", help="Column that says train, eval (or validation) or test.")
-@click.option("--fold-column", help="Column of a fold; see --eval-fold and --test-fold.")
+@click.option("--fold-column", help="Column of a fold, for `genre compare --folds fold`.")
 @click.option("--eval-fold", "eval_folds", multiple=True, help="Fold that is for evaluation; may be repeated.")
 @click.option("--test-fold", "test_folds", multiple=True, help="Fold that is for the test; may be repeated.")
 @_common
@@ -91,11 +91,18 @@ def from_csv(
     The file is in UTF-8; rename songs whose names are not. Spaces around a genre, and invisible characters in it, do
     not count. Genres that differ in case or punctuation are different, with a warning.
 
-    Without a column of splits or folds, the groups of each genre are divided in the shares of ingest.splits.
+    Without a column of splits and without held-out folds, the groups of each genre are divided in the shares of
+    ingest.splits.
     """
     from components.library.sources.manifest_csv import Columns, read_csv
 
     columns = Columns(path_column, genre_column, group_column, split_column, fold_column, eval_folds, test_folds)
+    if not (group_column or split_column or test_folds):
+        echo(
+            "no --group-column: every song counts as an artist of its own. If an artist has several, name the column "
+            "of artists: else one voice can be in train and in test, and the accuracy looks better than it is.",
+            err=True,
+        )
     _ingest(read_csv(file, audio_root, columns), audio_root, f"csv {file.name}", **common)
 
 

@@ -3,8 +3,9 @@
 import hashlib
 import itertools
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -16,10 +17,16 @@ from components.audio.representations import feature_shape, represent, represent
 from components.audio.waveform import decode_wavs
 from components.base.files import replacing
 from components.library.layout import Manifest, span_dir
+from models import registry
+from models.config import ModelConfig, TransferOptions
 from models.fitting.batches import Clips
+from models.fitting.transfer import embedder
+from models.windows import window_shape
 from pipeline.planning.source_digest import source_digest
 
 _BATCH = 16
+Track = Callable[[Iterable[Any], str, int], Iterable[Any]]
+"""Passes items through, and shows progress: items, their description, their number."""
 
 
 def read_wavs(root: Path, span: int) -> Iterator[tuple[str, bytes]]:
@@ -32,8 +39,8 @@ def read_wavs(root: Path, span: int) -> Iterator[tuple[str, bytes]]:
 
 
 def stored_features(
-    root: Path, manifest: Manifest, track_ids: Sequence[str], features: FeatureConfig, cache: Path
-) -> np.ndarray:
+    root: Path, manifest: Manifest, track_ids: Sequence[str], features: FeatureConfig, cache: Path, track: Track
+) -> np.memmap:
     """Computes the representation of every clip, or opens what an earlier call computed.
 
     Args:
@@ -41,6 +48,7 @@ def stored_features(
       manifest: the span whose clips are used.
       track_ids: all clips of the span.
       cache: directory that keeps the result.
+      track: shows the progress of what is computed.
 
     Returns:
       A memory map [clips, *feature_shape] of the stored type, in the order of `track_ids`.
@@ -56,19 +64,56 @@ def stored_features(
         )
         with replacing(epath.Path(path)) as partial:
             table = np.lib.format.open_memmap(partial, "w+", representation_of(features).dtype.as_numpy_dtype, shape)
-            for batch in _batches(read_wavs(root, manifest.span)):
+            clips = track(read_wavs(root, manifest.span), f"{features.representation} of all clips", len(track_ids))
+            for batch in _batches(clips):
                 wavs = tf.constant([wav for _, wav in batch])
                 table[[place[track_id] for track_id, _ in batch]] = compute(wavs).numpy()
             table.flush()
     return np.load(path, mmap_mode="r")
 
 
-def _batches(clips: Iterator[tuple[str, bytes]]) -> Iterator[list[tuple[str, bytes]]]:
-    while batch := list(itertools.islice(clips, _BATCH)):
+def stored_embeddings(
+    table: np.memmap, model: ModelConfig, features: FeatureConfig, cache: Path, track: Track
+) -> np.ndarray:
+    """Computes the embeddings of every window of every clip by the frozen base of `model`, or opens the kept ones.
+
+    They are kept by what they depend on: stored entries, weights, options, window and source.
+
+    Args:
+      table: what `stored_features` returned.
+      model: of a kind of the family `transfer`.
+
+    Returns:
+      float32 [clips, windows, E].
+
+    Raises:
+      UserError: the weights cannot be read or downloaded.
+    """
+    module, options = registry.load(model)
+    shape = window_shape(model, features)
+    source = source_digest("models.fitting.transfer", registry.kind_of(model).module)
+    options_of_base = options.model_dump(exclude=set(TransferOptions.model_fields) - {"weights"})
+    key = json.dumps([Path(str(table.filename)).name, options_of_base, shape, registry.weights_digest(model), source])
+    path = cache / f"embeddings-{model.kind}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.npy"
+    if not path.exists():
+        embed = embedder(module.build_base(options, shape), features, shape[0])
+        starts = range(0, len(table), _BATCH)
+        title = f"{model.kind}: embeddings of all clips"
+        embedded = [embed(table[first : first + _BATCH]) for first in track(starts, title, len(starts))]
+        with replacing(epath.Path(path)) as partial, partial.open("wb") as file:
+            np.save(file, np.concatenate(embedded))
+    return np.load(path)
+
+
+def _batches(clips: Iterable[tuple[str, bytes]]) -> Iterator[list[tuple[str, bytes]]]:
+    remaining = iter(clips)
+    while batch := list(itertools.islice(remaining, _BATCH)):
         yield batch
 
 
-def clips_of(table: np.ndarray, labels: np.ndarray, indices: np.ndarray) -> Clips:
+def clips_of(
+    table: np.ndarray, labels: np.ndarray, groups: np.ndarray, embeddings: Mapping[str, np.ndarray], indices: np.ndarray
+) -> Clips:
     """Makes the clips at `indices` of a table of stored entries an input of training, read row by row."""
 
     def rows() -> Iterator[tuple[np.ndarray, np.int64]]:
@@ -77,4 +122,7 @@ def clips_of(table: np.ndarray, labels: np.ndarray, indices: np.ndarray) -> Clip
 
     spec = (tf.TensorSpec(table.shape[1:], table.dtype), tf.TensorSpec([], tf.int64))
     dataset = tf.data.Dataset.from_generator(rows, output_signature=spec)
-    return Clips(dataset.apply(tf.data.experimental.assert_cardinality(len(indices))), labels[indices])
+    counted = dataset.apply(tf.data.experimental.assert_cardinality(len(indices)))
+    return Clips(
+        counted, labels[indices], groups[indices], {kind: values[indices] for kind, values in embeddings.items()}
+    )

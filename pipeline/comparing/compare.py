@@ -28,14 +28,15 @@ from components.evaluation.metrics import measure, paired_outcomes
 from components.library.layout import Manifest, require_verified
 from components.library.spans import read_examples
 from components.reporting.comparison import SIGNIFICANCE, Comparison, FoldOutcome, Row
-from components.store.measuring import latency_ms, megabytes
+from components.store.measuring import cpu_ms, megabytes
 from components.store.model_card import ModelCard
 from models.config import ModelConfig
+from models.fitting.batches import Clips
 from models.fitting.training import fit
-from models.registry import kind_of, weights_digest
+from models.registry import kind_of, lacks_weights, learners, modules, weights_digest
 from models.serving import GenreModel, clip_probabilities, export
-from pipeline.comparing.clips import clips_of, read_wavs, stored_features
-from pipeline.comparing.folds import Fold, make_folds
+from pipeline.comparing.clips import Track, clips_of, read_wavs, stored_embeddings, stored_features
+from pipeline.comparing.folds import make_folds
 from pipeline.config.settings import PipelineConfig
 from pipeline.planning.source_digest import source_digest
 
@@ -55,25 +56,22 @@ class _Direct(tf.Module):
 
 
 def _cost(network: keras.Model, card: ModelCard, wav: bytes) -> tuple[float, float]:
-    """Exports a model; returns its size in megabytes and the median milliseconds of an answer about one clip."""
+    """Exports a model; returns its size in megabytes and the median milliseconds of processor time for one clip."""
     with tempfile.TemporaryDirectory() as directory:
         export(GenreModel(network, _Direct(card.features), card.features), card, directory)
         answer = tf.saved_model.load(directory).signatures["audio"]
-        return megabytes(directory), latency_ms(partial(answer, audio=tf.constant([wav])))
+        return megabytes(directory), cpu_ms(partial(answer, audio=tf.constant([wav])))
 
 
 def _outcome(
-    table: np.ndarray,
-    labels: np.ndarray,
-    track_ids: Sequence[str],
-    fold: Fold,
+    parts: dict[str, Clips],
+    test_clips: Sequence[str],
     model: ModelConfig,
     features: FeatureConfig,
     config: PipelineConfig,
     wav: bytes,
     scratch: Path,
 ) -> FoldOutcome:
-    parts = {split: clips_of(table, labels, indices) for split, indices in fold.parts.items()}
     network, history = fit(
         parts["train"],
         parts["eval"],
@@ -87,15 +85,19 @@ def _outcome(
         [clip_probabilities(network, stored, features).numpy() for stored, _ in parts["test"].dataset.batch(_BATCH)]
     )
     card = ModelCard(
-        kind=model.kind, parameters=history["parameters"], window_seconds=model.window_seconds, features=features
+        kind=model.kind,
+        parameters=history["parameters"],
+        window_seconds=model.window_seconds,
+        features=features,
+        trained_on=history["trained_on"],
     )
     size, milliseconds = _cost(network, card, wav)
     return FoldOutcome(
-        test_clips=tuple(track_ids[index] for index in fold.parts["test"]),
+        test_clips=tuple(test_clips),
         probabilities=tuple(tuple(map(float, row)) for row in probabilities),
         train_accuracy=history["train_accuracy"],
         validation_accuracy=history["validation_accuracy"],
-        seconds=history["seconds"],
+        seconds=history["cpu_seconds"],
         megabytes=size,
         milliseconds=milliseconds,
     )
@@ -109,6 +111,7 @@ def compare_models(
     folds_column: str | None,
     cache: Path,
     report: Callable[[str], None],
+    track: Track,
 ) -> Comparison:
     """Fits and judges every model on every fold.
 
@@ -120,6 +123,7 @@ def compare_models(
       folds_column: column of tracks.csv to cross-validate over; None: the library's split.
       cache: where outcomes are kept.
       report: called with a line per step.
+      track: shows the progress of what is computed once for all folds.
 
     Raises:
       UserError: the files of the span are not as its manifest says.
@@ -130,11 +134,12 @@ def compare_models(
     folds = make_folds(tracks, folds_column)
     genres = next(iter(models.values()))[1].genres
     labels = np.array([genres.index(row["genre"]) for row in tracks], np.int64)
+    _, groups = np.unique([row["artist"] for row in tracks], return_inverse=True)
     wav = next(read_wavs(data, manifest.span))[1]
     outcomes: dict[str, list[FoldOutcome]] = {}
     left_out: dict[str, str] = {}
     for kind, (model, features) in models.items():
-        source = source_digest("models.fitting.training", kind_of(model).module) + weights_digest(model)
+        source = source_digest("models.fitting.training", *modules(model)) + weights_digest(model)
         for fold in folds:
             sections = [model.model_dump(), features.model_dump(), config.train.model_dump(), manifest.digest, source]
             members = {split: [track_ids[index] for index in part] for split, part in fold.parts.items()}
@@ -144,15 +149,26 @@ def compare_models(
                 outcome, how = read_record(epath.Path(kept), FoldOutcome, "Remove it: it is computed again."), "kept"
             else:
                 try:
-                    table = stored_features(data, manifest, track_ids, features, cache)
-                    outcome = _outcome(table, labels, track_ids, fold, model, features, config, wav, scratch)
+                    table = stored_features(data, manifest, track_ids, features, cache, track)
+                    embeddings = {
+                        name: stored_embeddings(
+                            stored_features(data, manifest, track_ids, seen, cache, track), member, seen, cache, track
+                        )
+                        for name, (member, seen) in learners(model, features).items()
+                        if kind_of(member).family == "transfer" and not lacks_weights(member)
+                    }
+                    parts = {
+                        split: clips_of(table, labels, groups, embeddings, indices)
+                        for split, indices in fold.parts.items()
+                    }
+                    outcome = _outcome(parts, members["test"], model, features, config, wav, scratch)
                 except UserError as error:
                     left_out[kind] = str(error)
                     report(f"{kind}: left out: {error}")
                     break
                 write_atomically(epath.Path(kept), outcome.model_dump_json())
                 shutil.rmtree(scratch, ignore_errors=True)
-                how = f"{outcome.seconds:.0f} s"
+                how = f"{outcome.seconds:.0f} CPU s"
             outcomes.setdefault(kind, []).append(outcome)
             right = np.array(outcome.probabilities).argmax(1) == labels[fold.parts["test"]]
             report(f"{kind:<20} fold {fold.name:<8} {right.mean():6.1%}  ({how})")

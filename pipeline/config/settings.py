@@ -24,6 +24,7 @@ from components.retraining.config import RetrainConfig
 from components.store.config import DeployConfig
 from models.config import ModelConfig, TrainConfig
 from models.fitting.tuning_config import TuneConfig
+from models.pretrained import PRETRAINED
 from pipeline.config.targets import KubeflowConfig, VertexConfig
 from pipeline.config.yaml_text import MAX_DEPTH, parse, read_mapping
 
@@ -35,7 +36,9 @@ _PATHS = (
     "beam.flink.job_server_jar",
     "beam.spark.job_server_jar",
     "model.options.weights",
+    "model.options.settings.*.weights",
     "compare.*.options.weights",
+    "compare.*.options.settings.*.weights",
 )
 """The settings that are paths of this machine; * stands for every key."""
 
@@ -137,7 +140,7 @@ def _make_absolute(values: Any, keys: Sequence[str], folder: str) -> None:
     for name in (values if key == "*" else {key} & values.keys()) if isinstance(values, dict) else ():
         if inner:
             _make_absolute(values[name], inner, folder)
-        elif isinstance(values[name], str) and "://" not in values[name]:
+        elif isinstance(values[name], str) and values[name] != PRETRAINED and "://" not in values[name]:
             values[name] = os.path.normpath(os.path.join(folder, values[name]))
 
 

@@ -18,9 +18,11 @@ _UNLIMITED = 10_000
 
 
 def show_outcome(console: "Console", summary: "Summary", *, dry_run: bool = False) -> None:
-    """Prints drift, and the gate's verdict or, if the run did not come that far, the decision to retrain or to wait."""
+    """Prints drift, an ensemble, and the gate's verdict or, if the run did not come that far, the decision."""
     if summary.drift:
         _show_drift(console, summary.drift)
+    if summary.model:
+        console.print(f"\nmodel: {summary.model}", soft_wrap=True)
     if summary.verdict:
         _show_verdict(console, summary.verdict)
         console.print(f"\n{_push(summary)}", soft_wrap=True)

@@ -11,6 +11,7 @@ from components.drift.report import DriftReport
 from components.evaluation.results import Metrics, Verdict, read_evaluation
 from components.library.layout import Manifest
 from components.retraining.policy import Decision
+from components.store.model_card import HISTORY
 from components.store.model_store import WITHDRAWN_PROPERTY, current_version, version_dir, withdrawal_of
 from pipeline.workspace import Workspace
 
@@ -65,6 +66,8 @@ class Summary(Section):
     verdict: Verdict | None
     pushed: ModelSummary | None
     """Version that this run's candidate was pushed as; null if it was not pushed."""
+    model: str | None
+    """How the members of an ensemble count, and why; null for other kinds, or if the run did not come so far."""
     rolled_back: int | None
     """Version of this run's candidate that was rolled back; null if none was."""
     served: ModelSummary | None
@@ -115,6 +118,14 @@ def served_model(workspace: Workspace) -> ModelSummary | None:
     if version is None:
         return None
     return ModelSummary(version=version, path=str(version_dir(workspace.models, version)))
+
+
+def model_in_words(artifacts: "Artifacts") -> str | None:
+    """Returns how an ensemble's members count, and why; None for other kinds, or if the run did not come so far."""
+    if "Trainer" not in artifacts:
+        return None
+    history = json.loads((epath.Path(artifacts["Trainer"]["model_run"].uri) / HISTORY).read_text())
+    return history["chosen"].get("explanation")
 
 
 def report_path(artifacts: "Artifacts") -> Path | None:

@@ -45,7 +45,7 @@ from components.store.model_store import (
 )
 from models.config import TrainerParameters
 from models.fitting.tuning_config import TunerParameters
-from models.registry import kind_of, weights_digest
+from models.registry import kind_of, modules, weights_digest
 from pipeline.config.settings import PipelineConfig, Span, changed_config, config_digest
 from pipeline.config.targets import vertex_api
 from pipeline.planning.source_digest import node_digest
@@ -249,7 +249,7 @@ def make_plan(config: PipelineConfig, inputs: "Preflight", now: datetime, *, ask
         train=config.train,
         weights=weights_digest(config.model),
         checkpoints=str(workspace.checkpoints),
-        code=node_digest("Trainer", kind.module),
+        code=node_digest("Trainer", *modules(config.model)),
     )
     tuner = None
     if config.tune.enabled:

@@ -10,6 +10,7 @@ import pytest
 from components.audio.representations import REPRESENTATIONS
 from components.base.errors import UserError
 from models.config import ModelConfig
+from models.pretrained import cached
 from models.registry import KINDS, kind_of, load, weights_digest
 
 
@@ -82,7 +83,9 @@ print(json.dumps(sorted({module.split(".")[0] for module in sys.modules})))
     assert imported & heavy == set()
 
 
-def test_weights_are_known_by_their_content(tmp_path: Path) -> None:
+def test_weights_are_known_by_their_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
     def digest(source: Path | str | None) -> str:
         return weights_digest(
             ModelConfig(kind="yamnet", window_seconds=1.0, options={"weights": source and str(source)})
@@ -98,6 +101,9 @@ def test_weights_are_known_by_their_content(tmp_path: Path) -> None:
     file.write_bytes(b"two")
     (folder / "variables" / "data").write_bytes(b"two")
     assert not {digest(file), digest(folder)} & set(before)
-    assert digest(None) == digest("tfhub") == digest(tmp_path / "missing") == ""
+    assert digest(None) == digest(tmp_path / "missing") == ""
     for kind in KINDS:
         assert weights_digest(ModelConfig(kind=kind)) == ""
+    cached("yamnet").parent.mkdir(parents=True)
+    cached("yamnet").write_bytes(b"one")
+    assert weights_digest(ModelConfig(kind="yamnet"))

@@ -29,8 +29,11 @@ class Columns:
     def __post_init__(self) -> None:
         if self.split and self.fold:
             raise UserError("--split-column and --fold-column: both determine the split of a row. Give one of them.")
-        if self.fold and not (self.eval_folds and self.test_folds):
-            raise UserError("--fold-column: name the held-out folds with --eval-fold and --test-fold.")
+        if self.fold and bool(self.eval_folds) != bool(self.test_folds):
+            raise UserError(
+                "--fold-column: name the held-out folds with --eval-fold and --test-fold. Or name neither: then the "
+                "groups are divided as without folds, and `genre compare --folds fold` holds every fold out in turn."
+            )
         if not self.fold and (self.eval_folds or self.test_folds):
             raise UserError("--eval-fold and --test-fold: name the column that holds the fold with --fold-column.")
         if both := set(self.eval_folds) & set(self.test_folds):
@@ -154,6 +157,8 @@ def _split(where: str, row: dict[str, str], columns: Columns) -> str | None:
         fold = row[columns.fold].strip()
         if not fold:
             raise UserError(f"{where}: no fold in column {columns.fold!r}. Complete the row, or remove it.")
+        if not columns.test_folds:
+            return None
         return "test" if fold in columns.test_folds else "eval" if fold in columns.eval_folds else "train"
     if columns.split:
         split = parse_split(row[columns.split])

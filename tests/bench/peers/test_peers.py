@@ -9,7 +9,7 @@ from bench.benchmarks.training_input import stock_batches, write_float_records
 from bench.harness.music import composed
 from bench.peers.template_mel import template_log_mel
 from components.audio.config import AudioConfig, FeatureConfig, MelConfig
-from components.audio.preprocessing import FEATURE, LABEL
+from components.audio.preprocessing import FEATURE, GROUP, LABEL
 from components.audio.representations import feature_shape, network_input, to_bytes
 from models.config import TrainConfig
 from models.fitting.batches import read_clips
@@ -48,6 +48,7 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, FeatureConfi
             feature = {
                 FEATURE: tf.train.Feature(bytes_list=tf.train.BytesList(value=[serialized])),
                 LABEL: tf.train.Feature(int64_list=tf.train.Int64List(value=[index % 3])),
+                GROUP: tf.train.Feature(int64_list=tf.train.Int64List(value=[index])),
             }
             writer.write(tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString())
     return file, features, stored

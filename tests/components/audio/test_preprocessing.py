@@ -12,7 +12,7 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 from tensorflow_transform.tf_metadata import schema_utils
 
 from components.audio.config import AudioConfig, FeatureConfig, MelConfig
-from components.audio.preprocessing import AUDIO, FEATURE, GENRE, LABEL, label_of
+from components.audio.preprocessing import AUDIO, FEATURE, GENRE, GROUP, LABEL, group_of, label_of
 from components.audio.representations import feature_shape, represent, representation_of
 from components.audio.wav import encode_wav
 
@@ -36,7 +36,7 @@ def test_transform_computes_what_the_functions_do(representation: str, transform
     config = config_of(representation)
     wavs = [encode_wav(clip(index), AUDIO_CONFIG.sample_rate) for index in range(len(GIVEN))]
     rows, directory = transform(config, wavs, [genre.encode() for genre in GIVEN])
-    assert all(set(row) == {FEATURE, LABEL} for row in rows)
+    assert all(set(row) == {FEATURE, LABEL, GROUP} for row in rows)
     stored = {
         int(row[LABEL]): tf.io.parse_tensor(row[FEATURE], representation_of(config).dtype).numpy() for row in rows
     }
@@ -51,7 +51,8 @@ def test_transform_computes_what_the_functions_do(representation: str, transform
 
     output = tft.TFTransformOutput(directory)
     spec = output.transformed_feature_spec()
-    assert spec == {FEATURE: tf.io.FixedLenFeature([], tf.string), LABEL: tf.io.FixedLenFeature([], tf.int64)}
+    number = tf.io.FixedLenFeature([], tf.int64)
+    assert spec == {FEATURE: tf.io.FixedLenFeature([], tf.string), LABEL: number, GROUP: number}
     served = output.transform_features_layer()({AUDIO: tf.constant(wavs)[:, tf.newaxis]})  # serving knows no genre
     assert set(served) == {FEATURE}
     assert served[FEATURE].shape == (len(GIVEN),)
@@ -75,3 +76,10 @@ def test_the_reviewed_schema_feeds_it_dense_tensors() -> None:
     spec = schema_utils.schema_as_feature_spec(schema).feature_spec
     for name in (AUDIO, GENRE):
         assert spec[name] == tf.io.FixedLenFeature([1], tf.string)
+
+
+def test_the_group_is_farmhashs_fingerprint() -> None:
+    farmhash = pytest.importorskip("farmhash")
+    artists = ["", "Björk", "artist 7", "x" * 300]
+    expected = [farmhash.fingerprint64(artist) % (2**63 - 1) for artist in artists]
+    assert group_of(tf.constant(artists)).numpy().tolist() == expected

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.audio.config import AudioConfig, FeatureConfig, MelConfig
+from components.audio.combined import parts, stored_part
+from components.audio.config import COMBINED_PARTS, AudioConfig, FeatureConfig, MelConfig
 from components.audio.descriptors import descriptors
 from components.audio.mel import TOP_DB, log_mel
 from components.audio.representations import (
@@ -46,7 +47,7 @@ def clips(config: FeatureConfig) -> tf.Tensor:
 
 
 @pytest.mark.filterwarnings("ignore:Empty filters")
-@pytest.mark.parametrize("representation", ["log_mel", "waveform", "descriptors"])
+@pytest.mark.parametrize("representation", ["log_mel", "waveform", "descriptors", "combined"])
 @pytest.mark.parametrize("name", FORMATS)
 def test_stored_entries_survive_the_round_trip(name: str, representation: str) -> None:
     config = config_of(name, representation)
@@ -90,6 +91,27 @@ def test_log_mel_input_spans_zero_to_one() -> None:
     assert seen.min() == 0.0  # the tone's empty bins
     assert np.array_equal(seen.max(axis=(1, 2)), np.ones(4))  # every clip's loudest bin; of silence, all of them
     assert seen[2].min() == 1.0
+
+
+@pytest.mark.filterwarnings("ignore:Empty filters")
+@pytest.mark.parametrize("name", FORMATS)
+def test_combined_holds_the_others_to_the_bit(name: str) -> None:
+    config = config_of(name, "combined")
+    samples = clips(config)
+    stored = represent(samples, config)
+    seen = network_input(stored, config)
+    assert seen.shape == stored.shape
+    used = np.zeros(stored.shape[1], bool)
+    assert tuple(parts(config)) == COMBINED_PARTS
+    for kind, part in parts(config).items():
+        alone = config_of(name, kind)
+        expected = represent(samples, alone)
+        assert part.shape == feature_shape(alone)
+        assert np.array_equal(stored_part(stored, part), expected)
+        inside = seen[:, part.start : part.start + part.size]
+        assert np.array_equal(tf.reshape(inside, expected.shape), network_input(expected, alone))
+        used[part.start : part.start + part.size] = True
+    assert not seen.numpy()[:, ~used].any()
 
 
 def test_waveform_is_kept_to_the_bit() -> None:

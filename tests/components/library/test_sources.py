@@ -166,11 +166,16 @@ def test_csv_mistakes_are_named(tmp_path, text, columns, message):
         read_csv(table(tmp_path, text), tmp_path, Columns(**columns))
 
 
+def test_folds_without_held_out_ones_leave_the_split_to_ingest(tmp_path):
+    tracks = read_csv(table(tmp_path, "path,genre,f\na,rock,1\nb,rock,2\n"), tmp_path, Columns(fold="f"))
+    assert [(track.fold, track.split) for track in tracks] == [("1", None), ("2", None)]
+
+
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
         ({"split": "s", "fold": "f"}, "Give one of them"),
-        ({"fold": "f"}, "--eval-fold and --test-fold"),
+        ({"fold": "f", "eval_folds": ["1"]}, "--eval-fold and --test-fold"),
         ({"eval_folds": ["1"]}, "--fold-column"),
         ({"fold": "f", "eval_folds": ["1"], "test_folds": ["1", "2"]}, "fold 1: given both"),
     ],

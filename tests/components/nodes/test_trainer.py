@@ -15,7 +15,7 @@ from tfx.types import artifact_utils, channel_utils, standard_artifacts
 from tfx.utils import proto_utils
 
 from components.audio.config import AudioConfig, FeatureConfig, MelConfig
-from components.audio.preprocessing import FEATURE, LABEL
+from components.audio.preprocessing import FEATURE, GROUP, LABEL
 from components.audio.wav import encode_wav
 from components.library.tfrecords import encode_example
 from components.nodes.trainer import Trainer, TrainerExecutor, Tuner, united
@@ -83,7 +83,9 @@ def transformed(transform: Callable) -> tuple[list[bytes], str]:
     clips = [(20000 * note + generator.normal(0, 500, time.size)).astype(np.int16) for note in notes]
     wavs = [encode_wav(clip, FEATURES.audio.sample_rate) for clip in clips]
     rows, graph = transform(FEATURES, wavs, [GENRES[index % 2].encode() for index in range(CLIPS)])
-    return [encode_example({FEATURE: bytes(row[FEATURE]), LABEL: int(row[LABEL])}) for row in rows], graph
+    return [
+        encode_example({FEATURE: bytes(row[FEATURE]), LABEL: int(row[LABEL]), GROUP: int(row[GROUP])}) for row in rows
+    ], graph
 
 
 def examples(directory: Path, records: Sequence[bytes], validation: Sequence[bytes]) -> standard_artifacts.Examples:

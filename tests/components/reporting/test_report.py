@@ -298,6 +298,18 @@ def test_what_has_no_limit_is_neither_passed_nor_failed() -> None:
     assert "pass" in rows["min_accuracy"] and "≥ 0.200" in rows["min_accuracy"]
 
 
+def test_an_ensemble_is_explained_and_its_bases_are_disclosed() -> None:
+    chosen = {"log_loss": 0.2, "weights": {"knn": 0.25, "yamnet": 0.75}, "explanation": "Mean of knn 25%, yamnet 75%."}
+    page = render_report(
+        make_inputs(
+            history={"kind": "auto", "epochs": [], "chosen": chosen},
+            model={"kind": "auto", "trained_on": {"yamnet": "521 kinds of sound"}},
+        )
+    )
+    assert "Chosen by inner cross-validation: Mean of knn 25%, yamnet 75%. Training accuracy" in page
+    assert "yamnet 521 kinds of sound" in page
+
+
 def test_mistakes_come_the_most_confident_first() -> None:
     whole = RUNS["whole"]
     wrong = sorted(

@@ -21,11 +21,18 @@ from components.audio.representations import feature_shape, network_input, repre
 from components.base.errors import UserError
 from components.library.tfrecords import encode_example
 from models.config import Augment, ModelConfig, TrainConfig
+from models.fitting import batches as batches_module
 from models.fitting.augmentation import LEVELS, Augmentation, augmentation_of, mixup, random_windows, spec_augment
 from models.fitting.batches import Clips, class_weights, read_clips, training_batches, validation_batches
 from models.windows import all_windows, window_shape, window_starts
 
 CLIPS = 13
+
+
+@pytest.fixture(autouse=True)
+def _short_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An epoch is one pass, except where a test is about its length."""
+    monkeypatch.setattr(batches_module, "LEAST_STEPS", 1)
 
 
 def settings(batch_size: int, augment: str = "off", **others: Any) -> TrainConfig:
@@ -54,7 +61,7 @@ def stored_clips(config: FeatureConfig) -> tuple[np.ndarray, np.ndarray]:
 
 
 def clips_of(entries: np.ndarray, labels: np.ndarray) -> Clips:
-    return Clips(tf.data.Dataset.from_tensor_slices((entries, labels)), labels)
+    return Clips(tf.data.Dataset.from_tensor_slices((entries, labels)), labels, np.arange(len(labels)))
 
 
 def epoch(batches: tf.data.Dataset) -> tuple[np.ndarray, ...]:
@@ -265,6 +272,18 @@ def test_without_augmentation_every_clip_comes_once_and_as_it_is() -> None:
     assert orders[0] != orders[1] != list(range(CLIPS))
 
 
+def test_an_epoch_of_a_small_library_has_several_windows_of_each_clip(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batches_module, "LEAST_STEPS", 10)
+    entries, labels = stored_clips(MEL)
+    batches = training_batches(clips_of(entries, labels), MEL, 26, settings(4))
+    assert batches.cardinality() == 13  # 4 passes over 13 clips
+    found, _, _ = epoch(batches)
+    counts = Counter(window.tobytes() for window in found)
+    assert sorted(counts.values()) == [4] * CLIPS
+    enough = training_batches(clips_of(entries, labels), MEL, 26, settings(1))
+    assert enough.cardinality() == CLIPS
+
+
 def test_waveforms_are_shifted_and_mixed_but_not_masked(monkeypatch: pytest.MonkeyPatch) -> None:
     entries, _ = stored_clips(WAVEFORM)
     entries[entries == 0] = 1
@@ -326,7 +345,9 @@ def write_clips(path: Path, entries: Iterable[np.ndarray], labels: np.ndarray) -
     """As Transform writes them."""
     with tf.io.TFRecordWriter(str(path), "GZIP") as writer:
         for clip, label in zip(entries, labels, strict=True):
-            writer.write(encode_example({"feature": tf.io.serialize_tensor(clip).numpy(), "label": int(label)}))
+            writer.write(
+                encode_example({"feature": tf.io.serialize_tensor(clip).numpy(), "label": int(label), "group": 7})
+            )
     return str(path)
 
 

@@ -42,7 +42,7 @@ def log_loss(logits: np.ndarray, labels: np.ndarray, temperature: float) -> floa
 def test_a_few_clips_that_are_all_right_do_not_make_it_certain() -> None:
     labels = np.arange(12) % CLASSES
     logits = np.eye(CLASSES)[labels][:, np.newaxis] * 2.0
-    probabilities = softmax(logits / fit_temperature(logits, labels))
+    probabilities = softmax(logits / fit_temperature(logits, labels).value)
     assert probabilities.max() == pytest.approx(13 / 14, abs=1e-3)
 
 
@@ -58,7 +58,7 @@ def test_softmax_is_scipys() -> None:
 def test_no_temperature_is_better(overconfidence: float, windows: int) -> None:
     for seed in range(3):
         logits, labels = judged(200, windows, overconfidence, seed)
-        found = fit_temperature(logits, labels)
+        found = fit_temperature(logits, labels).value
         grid = np.exp(np.linspace(-3.0, 5.0, 801))
         losses = [log_loss(logits, labels, temperature) for temperature in grid]
         assert log_loss(logits, labels, found) <= min(losses) + 1e-9
@@ -67,10 +67,28 @@ def test_no_temperature_is_better(overconfidence: float, windows: int) -> None:
         assert found == pytest.approx(overconfidence, rel=0.35)  # the one that the labels were drawn by
 
 
+@pytest.mark.parametrize("scale", [1e-6, 0.009, 1.0, 1e5])
+def test_the_scale_of_the_logits_does_not_matter(scale: float) -> None:
+    """The margins of an SVM, for one, are hundreds of times smaller than logits."""
+    logits, labels = judged(300, 2, 1.0)
+    one, other = fit_temperature(logits, labels), fit_temperature(logits.astype(np.float64) * scale, labels)
+    assert other.value == pytest.approx(one.value * scale, rel=1e-3)
+    assert other.log_loss == pytest.approx(one.log_loss, rel=1e-6)
+    assert one.log_loss == pytest.approx(log_loss(logits, labels, one.value), rel=1e-6)
+    assert not one.on_bound
+
+
+def test_logits_that_say_nothing_are_named() -> None:
+    labels = np.arange(40) % CLASSES
+    wrong = np.eye(CLASSES)[(labels + 1) % CLASSES, np.newaxis]
+    assert fit_temperature(wrong, labels).on_bound
+    assert fit_temperature(np.zeros((40, 2, CLASSES)), labels).on_bound
+
+
 def test_an_overconfident_model_learns_to_doubt() -> None:
     logits, labels = judged(2000, 1, 4.0)
     unheard, truth = judged(2000, 1, 4.0, seed=1)
-    temperature = fit_temperature(logits, labels)
+    temperature = fit_temperature(logits, labels).value
     assert temperature > 1.0
     before, after = softmax(unheard)[:, 0], softmax(unheard / temperature)[:, 0]
     assert np.array_equal(before.argmax(axis=1), after.argmax(axis=1))
@@ -78,7 +96,7 @@ def test_an_overconfident_model_learns_to_doubt() -> None:
     assert expected_calibration_error(truth, after) < 0.05
     assert log_loss(unheard, truth, temperature) < log_loss(unheard, truth, 1.0)
     meek, labels = judged(2000, 1, 0.25)
-    assert 0.0 < fit_temperature(meek, labels) < 1.0
+    assert 0.0 < fit_temperature(meek, labels).value < 1.0
 
 
 @pytest.mark.parametrize(
@@ -93,7 +111,7 @@ def test_an_overconfident_model_learns_to_doubt() -> None:
 )
 def test_the_temperature_is_positive_and_finite_whatever_comes(logits: np.ndarray) -> None:
     labels = np.arange(40) % CLASSES
-    temperature = fit_temperature(logits.astype(np.float32), labels)
+    temperature = fit_temperature(logits.astype(np.float32), labels).value
     assert np.isfinite(temperature)
     assert temperature > 0.0
     probabilities = softmax(logits.astype(np.float32) / temperature)
@@ -102,7 +120,7 @@ def test_the_temperature_is_positive_and_finite_whatever_comes(logits: np.ndarra
 
 
 def test_one_clip_is_enough_to_run() -> None:
-    assert fit_temperature(np.ones((1, 1, CLASSES), np.float32), np.array([2])) > 0.0
+    assert fit_temperature(np.ones((1, 1, CLASSES), np.float32), np.array([2])).value > 0.0
 
 
 def small_network(policy: str = "float32") -> keras.Model:

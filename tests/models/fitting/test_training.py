@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,16 +10,21 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from components.audio.config import AudioConfig, FeatureConfig, MelConfig
 from components.audio.representations import feature_shape, network_input, representation_of
 from components.base.errors import UserError
 from components.library.tfrecords import encode_example
-from models.config import ModelConfig, TrainConfig
+from models.config import ModelConfig, TrainConfig, TransferOptions
 from models.fitting.batches import Clips, read_clips
+from models.fitting.classical import Examples
+from models.fitting.head import build_head, fit_head
 from models.fitting.progress import Progress
-from models.fitting.training import clip_logits, fit
-from models.fitting.transfer import embedding_batches
+from models.fitting.training import INNER_FOLDS, VALIDATION, clip_logits, fit
+from models.fitting.transfer import embedder
 from models.registry import KINDS
 from models.windows import window_starts
 
@@ -60,7 +66,7 @@ def write(path: Path, entries: np.ndarray, labels: np.ndarray, order: Sequence[i
     with tf.io.TFRecordWriter(str(path), "GZIP") as writer:
         for index in order:
             stored = tf.io.serialize_tensor(entries[index]).numpy()
-            writer.write(encode_example({"feature": stored, "label": int(labels[index])}))
+            writer.write(encode_example({"feature": stored, "label": int(labels[index]), "group": int(index)}))
     return str(path)
 
 
@@ -100,7 +106,7 @@ def without_clocks(history: dict[str, Any]) -> dict[str, Any]:
 
     def strip(value: Any) -> Any:
         if isinstance(value, dict):
-            return {key: strip(part) for key, part in value.items() if key != "seconds"}
+            return {key: strip(part) for key, part in value.items() if key not in ("seconds", "cpu_seconds")}
         return [strip(part) for part in value] if isinstance(value, list) else value
 
     return strip(history)
@@ -127,7 +133,7 @@ def test_the_same_data_settings_and_seed_give_the_same_model(family: str, splits
     again, told = fitted(family, tuple(shuffled), tmp_path / "two", config_of())
     assert same(network, again)
     assert without_clocks(history) == without_clocks(told)
-    if family != "classical":  # which draw nothing
+    if family == "network":  # others draw nothing but the folds
         other, _ = fitted(family, splits[family], tmp_path / "three", config_of(seed=6))
         assert not same(network, other)
 
@@ -144,11 +150,14 @@ def test_the_history_is_complete_and_true(family: str, splits: dict, tmp_path: P
         "parameters",
         "strategy",
         "seconds",
+        "cpu_seconds",
         "best_epoch",
         "epochs",
         "chosen",
         "started_from",
         "temperature",
+        "temperature_on_bound",
+        "held_out_by",
         "train_accuracy",
         "validation_accuracy",
     }
@@ -158,6 +167,11 @@ def test_the_history_is_complete_and_true(family: str, splits: dict, tmp_path: P
         figures = {"loss", "accuracy", "val_loss", "val_accuracy", "learning_rate"}
         assert set(entry) == {"epoch", "seconds"} | figures
     window = network.input_shape[1]
+    if family != "network":  # by inner cross-validation, on the clips of both splits
+        assert history["held_out_by"] == INNER_FOLDS
+        assert history["validation_accuracy"] == history["chosen"]["accuracy"]
+        return
+    assert history["held_out_by"] == VALIDATION
     for name, clips in zip(("train_accuracy", "validation_accuracy"), splits[family], strict=True):
         stored = np.stack([stored for stored, _ in clips.dataset.as_numpy_iterator()])
         values = network_input(tf.constant(stored), features_of(family)).numpy()
@@ -203,7 +217,9 @@ def test_class_weights_reach_the_loss(splits: dict, tmp_path: Path) -> None:
     assert not same(*networks)
     first = train.dataset.filter(lambda _, label: label == 0)
     first = first.apply(tf.data.experimental.assert_cardinality(COUNTS[0]))
-    alike = Clips(first, np.zeros(COUNTS[0], np.int64))  # where all clips are of one genre, all weights are 1
+    alike = Clips(
+        first, np.zeros(COUNTS[0], np.int64), np.arange(COUNTS[0])
+    )  # where all clips are of one genre, all weights are 1
     networks = [
         fitted("network", (alike, validation), tmp_path / f"1-{c.class_weights}", c)[0] for c in (weighted, plain)
     ]
@@ -211,52 +227,16 @@ def test_class_weights_reach_the_loss(splits: dict, tmp_path: Path) -> None:
 
 
 def test_the_learning_rate_falls_to_the_end_of_the_last_epoch(splits: dict, tmp_path: Path) -> None:
-    for family in ("network", "transfer"):
-        _, history = fitted(family, splits[family], tmp_path / family, config_of(epochs=4, patience=9))
-        rates = [entry["learning_rate"] for entry in history["epochs"]]
-        expected = [0.01 * (0.99 * (1 + np.cos(np.pi * epoch / 4)) / 2 + 0.01) for epoch in (1, 2, 3, 4)]
-        np.testing.assert_allclose(rates, expected, rtol=1e-4, err_msg=family)
+    _, history = fitted("network", splits["network"], tmp_path, config_of(epochs=4, patience=9))
+    rates = [entry["learning_rate"] for entry in history["epochs"]]
+    expected = [0.01 * (0.99 * (1 + np.cos(np.pi * epoch / 4)) / 2 + 0.01) for epoch in (1, 2, 3, 4)]
+    np.testing.assert_allclose(rates, expected, rtol=1e-4)
 
 
 def test_unknown_settings_end_before_anything_is_done(splits: dict, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"^model\.options\.depth"):
         fitted("network", splits["network"], tmp_path, config_of(), ModelConfig(options={"depth": 3}))
     assert not list(tmp_path.iterdir())
-
-
-# --- Embeddings --------------------------------------------------------------------------------------------------
-
-
-def test_embeddings_come_in_batches() -> None:
-    generator = np.random.default_rng(0)
-    embeddings = generator.normal(size=(10, 3, 4)).astype(np.float32)
-    labels = np.array([0] * 7 + [2] * 3)
-    config = config_of(batch_size=8)
-
-    def passes(**options: Any) -> list[tuple[np.ndarray, ...]]:
-        batches = embedding_batches(embeddings, labels, 3, options.pop("config", config), **options)
-        assert batches.cardinality() == 4
-        assert [len(parts[0]) for parts in batches] == [8, 8, 8, 6]
-        return [tuple(np.concatenate(p) for p in zip(*batches.as_numpy_iterator(), strict=True)) for _ in range(2)]
-
-    (x, y), again = passes(shuffle=False)
-    assert np.array_equal(x, embeddings.reshape(30, 4))
-    assert np.array_equal(y, np.eye(3)[labels.repeat(3)])
-    assert np.array_equal(x, again[0])
-    first, second = passes(shuffle=True)
-    assert not np.array_equal(first[0], second[0])  # anew at every epoch
-    for x, y, weights in (first, second):
-        order = [int(np.abs(embeddings.reshape(30, 4) - row).sum(axis=1).argmin()) for row in x]
-        assert sorted(order) == list(range(30))
-        assert np.array_equal(y, np.eye(3)[labels.repeat(3)[order]])
-        np.testing.assert_allclose(weights, np.array([10 / 14, 0, 10 / 6])[labels.repeat(3)[order]], rtol=1e-6)
-    for ours, theirs in zip((first, second), passes(shuffle=True), strict=True):
-        assert all(np.array_equal(a, b) for a, b in zip(ours, theirs, strict=True))
-    other = passes(shuffle=True, config=config.model_copy(update={"seed": 6}))
-    assert not np.array_equal(other[0][0], first[0])
-    unweighted = passes(shuffle=True, config=config.model_copy(update={"class_weights": False}))
-    assert len(unweighted[0]) == 2
-    assert np.array_equal(unweighted[0][0], first[0])
 
 
 # --- Killed ------------------------------------------------------------------------------------------------------
@@ -266,10 +246,8 @@ class Killed(BaseException):
     """As abrupt as a signal to everything that only catches Exceptions; the signal itself is in test_progress."""
 
 
-@pytest.mark.parametrize("family", ["network", "transfer"])
-def test_a_killed_fit_goes_on_where_it_was(
-    family: str, splits: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_killed_fit_goes_on_where_it_was(splits: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    family = "network"
     config = config_of(epochs=5, patience=9)
     on_epoch_end = Progress.on_epoch_end
 
@@ -314,13 +292,53 @@ def test_a_fit_that_stopped_early_is_not_trained_on(splits: dict, tmp_path: Path
 # --- Fine-tuning -------------------------------------------------------------------------------------------------
 
 
-def test_fine_tuning_is_counted_on_from_the_head(splits: dict, tmp_path: Path) -> None:
+def test_fine_tuning_starts_from_the_chosen_head(splits: dict, tmp_path: Path) -> None:
     options = {"weights": None, "fine_tune_blocks": 1, "fine_tune_epochs": 2}
     model = MODELS["transfer"].model_copy(update={"options": options})
     network, history = fitted("transfer", splits["transfer"], tmp_path, config_of(epochs=2), model)
-    assert [entry["epoch"] for entry in history["epochs"]] == [1, 2, 3, 4]
-    assert history["best_epoch"] in (3, 4)
+    assert [entry["epoch"] for entry in history["epochs"]] == [1, 2]
+    assert history["held_out_by"] == VALIDATION
+    assert history["chosen"]["log_loss"] > 0.0
     assert network.trainable_variables
-    again, told = fitted("transfer", splits["transfer"], tmp_path, config_of(epochs=2), model)
-    assert without_clocks(told) == without_clocks(history)
+    again, repeated = fitted("transfer", splits["transfer"], tmp_path, config_of(epochs=2), model)
+    assert without_clocks(repeated) == without_clocks(history)
     assert same(network, again)
+
+
+# --- The head ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("balanced", [False, True])
+@pytest.mark.parametrize("size", [8, 90])
+def test_the_head_is_scikit_learns_logistic_regression(size: int, balanced: bool) -> None:
+    """With more entries than clips, too; of two parts of the embedding, the one that says something is chosen."""
+    generator = np.random.default_rng(0)
+    labels = np.repeat(np.arange(3), (30, 20, 10))
+    useful = generator.normal(size=(60, size)) + 2.0 * np.eye(3, size)[labels]
+    x = np.concatenate([generator.normal(size=(60, 5)), useful], axis=1).astype(np.float32)
+    windows = Examples(x.repeat(2, axis=0), labels.repeat(2), np.arange(60).repeat(2), 2)
+    head = build_head(size + 5, 3)
+    parts = {"noise": slice(0, 5), "useful": slice(5, None)}
+    options = TransferOptions(weights=None, C=(0.01, 0.1))
+    chosen = fit_head(head, options, parts, windows, 3, balanced, 1)
+    assert chosen.record["embedding"] == "useful"
+    assert chosen.logits.shape == (60, 2, 3)
+    expected = make_pipeline(
+        StandardScaler(), LogisticRegression(C=chosen.record["C"], class_weight="balanced" if balanced else None)
+    ).fit(windows.x[:, 5:].astype(np.float64), windows.labels)
+    unheard = generator.normal(size=(40, size + 5)).astype(np.float32)
+    found = tf.nn.softmax(head(unheard, training=False)).numpy()
+    np.testing.assert_allclose(found, expected.predict_proba(unheard[:, 5:].astype(np.float64)), atol=1e-3)
+
+
+def test_known_embeddings_give_the_same_model(splits: dict, tmp_path: Path) -> None:
+    features = features_of("transfer")
+    plain, history = fitted("transfer", splits["transfer"], tmp_path, config_of())
+    window = plain.input_shape[1]
+    embed = embedder(plain.get_layer("yamnet"), features, window)
+    known = tuple(
+        replace(clips, embeddings=np.concatenate([embed(stored) for stored, _ in clips.dataset.batch(5)]))
+        for clips in splits["transfer"]
+    )
+    _, again = fitted("transfer", known, tmp_path, config_of())
+    assert again["chosen"]["log_loss"] == pytest.approx(history["chosen"]["log_loss"], rel=1e-4)

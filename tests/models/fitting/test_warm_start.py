@@ -12,6 +12,7 @@ from components.audio.config import AudioConfig, FeatureConfig, MelConfig
 from components.store.model_card import ModelCard, write_card
 from models.config import ModelConfig
 from models.fitting.calibration import with_temperature
+from models.fitting.head import build_head
 from models.fitting.transfer import assemble
 from models.fitting.warm_start import FRESH, begin, warm_start, write_weights
 from models.registry import KINDS, kind_of, load
@@ -22,8 +23,9 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "mel_cnn": {"filters": [4, 8]},
     "mobilenet": {"weights": None},
     "yamnet": {"weights": None},
+    "musicnn": {"weights": None},
 }
-TRAINED = [kind for kind, is_ in KINDS.items() if is_.family != "classical"]
+TRAINED = [kind for kind, is_ in KINDS.items() if is_.family in ("network", "transfer")]
 every_kind = pytest.mark.parametrize("kind", TRAINED)
 
 
@@ -48,7 +50,7 @@ def network_of(model: ModelConfig, seed: int) -> keras.Model:
     if kind_of(model).family == "network":
         return module.build(options, shape, len(GENRES))
     base = module.build_base(options, shape)
-    return assemble(base, module.build_head(options, base.output_shape[-1], len(GENRES)))
+    return assemble(base, build_head(base.output_shape[-1], len(GENRES)))
 
 
 def answers(network: keras.Model) -> np.ndarray:
@@ -136,7 +138,7 @@ def test_other_pretrained_weights_are_not_overwritten(tmp_path: Path) -> None:
     assert (start.weights, start.words) == (None, "fresh: the champion rests on other pretrained weights")
 
 
-@pytest.mark.parametrize("kind", [kind for kind, is_ in KINDS.items() if is_.family == "classical"])
+@pytest.mark.parametrize("kind", sorted(KINDS.keys() - set(TRAINED)))
 def test_what_is_fitted_in_one_go_starts_afresh(champion: str, kind: str) -> None:
     model = model_of(kind)
     assert warm_start(champion, model, features_of(model)).words == f"fresh: {kind} is fitted in one go"

@@ -22,7 +22,7 @@ from etils import epath
 from components.audio.config import AudioConfig, FeatureConfig, MelConfig
 from components.audio.descriptor_names import descriptor_count
 from components.audio.descriptors import descriptors
-from components.audio.preprocessing import FEATURE, LABEL
+from components.audio.preprocessing import FEATURE, GROUP, LABEL
 from components.audio.representations import feature_shape, represent
 from components.audio.wav import encode_wav
 from components.audio.waveform import decode_wavs
@@ -30,9 +30,12 @@ from components.library.tfrecords import encode_example
 from components.store.model_card import ModelCard, read_card
 from models.config import EMBEDDING, ModelConfig, TrainConfig
 from models.fitting.batches import Clips, read_clips
+from models.fitting.classical import Examples
+from models.fitting.ensemble import join
+from models.fitting.head import build_head
 from models.fitting.training import fit
 from models.fitting.transfer import assemble
-from models.registry import KINDS, kind_of, load
+from models.registry import KINDS, kind_of, learners, load, members
 from models.serving import GenreModel, clip_probabilities, export
 from models.windows import all_windows, window_shape
 
@@ -42,11 +45,20 @@ MEL = MelConfig(n_fft=256, hop_length=128, n_mels=16)
 GENRES = ("Low", "High", "Noise")
 CLIPS_PER_GENRE = 4
 EPOCHS = 8
-NO_WEIGHTS = {"mobilenet": {"weights": None}, "yamnet": {"weights": None}}
+NO_WEIGHTS: dict[str, dict] = {kind: {"weights": None} for kind, is_ in KINDS.items() if is_.family == "transfer"}
+NO_WEIGHTS |= {
+    kind: {"settings": {member: NO_WEIGHTS[member] for member in ("musicnn", "yamnet")}}
+    for kind, is_ in KINDS.items()
+    if is_.family == "ensemble"
+}
 """Options by kind, where the defaults would download something."""
 QUICK = ("mel_cnn", "raw_cnn", "yamnet", "logistic_regression")
-"""One kind of each representation; the others are fitted by `make test-rest`."""
-WEIGHTS = {"mobilenet": "mobilenet_v2_1.0_224_no_top_int8dequant.h5", "yamnet": "yamnet.tflite"}
+"""One kind of most representations; the others are fitted by `make test-rest`."""
+WEIGHTS = {
+    "mobilenet": "mobilenet_v2_1.0_224_no_top_int8dequant.h5",
+    "yamnet": "yamnet.tflite",
+    "musicnn": "musicnn_msd.npz",
+}
 """Files of the shared data, without which nothing can be learnt."""
 
 
@@ -70,23 +82,30 @@ def song(genre: str, seed: int) -> np.ndarray:
     return (samples * generator.uniform(4000.0, 25000.0)).astype(np.int16)
 
 
-def build(kind: str, shape: tuple[int, ...], classes: int) -> keras.Model:
+def build(model: ModelConfig, features: FeatureConfig) -> keras.Model:
     """As the family's fit would, on nothing that makes sense."""
-    module, options = load(ModelConfig(kind=kind, options=NO_WEIGHTS.get(kind, {})))
-    match kind_of(ModelConfig(kind=kind)).family:
+    module, options = load(model)
+    shape, classes = window_shape(model, features), len(features.genres)
+    match kind_of(model).family:
         case "network":
             return module.build(options, shape, classes)
         case "transfer":
             base = module.build_base(options, shape)
             assert base.input_shape == (None, *shape)
             assert not base.trainable_variables
-            return assemble(base, module.build_head(options, base.output_shape[1], classes))
+            return assemble(base, build_head(base.output_shape[1], classes))
         case "classical":
             generator = np.random.default_rng(0)
             labels = np.arange(6 * classes) % classes
             values = generator.normal(size=(len(labels), *shape)).astype(np.float32)
-            network, _ = module.fit(options, (values, labels), (values, labels), classes, 1)
-            return network
+            return module.fit(options, Examples(values, labels, np.arange(len(labels))), classes, 1).network
+        case "ensemble":
+            members = {name: build(*seen) for name, seen in learners(model, features).items()}
+            return join(members, dict.fromkeys(members, 2.0), dict.fromkeys(members, 0.25), features, model.kind)
+
+
+def model_of(kind: str, seconds: float = 1.0) -> ModelConfig:
+    return ModelConfig(kind=kind, window_seconds=seconds, options=NO_WEIGHTS.get(kind, {}))
 
 
 def some_windows(network: keras.Model, count: int = 3) -> np.ndarray:
@@ -104,9 +123,9 @@ every_kind = pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("seconds", "classes"), [(0.33, 2), (1.0, 8), (5.0, 3)])  # 5 is more than the clip
 def test_maps_a_window_to_logits(kind: str, seconds: float, classes: int) -> None:
     features = features_of(kind, tuple(f"genre {index}" for index in range(classes)))
-    shape = window_shape(ModelConfig(kind=kind, window_seconds=seconds), features)
+    shape = window_shape(model_of(kind, seconds), features)
     assert len(shape) == len(feature_shape(features))
-    network = build(kind, shape, classes)
+    network = build(model_of(kind, seconds), features)
     assert network.input_shape == (None, *shape)
     assert network.output_shape == (None, classes)
     logits = network(some_windows(network), training=False).numpy()
@@ -120,16 +139,14 @@ def test_builds_at_the_default_settings(kind: str) -> None:
     features = FeatureConfig(
         representation=representation_of(kind), genres=GENRES, audio=AudioConfig(), mel=MelConfig()
     )
-    shape = window_shape(ModelConfig(kind=kind), features)
-    network = build(kind, shape, 8)
-    assert network(some_windows(network, 1), training=False).shape == (1, 8)
+    network = build(model_of(kind, ModelConfig().window_seconds), features)
+    assert network(some_windows(network, 1), training=False).shape == (1, 3)
 
 
 @every_kind
 def test_is_plain_keras(kind: str, tmp_path: Path) -> None:
     """Its configuration alone, without any code of ours, brings it back."""
-    features = features_of(kind)
-    network = build(kind, window_shape(ModelConfig(kind=kind, window_seconds=1.0), features), 3)
+    network = build(model_of(kind), features_of(kind))
     windows = some_windows(network)
     expected = network(windows, training=False).numpy()
     copy = keras.models.model_from_json(network.to_json())
@@ -142,11 +159,10 @@ def test_is_plain_keras(kind: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", [kind for kind, is_ in KINDS.items() if is_.family != "classical"])
 def test_logits_are_float32_under_mixed_precision(kind: str) -> None:
-    shape = window_shape(ModelConfig(kind=kind, window_seconds=0.33), features_of(kind))
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
-        network = build(kind, shape, 3)
+        network = build(model_of(kind, 0.33), features_of(kind))
     finally:
         keras.config.set_dtype_policy(policy)
     logits = network(some_windows(network), training=False)
@@ -204,7 +220,8 @@ def transformed(
         path = str(tmp_path_factory.mktemp("clips") / "clips")
         with tf.io.TFRecordWriter(path, "GZIP") as writer:
             for row in rows:
-                writer.write(encode_example({FEATURE: bytes(row[FEATURE]), LABEL: int(row[LABEL])}))
+                numbers = {name: int(row[name]) for name in (LABEL, GROUP)}
+                writer.write(encode_example({FEATURE: bytes(row[FEATURE]), **numbers}))
         return read_clips([path], features_of(kind)), transform_output
 
     return clips
@@ -216,19 +233,22 @@ def transformed(
 )
 def trained(request: pytest.FixtureRequest, transformed: Callable, tmp_path_factory: pytest.TempPathFactory) -> Trained:
     kind = request.param
-    options = {}
-    if kind in WEIGHTS:
-        weights = request.getfixturevalue("shared_data") / "weights" / WEIGHTS[kind]
+    options: dict[str, Any] = {}
+    for name in members(ModelConfig(kind=kind)).keys() & WEIGHTS.keys():
+        weights = request.getfixturevalue("shared_data") / "weights" / WEIGHTS[name]
         if not weights.exists():
-            pytest.skip(f"no weights of {kind} at {weights}")
-        options = {"weights": str(weights)}
+            pytest.skip(f"no weights of {name} at {weights}")
+        options[name] = {"weights": str(weights)}
+    options = {"settings": options} if KINDS[kind].family == "ensemble" else options.get(kind, {})
     features = features_of(kind)
     directory = str(tmp_path_factory.mktemp(kind))
     clips, transform_output = transformed(kind)
     model = ModelConfig(kind=kind, window_seconds=1.0, options=options)
     config = TrainConfig(epochs=EPOCHS, batch_size=6, learning_rate=3e-3, patience=EPOCHS, augment="off")
     family = kind_of(model).family
-    often = Clips(clips.dataset.repeat(6), np.tile(clips.labels, 6)) if family == "network" else clips
+    often = clips
+    if family == "network":
+        often = Clips(clips.dataset.repeat(6), np.tile(clips.labels, 6), np.tile(clips.groups, 6))
     network, history = fit(often, clips, model, features, config, f"{directory}/logs", f"{directory}/checkpoints")
     layer = tft.TFTransformOutput(transform_output).transform_features_layer()
     card = ModelCard(kind=kind, parameters=network.count_params(), window_seconds=1.0, features=features)
@@ -239,12 +259,13 @@ def trained(request: pytest.FixtureRequest, transformed: Callable, tmp_path_fact
 
 def test_learns_what_can_be_learnt(trained: Trained, songs: tuple) -> None:
     wavs, labels = songs
-    if trained.family != "classical":
+    if trained.family == "network":
         first, last = trained.history["epochs"][0], trained.history["epochs"][-1]
         assert last["loss"] < 0.7 * first["loss"]
         assert last["val_loss"] < 0.7 * first["val_loss"]
     assert np.array_equal(trained.offline(wavs).argmax(axis=1), labels)
-    assert trained.history["train_accuracy"] == trained.history["validation_accuracy"] == 1.0
+    assert trained.history["train_accuracy"] == 1.0
+    assert trained.history["validation_accuracy"] >= 0.75
     unheard = [encode_wav(song(genre, 1000 + seed), RATE) for seed in range(4) for genre in GENRES]
     right = trained.offline(unheard).argmax(axis=1) == np.tile(np.arange(3), 4)
     assert right.mean() >= 0.75  # by chance a third
@@ -256,10 +277,12 @@ def test_history_tells_what_happened(trained: Trained) -> None:
     assert history["parameters"] == trained.network.count_params()
     assert history["temperature"] > 0.0
     assert history["seconds"] > 0.0
-    if trained.family == "classical":
+    used = history["chosen"].get("weights", [trained.kind])
+    assert history["trained_on"].keys() == WEIGHTS.keys() & set(used)
+    if trained.family != "network":
         assert history["epochs"] == []
         assert history["best_epoch"] is None
-        assert history["chosen"]
+        assert history["chosen"]["log_loss"] > 0.0
         return
     assert history["chosen"] == {}
     assert [entry["epoch"] for entry in history["epochs"]] == list(range(1, len(history["epochs"]) + 1))
@@ -269,7 +292,7 @@ def test_history_tells_what_happened(trained: Trained) -> None:
 
 
 def test_the_best_epochs_weights_are_kept(trained: Trained, songs: tuple) -> None:
-    if trained.family == "classical":
+    if trained.family != "network":
         pytest.skip("fitted in one go")
     wavs, labels = songs
     stored = represent(decode_wavs(tf.constant(wavs), AUDIO), trained.features)
@@ -361,11 +384,12 @@ def test_the_embeddings_are_what_the_answers_are_made_of(trained: Trained, songs
     part = keras.Model(network.input, network.get_layer(EMBEDDING).output)
     per_window = part(windows, training=False)
     means = per_window.numpy().reshape(len(wavs), -1, per_window.shape[-1]).mean(axis=1)
-    np.testing.assert_allclose(answer["embedding"], means, rtol=1e-4, atol=1e-4)
+    # An entry may be stored a step higher or lower by another graph, and the largest over time may be that one.
+    np.testing.assert_allclose(answer["embedding"], means, rtol=1e-3, atol=1e-3)
     if trained.family == "classical":
         assert 1 < answer["embedding"].shape[1] <= descriptor_count(AUDIO)  # less behind a PCA
-        np.testing.assert_allclose(answer["embedding"].numpy().mean(axis=0), 0.0, atol=1e-3)  # standardised
-    else:
+        np.testing.assert_allclose(answer["embedding"].numpy().mean(axis=0), 0.0, atol=0.2)  # standardised, and cut off
+    elif trained.family != "ensemble":
         last = network.get_layer("head" if trained.family == "transfer" else "logits")
         logits = last(per_window, training=False) if trained.family == "transfer" else last(per_window)
         expected = network(windows, training=False) * trained.history["temperature"]
@@ -374,7 +398,7 @@ def test_the_embeddings_are_what_the_answers_are_made_of(trained: Trained, songs
 
 def test_a_clip_is_judged_by_all_its_windows(trained: Trained) -> None:
     """Half a song of one genre and half of another is torn between them, wherever either stands."""
-    if trained.features.representation == "descriptors":
+    if trained.network.input_shape[1] == feature_shape(trained.features)[0]:
         pytest.skip("a clip is one window")
     half = AUDIO.clip_samples // 2
     low, high = song("Low", 0), song("High", CLIPS_PER_GENRE)

@@ -231,15 +231,20 @@ def test_a_relative_path_in_a_file_is_relative_to_it(tmp_path: Path) -> None:
     (tmp_path / "configs").mkdir()
     file = tmp_path / "configs" / "my.yaml"
     options = "{options: {weights: my.tflite}}"
+    settings = "{yamnet: {weights: my.tflite}, musicnn: {weights: pretrained}}"
     file.write_text(
         "data: ../songs\nworkspace: gs://b/w\n"
         "beam: {runner: flink, flink: {master: '[local]', job_server_jar: my.jar}}\n"
-        f"model: {options}\ncompare: {{yamnet: {options}}}\n"
+        f"model: {options}\ncompare: {{yamnet: {options}, auto: {{options: {{settings: {settings}}}}}}}\n"
     )
     config = load_config(file)
     assert (config.data, config.workspace) == (f"{tmp_path}/songs", "gs://b/w")
     assert config.beam.flink.job_server_jar == f"{tmp_path}/configs/my.jar"
     assert config.model.options == config.compare["yamnet"].options == {"weights": f"{tmp_path}/configs/my.tflite"}
+    assert config.compare["auto"].options["settings"] == {
+        "yamnet": {"weights": f"{tmp_path}/configs/my.tflite"},
+        "musicnn": {"weights": "pretrained"},  # a word, and no path
+    }
     assert load_config(file, ["data=songs"]).data == "songs"
     file.write_text("window: 2")
     assert load_config(file).workspace == "workspace"

@@ -21,7 +21,14 @@ GATE = GateConfig(min_genre_recall=0.1)
 
 def shown(verdict: Verdict, drift: DriftReport | None = None, width: int = 110, **outcome: Any) -> list[str]:
     out = StringIO()
-    known = {"pushed": None, "rolled_back": None, "served": None, "report": "report.html", "log": "run.log"}
+    known = {
+        "model": None,
+        "pushed": None,
+        "rolled_back": None,
+        "served": None,
+        "report": "report.html",
+        "log": "run.log",
+    }
     summary = SimpleNamespace(verdict=verdict, drift=drift, **(known | outcome))
     show_outcome(plain_console(out, width), summary)
     return [line.rstrip() for line in out.getvalue().splitlines()]
@@ -45,6 +52,13 @@ def test_a_set_alone_needs_no_name_over_its_columns() -> None:
     test = ScoredClips(["1", "2", "3", "4"], TRUTH, np.eye(2)[TRUTH])
     lines = shown(judge(GATE, ("folk", "rock"), test, test, latency_ms=12.5, megabytes=3.25))
     assert "genre  precision  recall    F1  clips" in lines
+
+
+def test_how_the_members_of_an_ensemble_count_is_shown() -> None:
+    test = ScoredClips(["1", "2", "3", "4"], TRUTH, np.eye(2)[TRUTH])
+    verdict = judge(GATE, ("folk", "rock"), test, test, latency_ms=12.5, megabytes=3.25)
+    assert shown(verdict, model="Mean of knn 100%.")[1] == "model: Mean of knn 100%."
+    assert not any(line.startswith("model:") for line in shown(verdict))
 
 
 def test_drift_is_shown_with_every_family_and_a_genre_without_clips_as_a_dash() -> None:

@@ -22,15 +22,18 @@ ENTRIES = {node: modules for node, modules in ENTRY_MODULES.items() if node not 
 
 # --- The modules -------------------------------------------------------------------------------------------------
 
-AUDIO = "config descriptor_names descriptors mel preprocessing representation representations wav waveform yamnet_mel"
+AUDIO = (
+    "combined config descriptor_names descriptors mel musicnn_mel preprocessing representation representations "
+    "resampling wav waveform yamnet_mel"
+)
 LEARNING = {
     "components.audio": AUDIO,
     "components.base": "errors files json_records section",
     "components.nodes": "trainer",
     "components.store": "model_card saved_model",
-    "models": "config registry serving windows",
+    "models": "config pretrained registry serving windows",
 }
-FITTING = "augmentation batches calibration devices hosts progress training transfer warm_start"
+FITTING = "augmentation batches calibration classical devices ensemble head hosts progress training transfer warm_start"
 CLOSURES: dict[str, dict[str, str]] = {
     "ImportExampleGen": {
         "components.audio": "config",
