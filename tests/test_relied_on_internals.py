@@ -1011,6 +1011,11 @@ TABLE: list[Relied] = [
         "draws the table anew whenever it refreshes",
         call="get_renderable=_, console=_, refresh_per_second=_",
     ),
+    Relied(
+        "rich.console.Console.render_str",
+        "makes a text of every string that is printed, so that ours escapes control characters",
+        call="self, text",
+    ),
 ]
 
 BEAM_OPTIONS = {
@@ -1068,6 +1073,7 @@ OURS = {
     "permissions": "of a class of ours",
     "pts": "documented by PyAV",
     "body": "of a syntax tree, by the standard library",
+    "split": "of a class of ours",
     "returncode": "of a process, by the standard library",
     "tempdir": "of the standard library",
     "trainable": "documented by Keras",

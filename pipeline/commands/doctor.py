@@ -13,7 +13,6 @@ from pipeline.commands import options
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from pipeline.console import busy
     from pipeline.doctor import Check, Finding
 
 _STYLES = {"ok": "green", "warning": "bold yellow", "FAIL": "bold red"}
@@ -28,6 +27,7 @@ def doctor(config_file: Path | None, overrides: tuple[str, ...], workspace: Path
     Compares versions with the lock, runs a tiny pipeline, and looks at codecs, free disk, permission to write, GPUs and
     TPUs, and cloud credentials. Changes nothing, and uses no network. The exit code is 1 if a check fails.
     """
+    from pipeline.console import busy
     from pipeline.doctor import checks, examine
     from pipeline.process import output_to
 

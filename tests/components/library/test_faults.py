@@ -103,7 +103,7 @@ def test_an_error_of_the_storage_rejects_no_song(
 ) -> None:
     ill = songs / "rock" / "artist 2" / "0004.wav"
     if where == "stat":
-        monkeypatch.setattr("components.library.inputs.os.stat", failing(os.stat, ill, getattr(errno, name)))
+        monkeypatch.setattr("components.library.sources.walk.os.stat", failing(os.stat, ill, getattr(errno, name)))
     else:
         monkeypatch.setattr(song_files, "_RawFile", failing(song_files._RawFile, ill, getattr(errno, name)))
     with pytest.raises(UserError, match=rf"cannot be read now:\n  {ill}: {name} \(.*\)\nNo song was rejected"):
@@ -119,7 +119,7 @@ def test_an_error_of_the_storage_rejects_no_song(
 def test_errors_that_pass_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     song = tmp_path / "a.wav"
     track = Track("a", "a.wav", "rock", "Ann")
-    monkeypatch.setattr("components.library.inputs.os.stat", failing(os.stat, song, getattr(errno, name)))
+    monkeypatch.setattr("components.library.sources.walk.os.stat", failing(os.stat, song, getattr(errno, name)))
     monkeypatch.setattr(song_files, "_RawFile", failing(song_files._RawFile, song, getattr(errno, name)))
     with pytest.raises(StorageError, match=rf"^{song}: {name} \(.+\)$"):
         look_at(track, tmp_path)

@@ -95,7 +95,7 @@ def held_out(root: Path, **splits: Sequence[bytes]) -> standard_artifacts.Exampl
     """An Examples artifact; a split that is not given has one file without records, as from HeldOutExampleGen."""
     artifact = standard_artifacts.Examples()
     artifact.uri = str(root)
-    names = ("test", "eval", "window", "golden")
+    names = ("test", "joined", "eval", "window", "golden")
     artifact.split_names = artifact_utils.encode_split_names(list(names))
     for name in names:
         examples = splits.get(name, ())

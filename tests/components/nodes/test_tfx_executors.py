@@ -267,7 +267,7 @@ def test_a_manifest_that_is_not_the_planned_one_is_an_error(
     if harm == "changed":
         source = source.model_copy(update={"manifest": "of what was planned"})
     elif harm == "damaged":
-        manifest.write_text(text.replace('"input_files":21', '"input_files":23'))
+        manifest.write_text(text.replace('"input_files": 21', '"input_files": 23'))
         words = "manifest.json: damaged: its content does not match its sha256"
     elif harm == "of another span":
         words = "manifest.json: it is the manifest of span 7"
