@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from stat import S_ISBLK, S_ISCHR, S_ISDIR, S_ISFIFO, S_ISREG, S_ISSOCK
 
-from components.base.errors import UserError
+from components.base.errors import UserError, named
 from components.library.sources.track import AUDIO_SUFFIXES, LISTED_BEFORE, MISSING, NOT_AUDIO, UNREADABLE
 
 _SYSTEM_FOLDERS = {
@@ -65,9 +65,7 @@ def walk(root: Path) -> Iterator[Entry]:
                         yield Entry(path, problem)
             except OSError as error:
                 where = error.filename or root / folder
-                raise UserError(
-                    f"{where}: cannot be listed ({error.strerror}). Make it readable, or move it."
-                ) from error
+                raise UserError(f"{where}: cannot be listed: {named(error)}. Make it readable, or move it.") from error
             folders += reversed(inner)
 
 

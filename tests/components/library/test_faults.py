@@ -106,7 +106,11 @@ def test_an_error_of_the_storage_rejects_no_song(
         monkeypatch.setattr("components.library.sources.walk.os.stat", failing(os.stat, ill, getattr(errno, name)))
     else:
         monkeypatch.setattr(song_files, "_RawFile", failing(song_files._RawFile, ill, getattr(errno, name)))
-    with pytest.raises(UserError, match=rf"cannot be read now:\n  {ill}: {name} \(.*\)\nNo song was rejected"):
+    words = {
+        "stat": rf"{ill}: cannot be listed: {name} \(.*\)",
+        "open": rf"cannot be read now:\n  {ill}: {name} \(.*\)\nNo song was rejected",
+    }
+    with pytest.raises(UserError, match=words[where]):
         ingested(songs, tmp_path / "data")
     assert complete_spans(epath.Path(tmp_path / "data")) == []
     monkeypatch.undo()

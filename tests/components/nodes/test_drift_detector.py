@@ -352,7 +352,7 @@ TOO_FEW = "(artists, recordings); the test needs at least 8 on either side"
 @pytest.mark.parametrize(
     ("case", "told"),
     [
-        ("no champion", "there is no champion yet"),
+        ("no champion", "there is no champion yet, so there is nothing to compare with"),
         ("no reference", "version 3 was pushed without a profile of its clips"),
         ("other rate", "the champion takes audio at 8000 Hz, and the newest clips are at 16000 Hz"),
         (

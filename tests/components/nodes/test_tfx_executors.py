@@ -65,8 +65,9 @@ def span(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 for _ in range(size):
                     pcm = generator.integers(-20000, 20000, AUDIO.clip_samples).astype(np.int16)
                     wav = encode_wav(pcm, AUDIO.sample_rate)
-                    names = {"genre": GENRES[number % 2].encode(), "track_id": str(number).encode()}
-                    writer.write(encode_example({"audio": wav, **names}))
+                    names = {"artist": "Ann", "genre": GENRES[number % 2], "track_id": str(number)}
+                    text = {name: value.encode() for name, value in names.items()}
+                    writer.write(encode_example({"audio": wav, **text}))
                     number += 1
             files[name] = writer.written()
     manifest = Manifest(
@@ -307,7 +308,7 @@ def schema(tmp_path: Path) -> standard_artifacts.Schema:
     artifact.uri = str(tmp_path / "schema")
     text = "".join(
         f'feature {{ name: "{name}" type: BYTES presence {{ min_fraction: 1 }} shape {{ dim {{ size: 1 }} }} }}\n'
-        for name in ("audio", "genre", "track_id")
+        for name in ("artist", "audio", "genre", "track_id")
     )
     (tmp_path / "schema").mkdir()
     message = text_format.Parse(text, schema_pb2.Schema())
