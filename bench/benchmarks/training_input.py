@@ -23,7 +23,7 @@ from components.library.layout import read_library
 from models import registry
 from models.config import ModelConfig, TrainConfig
 from models.fitting.augmentation import augmentation_of, mixup, random_windows, spec_augment
-from models.fitting.batches import read_clips, training_batches
+from models.fitting.batches import LEAST_STEPS, read_clips, training_batches
 from models.fitting.devices import training_devices
 from models.windows import window_shape
 from pipeline.config.settings import load_config
@@ -40,10 +40,11 @@ def measure(setting: Setting) -> Measured:
     """Times epochs of batches: ours reads the files in the first epoch, and then has the clips in memory."""
     with setting.workplace() as work:
         features, files = _transformed(setting, work)
-        model, config = ModelConfig(window_seconds=min(5.0, setting.seconds)), TrainConfig()
-        shape = window_shape(model, features)
+        shape = window_shape(ModelConfig(window_seconds=min(5.0, setting.seconds)), features)
         clips = read_clips(files, features)
         count = len(clips.labels)
+        # Of so few clips that an epoch would draw several windows of each, the batches are smaller.
+        config = TrainConfig(batch_size=max(1, min(TrainConfig().batch_size, count // LEAST_STEPS)))
         stock_file = write_float_records(files, features, work / "stock.gz")
         batches = training_batches(clips, features, shape[0], config)
         stock = stock_batches([stock_file], features, shape[0], config, count)
