@@ -40,7 +40,8 @@ def measure(setting: Setting) -> Measured:
     """Times epochs of batches: ours reads the files in the first epoch, and then has the clips in memory."""
     with setting.workplace() as work:
         features, files = _transformed(setting, work)
-        shape = window_shape(ModelConfig(window_seconds=min(5.0, setting.seconds)), features)
+        model = ModelConfig(kind="mel_cnn", window_seconds=min(5.0, setting.seconds))
+        shape = window_shape(model, features)
         clips = read_clips(files, features)
         count = len(clips.labels)
         # Of so few clips that an epoch would draw several windows of each, the batches are smaller.
