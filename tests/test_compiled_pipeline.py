@@ -443,7 +443,7 @@ def history(workspace: Path) -> list[Json]:
 
     def timeless(value: Any) -> Any:
         if isinstance(value, dict):
-            return {key: timeless(each) for key, each in value.items() if key not in TIMES}
+            return {key: timeless(each) for key, each in value.items() if key not in (*TIMES, "sha256")}
         return [timeless(each) for each in value] if isinstance(value, list) else value
 
     found = [json.loads(path.read_text()) for path in (workspace / "history").glob("*.json")]

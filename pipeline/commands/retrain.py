@@ -46,8 +46,8 @@ def retrain(
             echo(note)
         echo(f"{found.decision.action}: {'; '.join(found.decision.reasons) or 'it depends on drift'}")
         if found.decision.action == "wait":
-            for line in found.drift.account if found.drift else ():
-                click.echo(line)
+            for line in found.drift.account if found.drift and found.drift.p_values else ():
+                echo(line)
             if not dry_run:
                 found.note()
             return

@@ -158,6 +158,7 @@ def test_the_history_is_complete_and_true(family: str, splits: dict, tmp_path: P
         "temperature",
         "temperature_on_bound",
         "held_out_by",
+        "trained_on",
         "train_accuracy",
         "validation_accuracy",
     }
@@ -337,7 +338,7 @@ def test_known_embeddings_give_the_same_model(splits: dict, tmp_path: Path) -> N
     window = plain.input_shape[1]
     embed = embedder(plain.get_layer("yamnet"), features, window)
     known = tuple(
-        replace(clips, embeddings=np.concatenate([embed(stored) for stored, _ in clips.dataset.batch(5)]))
+        replace(clips, embeddings={"yamnet": np.concatenate([embed(stored) for stored, _ in clips.dataset.batch(5)])})
         for clips in splits["transfer"]
     )
     _, again = fitted("transfer", known, tmp_path, config_of())
