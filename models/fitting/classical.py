@@ -102,9 +102,6 @@ class Front(Section):
     standardise: bool = Field(
         True, description="bring each descriptor to mean 0 and standard deviation 1 over the training clips"
     )
-    limit: Positive | None = Field(
-        2.0, description="standard deviations beyond which a standardised descriptor counts as so many; null: no limit"
-    )
     pca: int | None = Field(
         None, ge=1, description="number of principal components that are kept, at most clips - 1; null: no PCA"
     )
@@ -259,12 +256,10 @@ def _check(examples: Examples, classes: int) -> None:
 
 def _front_steps(front: Front, x: NDArray) -> list:
     from sklearn.decomposition import PCA
-    from sklearn.preprocessing import FunctionTransformer, StandardScaler
+    from sklearn.preprocessing import StandardScaler
 
     # Centring changes no model that is offered here, and keeps digits in squared distances.
     steps: list = [StandardScaler(with_std=front.standardise)]
-    if front.standardise and front.limit is not None:
-        steps.append(FunctionTransformer(np.clip, kw_args={"a_min": -front.limit, "a_max": front.limit}))
     if front.pca:
         # n centred clips span n - 1 directions. Only the solver "full" never draws random numbers.
         steps.append(PCA(max(1, min(front.pca, len(x) - 1, x.shape[1])), svd_solver="full"))
@@ -313,11 +308,8 @@ def _front_layers(front: "Pipeline", x: "keras.KerasTensor") -> "keras.KerasTens
     layer.build(x.shape)
     layer.set_weights([scaler.mean_, np.ones_like(scaler.mean_) if scaler.scale_ is None else scaler.scale_**2])
     x = layer(x, training=False)
-    for step in rest:
-        if hasattr(step, "kw_args"):  # the limit
-            x = keras.ops.clip(x, step.kw_args["a_min"], step.kw_args["a_max"])
-            continue
-        x = dense(step.components_.T, -step.components_ @ step.mean_, "pca")(x)
+    for pca in rest:
+        x = dense(pca.components_.T, -pca.components_ @ pca.mean_, "pca")(x)
     return x
 
 

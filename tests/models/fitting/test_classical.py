@@ -22,7 +22,7 @@ from sklearn.multiclass import OneVsRestClassifier
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, LinearSVC
 
 from components.base.errors import UserError
@@ -41,7 +41,7 @@ FEW = {
 """Candidates: few, where it is not about the choice."""
 FRONTS = (
     {"pca": None},
-    {"pca": 10, "limit": None},
+    {"pca": 10},
     {"standardise": False, "pca": None},
     {"standardise": False, "pca": 10},
 )
@@ -113,8 +113,6 @@ def classifier(kind: str, chosen: dict[str, Any], x: np.ndarray) -> ClassifierMi
 def by_hand(kind: str, options: dict, chosen: dict[str, Any], x: np.ndarray, y: np.ndarray) -> Pipeline:
     x = x.astype(np.float64)
     steps = [StandardScaler(with_std=options.get("standardise", True))]
-    if options.get("standardise", True) and options.get("limit", 2.0):
-        steps.append(FunctionTransformer(np.clip, kw_args={"a_min": -2.0, "a_max": 2.0}))
     if options["pca"]:
         steps.append(PCA(options["pca"], svd_solver="full"))
     x = make_pipeline(*steps).fit_transform(x)
@@ -261,7 +259,7 @@ def test_the_history_has_every_candidate(kind: str) -> None:
     examples, _, classes = data("wine")
     _, chosen, _ = fit(kind, {}, examples, classes)
     chosen = json.loads(json.dumps(chosen))
-    settings = set(module_of(kind).Options.model_fields) - {"standardise", "limit", "pca"}
+    settings = set(module_of(kind).Options.model_fields) - {"standardise", "pca"}
     count = np.prod([len(getattr(module_of(kind).Options(), name)) for name in settings])
     assert len(chosen["candidates"]) == count
     for candidate in chosen["candidates"]:

@@ -388,7 +388,7 @@ def test_the_embeddings_are_what_the_answers_are_made_of(trained: Trained, songs
     np.testing.assert_allclose(answer["embedding"], means, rtol=1e-3, atol=1e-3)
     if trained.family == "classical":
         assert 1 < answer["embedding"].shape[1] <= descriptor_count(AUDIO)  # less behind a PCA
-        np.testing.assert_allclose(answer["embedding"].numpy().mean(axis=0), 0.0, atol=0.2)  # standardised, and cut off
+        np.testing.assert_allclose(answer["embedding"].numpy().mean(axis=0), 0.0, atol=1e-3)  # standardised
     elif trained.family != "ensemble":
         last = network.get_layer("head" if trained.family == "transfer" else "logits")
         logits = last(per_window, training=False) if trained.family == "transfer" else last(per_window)
