@@ -64,8 +64,8 @@ def test_a_run_in_which_all_is_cached_adds_its_log_and_summary_alone(loop: Any) 
     after = files(loop.workspace)
     new = sum(after.values()) - sum(before.values())
     [folder] = {path.parent for path in after.keys() - before.keys() if path.parent.parent.name == "runs"}
-    assert new - sum(files(folder).values()) <= 8192  # two pages of sqlite
-    assert new < 30_000
+    assert new - sum(files(folder).values()) <= 5 * 4096  # pages of sqlite
+    assert new < 40_000
     assert not list(loop.workspace.glob("artifacts/RetrainPolicy/decision/*"))[1:]
 
 
@@ -112,7 +112,7 @@ def truncated(content: bytes) -> bytes:
 
 def flipped(content: bytes) -> bytes:
     middle = len(content) // 2
-    return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+    return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :] if content else b"?"
 
 
 DAMAGES: dict[str, Callable[[bytes], bytes]] = {"truncated": truncated, "emptied": lambda _: b"", "flipped": flipped}
