@@ -247,6 +247,14 @@ def test_predict_without_a_model(tmp_path: Path) -> None:
     assert "no model has been pushed yet" in errors
 
 
+def test_predict_what_is_not_there(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    for path, told in (("none.mp3", "none.mp3: missing file"), ("empty", "empty: no audio files in it")):
+        code, errors = genre("predict", path, cwd=tmp_path)
+        assert code == 1
+        assert told in errors
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [

@@ -52,15 +52,15 @@ def predict(
     place = options.configured(config_file, overrides, workspace=workspace)[1]
     store = place.models
     version = current_version(store)
-    if version is None:
+    readable = [song for song, problem in songs if not problem]
+    if readable and version is None:
         raise nothing_there(place)
 
     results: list[dict[str, object]] = []
     failures: list[str] = []
-    readable = [song for song, problem in songs if not problem]
     with output_to(Path(os.devnull)) as console:
         answers: Iterator[SongGenres | Exception] = iter(())
-        if readable:
+        if readable and version is not None:
             with large_imports():
                 from components.store.predictor import Predictor
 
@@ -73,7 +73,8 @@ def predict(
                 results.append({"path": as_utf8(str(song)), "error": as_utf8(reason)})
                 continue
             genres = answer.probabilities
-            result = {"path": as_utf8(str(song)), "version": version, "clips": answer.clips, "genres": genres}
+            result: dict[str, object] = {"path": as_utf8(str(song)), "version": version}
+            result |= {"clips": answer.clips, "genres": genres}
             results.append(result if answer.clips else {**result, "reason": _SILENT})
             if not as_json:
                 _show(console, song, answer, top)
