@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import keras
     from sklearn.neighbors import KNeighborsClassifier
 
-LEAST_DISTANCE = 1e-6
+LEAST_DISTANCE = 1e-7
 """Smallest distance, as a share of a training clip's usual distance from the centre. A nearer clip is the same clip."""
 
 
