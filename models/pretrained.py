@@ -3,7 +3,6 @@
 `genre weights KIND` fetches; training only looks for what is there.
 """
 
-import hashlib
 import os
 import subprocess
 import sys
@@ -134,12 +133,3 @@ def fetch(kind: str) -> Path:
             ) from error
         partial.replace(path)
     return path
-
-
-def sha256(path: Path) -> str:
-    """Computes the SHA-256 of a file, or of all files of a directory one after the other, as hexadecimal digits."""
-    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
-    digest = hashlib.sha256()
-    for file in files:
-        digest.update(file.read_bytes())
-    return digest.hexdigest()

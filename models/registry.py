@@ -28,6 +28,7 @@ from pydantic import ValidationError
 
 from components.audio.config import COMBINED_PARTS, FeatureConfig
 from components.base.errors import UserError
+from components.base.files import sha256
 from components.base.section import Section, problems
 from models.config import EnsembleOptions, ModelConfig, TransferOptions
 from models.pretrained import WEIGHTS, place
@@ -194,7 +195,7 @@ def weights_digest(model: ModelConfig) -> str:
     digest = hashlib.sha256()
     for path in paths:
         for file in _files(path):
-            digest.update(file.name.encode() + hashlib.sha256(file.read_bytes()).digest())
+            digest.update(file.name.encode() + bytes.fromhex(sha256(file)))
     return digest.hexdigest() if paths else ""
 
 

@@ -5,12 +5,24 @@ flushed before it is renamed, and the directory that holds the new name afterwar
 """
 
 import fnmatch
+import hashlib
 import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from etils import epath
+
+
+def sha256(path: epath.Path | Path) -> str:
+    """Computes the SHA-256 of a file, without reading it into memory at once, as hexadecimal digits.
+
+    Raises:
+      OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_atomically(path: epath.Path, content: str | bytes) -> None:

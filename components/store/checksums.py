@@ -1,11 +1,11 @@
 """The checksums of a pushed version: a file that a disk damaged must not become a wrong answer."""
 
-import hashlib
 from collections.abc import Iterator
 
 from etils import epath
 
 from components.base.errors import DamagedError, UserError
+from components.base.files import sha256
 from components.base.json_records import is_sealed, read_record, write_record
 from components.base.section import Section
 from components.store.saved_model import SavedModel
@@ -22,7 +22,7 @@ class Checksums(Section):
 
 def write_checksums(saved_model: epath.Path) -> None:
     """Records the checksums of all files of a SavedModel in it."""
-    files = {name: _sha256(path) for name, path in sorted(_files(saved_model))}
+    files = {name: sha256(path) for name, path in sorted(_files(saved_model))}
     write_record(SavedModel(saved_model).checksums, Checksums(files=files))
 
 
@@ -53,7 +53,7 @@ def find_damage(saved_model: epath.Path, only: epath.Path | None = None) -> str 
         if only is not None and path != only:
             continue
         try:
-            if _sha256(path) != digest:
+            if sha256(path) != digest:
                 return f"{path}: damaged: it is not what was pushed"
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return f"{path}: missing"
@@ -80,8 +80,3 @@ def _files(directory: epath.Path, above: str = "") -> Iterator[tuple[str, epath.
             yield from _files(path, f"{above}{path.name}/")
         else:
             yield f"{above}{path.name}", path
-
-
-def _sha256(path: epath.Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -5,6 +5,7 @@ import os
 import click
 
 from models.pretrained import WEIGHTS, cached
+from pipeline.output import echo
 
 
 @click.command()
@@ -16,18 +17,18 @@ def weights(kinds: tuple[str, ...]) -> None:
     """
     for kind in kinds or WEIGHTS:
         known, path = WEIGHTS[kind], cached(kind)
-        click.echo(f"{kind}: {known.megabytes} MB from {known.source}")
-        click.echo(f"  trained on {known.trained_on}; licence: {known.licence}")
+        echo(f"{kind}: {known.megabytes} MB from {known.source}")
+        echo(f"  trained on {known.trained_on}; licence: {known.licence}")
         if not kinds:
-            click.echo(f"  {'here: ' if path.exists() else 'not here; it would be '}{path}")
+            echo(f"  {'here: ' if path.exists() else 'not here; it would be '}{path}")
         elif path.exists():
-            click.echo(f"  already here: {path}. Remove it to fetch it again.")
+            echo(f"  already here: {path}. Remove it to fetch it again.")
         else:
-            click.echo("  fetching ...")
+            echo("  fetching ...")
             os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-            from models.pretrained import fetch, sha256
+            from models.pretrained import fetch
 
             fetch(kind)
-            click.echo(f"  written to {path}, SHA-256 {sha256(path)}")
+            echo(f"  written to {path}")
     if kinds:
-        click.echo("Runs of these kinds use them; so does `model.kind: auto`, the default, with musicnn and yamnet.")
+        echo("Runs of these kinds use them; so does `model.kind: auto`, the default, with musicnn and yamnet.")

@@ -21,6 +21,7 @@ from ml_metadata.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2
 
 from components.base.errors import UserError, storage_remedy
+from components.base.files import sha256
 from pipeline.workspace import Workspace
 
 RUN = "pipeline_run"
@@ -55,7 +56,7 @@ def sealed(workspace: Workspace) -> Iterator[None]:
         yield
     finally:
         with suppress(OSError):  # a full disk, or no ML Metadata yet; without a seal only its structure is checked
-            seal.write_text(_sha256(Path(workspace.metadata)))
+            seal.write_text(sha256(Path(workspace.metadata)))
 
 
 def _seal(workspace: Workspace) -> Path:
@@ -79,7 +80,7 @@ def _check(workspace: Workspace) -> None:
 def _damage(file: Path, seal: Path) -> str:
     """Describes what is wrong with a file of sqlite; empty if nothing is."""
     try:
-        if (known := seal.read_text() if seal.exists() else "") and known != _sha256(file):
+        if (known := seal.read_text() if seal.exists() else "") and known != sha256(file):
             return "damaged: its content has changed since the last run"
         with closing(sqlite3.connect(file)) as connection:
             [found] = connection.execute("pragma integrity_check(1)").fetchone()
@@ -91,11 +92,6 @@ def _damage(file: Path, seal: Path) -> str:
     if found != "ok":
         return f"damaged: {found.strip()}"
     return "" if tables else "empty"
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def open_metadata(workspace: Workspace) -> MetadataStore:
@@ -256,7 +252,7 @@ def _digest(artifact: metadata_store_pb2.Artifact) -> str:
     stats = [path.stat() for path in files]
     large = sum(stat.st_size for stat in stats) > _LARGEST_READ
     listed = [
-        (str(path.relative_to(root)), stat.st_size, stat.st_mtime_ns if large else _sha256(path))
+        (str(path.relative_to(root)), stat.st_size, stat.st_mtime_ns if large else sha256(path))
         for path, stat in zip(files, stats, strict=True)
     ]
     return hashlib.sha256(json.dumps(listed).encode()).hexdigest()[:16]
