@@ -69,13 +69,9 @@ class _Logits:
     labels: np.ndarray
     """int64 [clips]."""
 
-    def accuracy(self) -> float:
-        """Computes the share of clips that are right; dividing the logits changes it little."""
-        return float(np.mean(clip_probabilities(self.values).argmax(axis=1) == self.labels))
-
-    def divided(self, temperature: float) -> "_Logits":
-        """Returns them divided by a temperature."""
-        return _Logits(self.values / temperature, self.labels)
+    def accuracy(self, temperature: float) -> float:
+        """Computes the share of clips that are right; with several windows the temperature counts."""
+        return float(np.mean(clip_probabilities(self.values / temperature).argmax(axis=1) == self.labels))
 
 
 @dataclass(frozen=True)
@@ -142,8 +138,8 @@ def fit(
         "temperature": temperature.value,
         "temperature_on_bound": temperature.on_bound,
         "held_out_by": fitted.held_out_by,
-        "train_accuracy": fitted.learned.divided(temperature.value).accuracy(),
-        "validation_accuracy": fitted.held_out.divided(temperature.value).accuracy(),
+        "train_accuracy": fitted.learned.accuracy(temperature.value),
+        "validation_accuracy": fitted.held_out.accuracy(temperature.value),
         "seconds": round(time.monotonic() - start, 1),
         "cpu_seconds": round(time.process_time() - busy, 1),
     }
@@ -330,8 +326,8 @@ def _fit_ensemble(work: _Work) -> _Fitted:
     first = next(iter(fitted.values()))
     labels = first.held_out.labels
     temperatures = {kind: fit_temperature(each.held_out.values, labels).value for kind, each in fitted.items()}
-    held_out = {kind: each.held_out.divided(temperatures[kind]).values for kind, each in fitted.items()}
-    learned = {kind: each.learned.divided(temperatures[kind]).values for kind, each in fitted.items()}
+    held_out = {kind: each.held_out.values / temperatures[kind] for kind, each in fitted.items()}
+    learned = {kind: each.learned.values / temperatures[kind] for kind, each in fitted.items()}
     weights = dict.fromkeys(fitted, 1 / len(fitted)) if options.equal else choose_weights(held_out, labels)
     mean = mean_logits(held_out, weights)
     together = measure(mean, labels)

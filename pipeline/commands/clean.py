@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from pipeline.commands import options
+from pipeline.output import echo
 
 
 @click.command()
@@ -26,10 +27,9 @@ def clean(
     What `genre run` and `genre retrain` would take from the cache now stays, and so do all models, their reports and
     the history. Give the same configuration as to them.
     """
-
     config, place = options.configured(config_file, overrides, data=data, workspace=workspace)
     if not place.local.is_dir():
-        click.echo(f"{place.root}: there is no such workspace, and nothing to remove.")
+        echo(f"{place.root}: there is no such workspace, and nothing to remove.")
         return
 
     from pipeline.local.cleaning import clean as remove
@@ -38,7 +38,7 @@ def clean(
 
     with place.locked():
         if cache:
-            clear_cache(place, click.echo, dry_run=dry_run)
+            clear_cache(place, echo, dry_run=dry_run)
         else:
             # They may differ: a span that was set aside is left out unless a person asks.
-            remove([prospect(config, asked=asked) for asked in (True, False)], click.echo, dry_run=dry_run)
+            remove([prospect(config, asked=asked) for asked in (True, False)], echo, dry_run=dry_run)
