@@ -19,7 +19,8 @@ _UNLIMITED = 10_000
 
 def show_outcome(console: "Console", summary: "Summary", *, dry_run: bool = False) -> None:
     """Prints drift, an ensemble, and the gate's verdict or, if the run did not come that far, the decision."""
-    if summary.drift:
+    # That drift was not tested is news only in the run that found it: a later one takes it from the cache.
+    if summary.drift and (summary.drift.p_values or not summary.nodes["DriftDetector"].cached):
         _show_drift(console, summary.drift)
     if summary.model:
         console.print(f"\nmodel: {summary.model}", soft_wrap=True)

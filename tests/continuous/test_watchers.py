@@ -1,4 +1,4 @@
-"""Two real watchers of one workspace, and a real run that is killed in the middle of training."""
+"""Real watchers: two of one workspace, a run that is killed in the middle of training, and thirty spans in a row."""
 
 import os
 import signal
@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from etils import epath
@@ -83,3 +83,50 @@ def test_the_other_watcher_takes_over(new_loop: Callable[..., Any], tmp_path: Pa
     [record] = read_history(epath.Path(loop.workspace / "history"))
     assert [outcome.version for outcome in record.outcomes] == [1]
     assert (len(record.started), record.failures) == (1, ())
+
+
+SPANS = 30
+SETTLED = 12
+"""Spans after which the store has all versions that it keeps, and `runs` all folders."""
+
+
+class Usage(NamedTuple):
+    """What a watcher and its workspace take."""
+
+    memory: int
+    descriptors: int
+    disk: int
+
+
+def usage(pid: int, workspace: Path) -> Usage:
+    status = Path(f"/proc/{pid}/status").read_text().split()
+    disk = sum(path.lstat().st_size for path in workspace.rglob("*"))
+    return Usage(1024 * int(status[status.index("VmRSS:") + 1]), len(os.listdir(f"/proc/{pid}/fd")), disk)
+
+
+def test_thirty_spans(new_loop: Callable[..., Any], tmp_path: Path, record_testsuite_property: Any) -> None:
+    """Memory, descriptors and disk stay as they are, once the store has as many versions as it keeps."""
+    model = {"kind": "naive_bayes", "window_seconds": 3.0}
+    loop = new_loop(**SETTINGS | {"model": model, "retrain": {"min_new_clips": 1}, "deploy": {"keep_versions": 3}})
+    log = tmp_path / "log"
+    used: list[Usage] = []
+    loop.deliver(1, artists=ARTISTS)
+    with ExitStack() as stack:
+        watcher = watch(loop, log, stack)
+        for span in range(1, SPANS + 1):
+            if span > 1:
+                loop.deliver(span, artists=ARTISTS)
+            until(lambda span=span: f"clean: span {span}: removed" in log.read_text(errors="replace"), watcher)
+            used.append(usage(watcher.pid, loop.workspace))
+        watcher.send_signal(signal.SIGTERM)
+        assert watcher.wait(500) == 0
+    record_testsuite_property("memory, descriptors and disk after each span", [tuple(each) for each in used])
+    assert "failed" not in log.read_text(errors="replace")
+    records = loop.history()
+    assert [record["span"] for record in records] == list(range(1, SPANS + 1))
+    assert all(len(record["started"]) == len(record["outcomes"]) == 1 for record in records)
+    settled = used[SETTLED]
+    assert used[-1].memory < settled.memory + 4_000_000
+    assert used[-1].descriptors == settled.descriptors
+    assert max(each.disk for each in used[SETTLED:]) < 1.1 * settled.disk
+    assert loop.answers()
