@@ -195,14 +195,15 @@ def forget_repeats(workspace: Workspace, run_id: str) -> None:
     known = Executions(store)
     own = known.by_run.get(run_id, set())
     repeated = {each.id for each in known.all if each.last_known_state == metadata_store_pb2.Execution.CACHED} - own
-    live = known.live
-    unused = {each.id for node in NEVER_CACHED for each in known.of(node) if known.outputs[each.id] & live} - own
+    ran = [{each.id for each in known.of(node)} for node in NEVER_CACHED]
+    # Where this run has no execution of a node, the last one stays: it may be of the last run that came to its end.
+    unused = {id_ for ids in ran if ids & own for id_ in ids - own}
     mark_deleted(store, (known.artifacts[id_] for each in unused for id_ in known.outputs[each]))
     for each in unused:
         for place in (f"*/*/{each}", f"*/.system/*/{each}"):
             for left in Path(workspace.artifacts).glob(place):
                 shutil.rmtree(left)
-    forget(workspace, repeated)
+    forget(workspace, repeated | unused)
 
 
 # --- The files of artifacts ---------------------------------------------------------------------------------------
