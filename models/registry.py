@@ -169,6 +169,24 @@ def lacks_weights(model: ModelConfig) -> bool:
     return path is not None and not path.exists()
 
 
+def require_weights(model: ModelConfig) -> None:
+    """Checks that the pretrained weights that `model` names are there, unless it does without.
+
+    Raises:
+      UserError: some are not, or see `load`.
+    """
+    _, options = load(model)
+    if isinstance(options, EnsembleOptions) and options.skip_missing:
+        return
+    for kind, member in members(model).items():
+        if lacks_weights(member):
+            key = "model.options.weights" if kind == model.kind else f"model.options.settings.{kind}.weights"
+            raise UserError(
+                f"{key}: there is no {_weights_of(member)}. Run `genre weights {kind}`, or set it to the path of "
+                "the weights"
+            )
+
+
 def trained_on(model: ModelConfig) -> dict[str, str]:
     """Returns what the pretrained base of `model` was trained on, with its licence, by kind; empty where there is none.
 

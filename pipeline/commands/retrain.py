@@ -34,11 +34,11 @@ def retrain(
     """
     from pipeline.config.settings import load_config
     from pipeline.local.run import execute, finish
-    from pipeline.planning.preflight import check_machine
+    from pipeline.planning.preflight import check_run
     from pipeline.planning.prospect import prospect
 
     config = load_config(config_file, options.with_paths(overrides, data=data, workspace=workspace))
-    check_machine(config)
+    check_run(config)
     place = prospect(config, asked=now).inputs.workspace
     with place.locked():
         found = prospect(config, asked=now)

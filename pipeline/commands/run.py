@@ -27,11 +27,11 @@ def run(
     Nodes whose inputs, settings and source have not changed since an earlier run are taken from there.
     """
     from pipeline.config.settings import load_config
-    from pipeline.planning.preflight import check_machine
+    from pipeline.planning.preflight import check_run
     from pipeline.planning.prospect import prospect
 
     config = load_config(config_file, options.with_paths(overrides, data=data, workspace=workspace))
-    check_machine(config)
+    check_run(config)
     place = prospect(config, asked=True).inputs.workspace
     with place.locked():
         result = execute(prospect(config, asked=True))

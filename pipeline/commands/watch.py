@@ -41,7 +41,7 @@ def watch(
     `genre clean` would remove is removed, unless `retrain.clean` is false.
     """
     from pipeline.config.settings import load_config
-    from pipeline.planning.preflight import check_machine, check_model
+    from pipeline.planning.preflight import check_model, check_run
     from pipeline.workspace import Workspace, root_path
 
     config = load_config(config_file, options.with_paths(overrides, data=data, workspace=workspace))
@@ -49,7 +49,7 @@ def watch(
     if ask:
         _show_status(watched)
         return
-    check_machine(config)
+    check_run(config)
     check_model(config)
 
     from pipeline.planning.prospect import prospect

@@ -51,6 +51,16 @@ class Preflight:
         return self.window[-1]
 
 
+def check_run(config: PipelineConfig) -> None:
+    """Checks that this machine can run the nodes with the model of the configuration.
+
+    Raises:
+      UserError: see `check_machine`; or pretrained weights are not there, which the Trainer would find out last.
+    """
+    check_machine(config)
+    registry.require_weights(config.model)
+
+
 def check_machine(config: PipelineConfig) -> None:
     """Checks that this machine can run the nodes: the runner of their Beam steps, and the Trainer.
 
