@@ -74,11 +74,15 @@ def test_drift_is_shown_with_every_family_and_a_genre_without_clips_as_a_dash() 
         newest_clips=20,
         reference_clips=30,
     )
+    ran = {"DriftDetector": NodeSummary(state="done", cached=False, seconds=1.0)}
     lines = shown(verdict, drift)
     assert lines[1] == "drift: 20 newest clips against 30 that the champion was measured on"
     assert lines[2:4] == [drift.findings[0], drift.notes[0]]
     assert next(line.split() for line in lines if line.startswith("rock")) == ["rock", "–", "–", "–", "0"]
-    assert shown(verdict, not_tested("there is nothing to compare with", 0.01))[1].endswith("nothing to compare with")
+    untested = not_tested("there is nothing to compare with", 0.01)
+    assert shown(verdict, untested, nodes=ran)[1].endswith("nothing to compare with")
+    cached = {"DriftDetector": NodeSummary(state="cached", cached=True, seconds=0.0)}
+    assert not any("drift" in line for line in shown(verdict, untested, nodes=cached))
 
 
 def test_on_a_narrow_terminal_the_sets_stand_below_each_other_with_all_their_figures() -> None:

@@ -388,9 +388,10 @@ def test_status_for_a_person_and_a_monitor(workspace: Workspace) -> None:
     assert f"process {status.watcher} died while it was idle" in wrong
     with workspace.watched(status.watcher):
         assert genre_watch(workspace, "--status")[1] == ""
-        late = status_of(workspace, 1, polled=timestamp(datetime.now(UTC) - timedelta(minutes=4)))
+        polled = timestamp(datetime.now(UTC) - timedelta(minutes=4))
+        status_of(workspace, 1, polled=polled, started=status.started)
         assert "hangs: its last poll was at" in genre_watch(workspace, "--status")[1]
-        status_of(workspace, 600, state="running", started=late.started)
+        status_of(workspace, 600, state="running", started=status.started)
         assert genre_watch(workspace, "--status")[1] == ""
         status_of(workspace, 1, pid=8)
         assert "has not written its status" in genre_watch(workspace, "--status")[1]
