@@ -117,7 +117,8 @@ def test_why_a_version_was_pushed_and_what_became_of_it(workspace: Path) -> None
 def test_there_may_be_nothing_to_list_or_to_go_back_to(
     tmp_path: Path, workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(tmp_path)  # where this project was run, there is a workspace
+    (tmp_path / "else" / "where").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "else" / "where")  # where this project was run, there is a workspace
     for command in ("models", "rollback", "why"):
         with pytest.raises(UserError, match=r"empty: no model has been pushed yet\. .* no other workspace here"):
             genre(tmp_path / "empty", command)
