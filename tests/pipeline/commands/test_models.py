@@ -115,10 +115,9 @@ def test_why_a_version_was_pushed_and_what_became_of_it(workspace: Path) -> None
 
 
 def test_there_may_be_nothing_to_list_or_to_go_back_to(
-    tmp_path: Path, workspace: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "else" / "where").mkdir(parents=True)
-    monkeypatch.chdir(tmp_path / "else" / "where")  # where this project was run, there is a workspace
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))  # where this project was run, there is a workspace
     for command in ("models", "rollback", "why"):
         with pytest.raises(UserError, match=r"empty: no model has been pushed yet\. .* no other workspace here"):
             genre(tmp_path / "empty", command)
