@@ -46,10 +46,10 @@ lint: $(VENV)/.installed ## Check style, format, types and the layers of the sou
 
 # tensorflow is overridden in pyproject.toml, which makes uv forget the extra that setup.py asks for: hence --override.
 lock: $(VENV)/.made ## Bring the locks up to setup.py and pyproject.toml; UPGRADE=1 takes newer versions, too
-	$(COMPILE) setup.py --output-file $(RUNTIME_LOCK)
-	echo 'tensorflow[and-cuda]' | $(COMPILE) --extra gpu --override - --constraints $(RUNTIME_LOCK) setup.py \
+	$(COMPILE) --extra train --extra export setup.py --output-file $(RUNTIME_LOCK)
+	echo 'tensorflow[and-cuda]' | $(COMPILE) --extra train --extra export --extra gpu --override - --constraints $(RUNTIME_LOCK) setup.py \
 	    --output-file $(GPU_LOCK)
-	$(COMPILE) --extra dev --constraints $(RUNTIME_LOCK) setup.py --output-file $(LOCK)
+	$(COMPILE) --extra train --extra export --extra dev --constraints $(RUNTIME_LOCK) setup.py --output-file $(LOCK)
 
 doctor: $(VENV)/.installed ## Say whether this installation is sound
 	@$(BIN)/genre doctor

@@ -19,7 +19,7 @@ from packaging.version import Version
 
 ROOT = Path(__file__).parents[1]
 RUNTIME, GPU, DEVELOPMENT = "requirements.lock", "requirements-gpu.lock", "requirements-dev.lock"
-EXTRAS = {RUNTIME: [], GPU: ["gpu"], DEVELOPMENT: ["dev"]}
+EXTRAS = {RUNTIME: ["train", "export"], GPU: ["train", "export", "gpu"], DEVELOPMENT: ["train", "export", "dev"]}
 """What each lock holds on top of the project's own requirements."""
 INDEX_HOST = re.compile(r"py" + r"pi\.org|python" + r"hosted\.org", re.IGNORECASE)
 MACHINE_PATH = re.compile(r"(?<![\w.~}/-])/(?:wo" + r"rk|ro" + r"ot|opt/whe" + r"els)/")
