@@ -41,9 +41,8 @@ def workspace(export_model: Callable[..., Path], tmp_path_factory: pytest.TempPa
     features = FeatureConfig(representation="waveform", genres=GENRES, audio=audio, mel=mel)
     root = tmp_path_factory.mktemp("workspace")
     saved = export_model(tmp_path_factory.mktemp("model") / "model", features, 1.0)
-    publish(
-        epath.Path(root / "models"), epath.Path(saved), Lineage(candidate="a", parent=None, data="b", span=1, window=1)
-    )
+    lineage = Lineage(candidate="a", parent=None, data="b", span=1, window=(1,))
+    publish(epath.Path(root / "models"), epath.Path(saved), lineage)
     return root
 
 
