@@ -1,0 +1,53 @@
+"""Answers by a model that was exported to ONNX, without TensorFlow."""
+
+from typing import Any
+
+import numpy as np
+from etils import epath
+from numpy.typing import NDArray
+
+from components.base.errors import UserError
+from components.store.model_card import ModelCard, parse_card
+
+CARD = "genre.card"
+"""Name of the property of an ONNX file that holds the model's card."""
+_INPUT = "waveform"
+
+
+class OnnxModel:
+    """A loaded ONNX file that `genre export` wrote."""
+
+    def __init__(self, file: epath.Path) -> None:
+        """Loads `file`.
+
+        Raises:
+          UserError: it does not load, or was written by another program.
+        """
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3  # errors
+        try:
+            self._session = onnxruntime.InferenceSession(file.read_bytes(), options, providers=["CPUExecutionProvider"])
+        except OSError as error:
+            raise UserError(f"{file}: cannot be read: {error.strerror}") from error
+        except Exception as error:  # its errors have no common class
+            raise UserError(f"{file}: ONNX Runtime does not load it: {str(error)[:300]}. Export it again.") from error
+        properties = self._session.get_modelmeta().custom_metadata_map
+        if CARD not in properties:
+            raise UserError(f"{file}: it has no model card: `genre export --format onnx` did not write it.")
+        self.card: ModelCard = parse_card(properties[CARD], file)
+        self._names = [output.name for output in self._session.get_outputs()]
+
+    def answer(self, waveform: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
+        """Answers samples, float32 [batch, clip_samples] in [-1, 1].
+
+        Returns:
+          `probabilities` [batch, classes], `embedding` [batch, E], `window_probabilities` [batch, windows, classes],
+          `starts`, `ends` and `heard` [batch, windows], as `models.serving.GenreModel.waveform`.
+        """
+        return dict(zip(self._names, self._session.run(self._names, {_INPUT: waveform}), strict=True))
+
+    def answer_pcm(self, clips: list[NDArray[np.int16]]) -> dict[str, NDArray[Any]]:
+        """Answers clips as `components.audio.decoding` makes them, each int16 [clip_samples]."""
+        return self.answer(np.stack(clips).astype(np.float32) / 32768.0)
