@@ -111,17 +111,19 @@ def _what_lacks(error: ModuleNotFoundError) -> str:
 
     What predicts and serves is always installed; what trains and exports are extras of setup.py.
     """
-    package = (error.name or "").partition(".")[0]
-    if not package or package in _OURS or importlib.util.find_spec(package):
+    missing, *parts = (error.name or "").split(".")
+    while parts and (spec := importlib.util.find_spec(missing)) and spec.origin is None:  # a namespace, as `google` is
+        missing += f".{parts.pop(0)}"
+    if not missing or missing.partition(".")[0] in _OURS or importlib.util.find_spec(missing):
         return ""
-    if package in _OF_EXPORT:
+    if missing in _OF_EXPORT:
         remedy = "Install what exports: `pip install '.[export]'` where the source is, or `make run` there"
     else:
         remedy = (
             "What predicts and serves is installed, and what trains is not. Its versions fit each other only as "
             "locked: where the source is, `make run`, or `pip install --no-deps --require-hashes -r requirements.lock`"
         )
-    return f"this needs the Python package {package}, which is not installed. {remedy}."
+    return f"this needs the Python package {missing}, which is not installed. {remedy}."
 
 
 def run_command(command: click.Command, name: str) -> NoReturn:

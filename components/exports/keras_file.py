@@ -19,16 +19,16 @@ _GRAPH = "graph.pb"
 class FrozenGraph(keras.layers.Layer):
     """Answers samples [batch, clip_samples] by a graph of TensorFlow without variables; nothing in it is trained."""
 
-    def __init__(self, input_name: str, output_names: dict[str, str], **rest: Any) -> None:
-        """Needs `graph` set before it is called.
+    def __init__(self, source: str, outputs: dict[str, dict[str, Any]], **rest: Any) -> None:
+        """Needs `set_graph` before it computes anything.
 
         Args:
-          input_name: of the tensor that holds the samples.
-          output_names: of the tensors that hold the outputs, by output.
+          source: name of the tensor that holds the samples.
+          outputs: by name: `tensor`, the name of the tensor that holds it, its `dtype`, and its `shape`.
           rest: Keras' own.
         """
         super().__init__(**{**rest, "trainable": False})
-        self.input_name, self.output_names = input_name, output_names
+        self.source, self.outputs = source, outputs
         self._function: Any = None
 
     def set_graph(self, serialized: bytes) -> None:
@@ -36,16 +36,21 @@ class FrozenGraph(keras.layers.Layer):
         definition = tf.compat.v1.GraphDef.FromString(serialized)
         wrapped = tf.compat.v1.wrap_function(lambda: tf.graph_util.import_graph_def(definition, name=""), [])
         tensor = wrapped.graph.as_graph_element
-        fetches = {name: tensor(place) for name, place in self.output_names.items()}
-        self._serialized, self._function = serialized, wrapped.prune(tensor(self.input_name), fetches)
+        fetches = {name: tensor(each["tensor"]) for name, each in self.outputs.items()}
+        self._serialized, self._function = serialized, wrapped.prune(tensor(self.source), fetches)
 
     def call(self, waveform: tf.Tensor) -> dict[str, tf.Tensor]:
         """Answers samples."""
         return self._function(waveform)
 
+    def compute_output_spec(self, waveform: Any) -> dict[str, Any]:
+        """Says what comes out: a file's graph is read after its layers are joined."""
+        del waveform
+        return {name: keras.KerasTensor(each["shape"], each["dtype"]) for name, each in self.outputs.items()}
+
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments of the constructor."""
-        return {**super().get_config(), "input_name": self.input_name, "output_names": self.output_names}
+        return {**super().get_config(), "source": self.source, "outputs": self.outputs}
 
     def save_assets(self, directory: str) -> None:
         """Writes the graph into a .keras file."""
@@ -59,9 +64,11 @@ class FrozenGraph(keras.layers.Layer):
 def save(graph: WaveformGraph, path: epath.Path) -> None:
     """Writes a model of this one layer: samples in, the outputs of `models.serving.GenreModel.waveform` out."""
     frozen = graph.frozen()
-    layer = FrozenGraph(
-        frozen.inputs[0].name, {name: each.name for name, each in zip(graph.outputs, frozen.outputs, strict=True)}
-    )
+    outputs = {
+        name: {"tensor": each.name, "dtype": each.dtype.name, "shape": each.shape.as_list()}
+        for name, each in zip(graph.outputs, frozen.outputs, strict=True)
+    }
+    layer = FrozenGraph(frozen.inputs[0].name, outputs)
     layer.set_graph(frozen.graph.as_graph_def().SerializeToString())
     waveform = keras.Input(graph.input.shape[1:], dtype="float32", name=SIGNATURE)
     keras.Model(waveform, layer(waveform)).save(path)
