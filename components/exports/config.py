@@ -1,7 +1,6 @@
-"""The formats of exports, and what is exported at a push."""
+"""The formats of exports."""
 
-from typing import Literal
+from components.store.config import ExportFormat
 
-Format = Literal["onnx", "tflite", "keras"]
-FILES: dict[Format, str] = {"onnx": ".onnx", "tflite": ".tflite", "keras": ".keras"}
+FILES: dict[ExportFormat, str] = {"onnx": ".onnx", "tflite": ".tflite", "keras": ".keras"}
 """How a file of each format ends."""

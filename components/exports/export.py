@@ -10,13 +10,18 @@ from numpy.typing import NDArray
 
 from components.base.errors import UserError
 from components.base.files import replacing
-from components.exports.config import FILES, Format
+from components.exports.config import FILES
 from components.exports.graph import Answer, WaveformGraph
+from components.exports.test_clips import read_test_clips
+from components.store.config import ExportFormat
 from components.store.model_card import read_card
+from components.store.saved_model import SavedModel
 
 TOLERANCE = 1e-4
 """Largest difference of a probability, of a clip or of one of its windows, that counts as the same answer."""
 _COMPARED = ("probabilities", "window_probabilities")
+CLIPS = 32
+"""Clips of a test split that are enough to compare on."""
 _BATCH = 4
 
 
@@ -24,7 +29,7 @@ _BATCH = 4
 class Exported:
     """A file that was written."""
 
-    format: Format
+    format: ExportFormat
     path: epath.Path
     megabytes: float
     clips: int
@@ -45,7 +50,9 @@ class Exported:
         return {**dataclasses.asdict(self), "path": str(self.path)}
 
 
-def export(saved_model: epath.Path, wanted: Format, path: epath.Path, clips: Sequence[NDArray[np.int16]]) -> Exported:
+def export(
+    saved_model: epath.Path, wanted: ExportFormat, path: epath.Path, clips: Sequence[NDArray[np.int16]]
+) -> Exported:
     """Converts, compares and writes.
 
     Args:
@@ -93,10 +100,10 @@ Runner = Callable[[NDArray[np.float32]], Answer]
 
 def _onnx(graph: WaveformGraph, path: epath.Path, saved_model: epath.Path) -> tuple[Runner, str]:
     from components.exports.onnx_file import convert
-    from components.store.onnx_model import OnnxModel
+    from components.store.onnx_runtime import OnnxRuntime
 
     path.write_bytes(convert(graph, read_card(saved_model)))
-    return OnnxModel(path).answer, ""
+    return OnnxRuntime(path).outputs, ""
 
 
 def _tflite(graph: WaveformGraph, path: epath.Path, saved_model: epath.Path) -> tuple[Runner, str]:
@@ -116,7 +123,7 @@ def _keras(graph: WaveformGraph, path: epath.Path, saved_model: epath.Path) -> t
     return load(path), "import components.exports.keras_file before keras.models.load_model; it cannot be trained on"
 
 
-_CONVERSIONS: dict[Format, Callable[[WaveformGraph, epath.Path, epath.Path], tuple[Runner, str]]] = {
+_CONVERSIONS: dict[ExportFormat, Callable[[WaveformGraph, epath.Path, epath.Path], tuple[Runner, str]]] = {
     "onnx": _onnx,
     "tflite": _tflite,
     "keras": _keras,
@@ -129,8 +136,27 @@ def _largest_difference(graph: WaveformGraph, answer: Runner, clips: Sequence[ND
     for first in range(0, len(clips), _BATCH):
         waveform = np.stack(clips[first : first + _BATCH]).astype(np.float32) / 32768.0
         expected, given = graph.answer(waveform), answer(waveform)
-        for name in _COMPARED:
-            found = max(
-                found, float(np.max(np.abs(expected[name] - given[name]))), key=lambda each: (each != each, each)
-            )
-    return found
+        found += [np.max(np.abs(expected[name] - given[name])) for name in _COMPARED]
+    return float(np.max(found))
+
+
+def export_into(saved_model: epath.Path, formats: Sequence[ExportFormat], library: epath.Path) -> list[str]:
+    """Exports a version into its own directory, compared on clips of a library's test split.
+
+    A format that the version cannot be exported to is left out: the version is good all the same.
+
+    Returns:
+      A sentence for each format.
+    """
+    audio = read_card(saved_model).features.audio
+    told = []
+    for wanted in formats:
+        try:
+            if not (clips := read_test_clips(library, audio, CLIPS)):
+                raise UserError(f"{library}: there are no clips of a test split to compare the answers on.")
+            done = export(saved_model, wanted, SavedModel(saved_model).exported(FILES[wanted]), clips)
+        except UserError as error:
+            told.append(f"not exported to {wanted}: {error}")
+        else:
+            told.append(f"exported to {wanted}: {done.megabytes:.1f} MB, {done.clips} clips compared")
+    return told

@@ -15,11 +15,10 @@ import tf2onnx
 
 from components.exports.graph import SIGNATURE, WaveformGraph
 from components.store.model_card import ModelCard
-from components.store.onnx_model import CARD
+from components.store.onnx_runtime import CARD
 
 OPSET = 18
 """The newest that tf2onnx writes; its DFT takes float32 and float64."""
-_OWN_ATTRIBUTES = ("T", "Tout", "Tcomplex", "Treal")
 
 
 def convert(graph: WaveformGraph, card: ModelCard) -> bytes:
@@ -33,7 +32,7 @@ def convert(graph: WaveformGraph, card: ModelCard) -> bytes:
             tf.function(answer),
             [tf.TensorSpec(graph.input.shape, graph.input.dtype, name=SIGNATURE)],
             opset=OPSET,
-            custom_op_handlers={name: (handler, []) for name, handler in _HANDLERS.items()},
+            custom_op_handlers=handlers(),
         )
     onnx.helper.set_model_props(model, {CARD: card.model_dump_json()})
     return model.SerializeToString()
@@ -69,6 +68,21 @@ def _replace(graph: Any, node: Any, result: str, shape: Sequence[int], dtype: in
     graph.make_node("Identity", [result], outputs=outputs, shapes=[list(shape)], dtypes=[dtype])
 
 
+def _dft(graph: Any, signal: str, length: int, shape: Sequence[int], dtype: int, **attributes: int) -> str:
+    """Makes the DFT over the axis before the last.
+
+    ONNX Runtime transforms lengths that are no power of two by a product with a chirp, whose rounding errors in float32
+    would show in an answer: these are transformed in float64.
+    """
+    exact = dtype == onnx.TensorProto.FLOAT and length & (length - 1)
+    if exact:
+        before = [*graph.get_shape(signal)]
+        signal = _made(graph, "Cast", [signal], before, onnx.TensorProto.DOUBLE, to=onnx.TensorProto.DOUBLE)
+    inner = onnx.TensorProto.DOUBLE if exact else dtype
+    spectrum = _made(graph, "DFT", [signal, _constant(graph, length)], shape, inner, axis=len(shape) - 2, **attributes)
+    return _made(graph, "Cast", [spectrum], shape, dtype, to=dtype) if exact else spectrum
+
+
 def _rfft(graph: Any, node: Any, name: str, args: list[Any]) -> None:
     """RFFT of real [..., n], padded to the length that is asked for."""
     del name, args
@@ -76,34 +90,25 @@ def _rfft(graph: Any, node: Any, name: str, args: list[Any]) -> None:
     shape, length = graph.get_shape(samples), _length(node)
     column = _made(graph, "Unsqueeze", [samples, _constant(graph, [-1])], [*shape, 1], dtype)
     half = [*shape[:-1], length // 2 + 1, 2]
-    spectrum = _made(graph, "DFT", [column, _constant(graph, length)], half, dtype, axis=len(shape) - 1, onesided=1)
-    _replace(graph, node, spectrum, half, dtype)
+    _replace(graph, node, _dft(graph, column, length, half, dtype, onesided=1), half, dtype)
 
 
 def _irfft(graph: Any, node: Any, name: str, args: list[Any]) -> None:
-    """IRFFT of complex [..., bins]: the spectrum is cut or padded, and mirrored, as ONNX inverts whole ones only."""
+    """IRFFT of complex [..., bins]: the spectrum is cut, and mirrored, because ONNX inverts whole ones only."""
     del name, args
-    spectrum, length = node.input[0], _length(node)
-    *batch, bins, _ = graph.get_shape(spectrum)
-    # The inputs of a node that another handler replaced still have TensorFlow's type.
-    dtype = graph.get_dtype(spectrum)
+    spectrum, dtype, length = node.input[0], graph.get_dtype(node.input[0]), _length(node)
+    *batch, _, _ = graph.get_shape(spectrum)
     axis, used = len(batch), length // 2 + 1
-    kept = min(bins, used)
-    ends = [_constant(graph, [each]) for each in (0, kept, axis)]
-    half = _made(graph, "Slice", [spectrum, *ends], [*batch, kept, 2], dtype)
-    if kept < used:
-        pads = np.zeros(2 * (axis + 2), np.int64)
-        pads[axis + 2 + axis] = used - kept
-        half = _made(graph, "Pad", [half, _constant(graph, pads)], [*batch, used, 2], dtype)
     mirrored = length - used
+    first = [_constant(graph, [each]) for each in (0, used, axis)]
+    half = _made(graph, "Slice", [spectrum, *first], [*batch, used, 2], dtype)
     backwards = [_constant(graph, [each]) for each in (mirrored, 0, axis, -1)]
     other = _made(graph, "Slice", [half, *backwards], [*batch, mirrored, 2], dtype)
-    signs = graph.make_const(
-        tf2onnx.utils.make_name("fourier"), np.array([1, -1], tf2onnx.utils.map_onnx_to_numpy_type(dtype))
-    )
-    other = _made(graph, "Mul", [other, signs.output[0]], [*batch, mirrored, 2], dtype)
+    conjugate = np.array([1, -1], onnx.helper.tensor_dtype_to_np_dtype(dtype))
+    signs = graph.make_const(tf2onnx.utils.make_name("fourier"), conjugate).output[0]
+    other = _made(graph, "Mul", [other, signs], [*batch, mirrored, 2], dtype)
     whole = _made(graph, "Concat", [half, other], [*batch, length, 2], dtype, axis=axis)
-    signal = _made(graph, "DFT", [whole], [*batch, length, 2], dtype, axis=axis, inverse=1)
+    signal = _dft(graph, whole, length, [*batch, length, 2], dtype, inverse=1)
     real = _made(graph, "Gather", [signal, _constant(graph, 0)], [*batch, length], dtype, axis=axis + 1)
     _replace(graph, node, real, [*batch, length], dtype)
 
@@ -126,6 +131,15 @@ def _part(index: int) -> Handler:
     return handle
 
 
+def _complex(graph: Any, node: Any, name: str, args: list[Any]) -> None:
+    """Joins a real and an imaginary part."""
+    del name, args
+    shape, dtype = graph.get_shape(node.input[0]), graph.get_dtype(node.input[0])
+    last = _constant(graph, [-1])
+    parts = [_made(graph, "Unsqueeze", [part, last], [*shape, 1], dtype) for part in node.input]
+    _replace(graph, node, _made(graph, "Concat", parts, [*shape, 2], dtype, axis=len(shape)), [*shape, 2], dtype)
+
+
 def _magnitude(graph: Any, node: Any, name: str, args: list[Any]) -> None:
     del name, args
     source, dtype = node.input[0], graph.get_dtype(node.input[0])
@@ -140,5 +154,11 @@ _HANDLERS: dict[str, Handler] = {
     "IRFFT": _irfft,
     "Real": _part(0),
     "Imag": _part(1),
+    "Complex": _complex,
     "ComplexAbs": _magnitude,
 }
+
+
+def handlers() -> dict[str, tuple[Handler, list[Any]]]:
+    """Returns tf2onnx's argument `custom_op_handlers`."""
+    return {name: (handler, []) for name, handler in _HANDLERS.items()}

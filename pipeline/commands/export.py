@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from components.audio.config import AudioConfig
-    from components.exports.config import Format
+    from components.store.config import ExportFormat
     from pipeline.workspace import Workspace
 
 _CLIPS = 32
@@ -39,7 +39,7 @@ _CLIPS = 32
 @options.as_json
 def export(
     songs: tuple[Path, ...],
-    wanted: "Format",
+    wanted: "ExportFormat",
     output: Path,
     version: int | None,
     data: Path | None,

@@ -14,8 +14,8 @@ CARD = "genre.card"
 _INPUT = "waveform"
 
 
-class OnnxModel:
-    """A loaded ONNX file that `genre export` wrote."""
+class OnnxRuntime:
+    """A loaded ONNX file that `genre export` wrote, see `components.store.predictor.Runtime`."""
 
     def __init__(self, file: epath.Path) -> None:
         """Loads `file`.
@@ -39,15 +39,17 @@ class OnnxModel:
         self.card: ModelCard = parse_card(properties[CARD], file)
         self._names = [output.name for output in self._session.get_outputs()]
 
-    def answer(self, waveform: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
-        """Answers samples, float32 [batch, clip_samples] in [-1, 1].
+    def answers(self, what: str) -> bool:
+        """Returns True: every export has all outputs."""
+        del what
+        return True
 
-        Returns:
-          `probabilities` [batch, classes], `embedding` [batch, E], `window_probabilities` [batch, windows, classes],
-          `starts`, `ends` and `heard` [batch, windows], as `models.serving.GenreModel.waveform`.
-        """
+    def outputs(self, waveform: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
+        """Answers samples, float32 [batch, clip_samples] in [-1, 1], as `models.serving.GenreModel.waveform` does."""
         return dict(zip(self._names, self._session.run(self._names, {_INPUT: waveform}), strict=True))
 
-    def answer_pcm(self, clips: list[NDArray[np.int16]]) -> dict[str, NDArray[Any]]:
-        """Answers clips as `components.audio.decoding` makes them, each int16 [clip_samples]."""
-        return self.answer(np.stack(clips).astype(np.float32) / 32768.0)
+    def answer(self, clips: list[NDArray[np.int16]], what: str) -> dict[str, NDArray[Any]]:
+        """Returns the outputs of a signature of the SavedModel for clips, each int16 [clip_samples]."""
+        found = self.outputs(np.stack(clips).astype(np.float32) / 32768.0)
+        windows = found.pop("window_probabilities")
+        return {**found, "probabilities": windows} if what == "windows" else found
