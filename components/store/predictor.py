@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from components.audio.decoding import SILENCE_DBFS, AudioError, Clip, Source, clips_at
 from components.audio.samples import Samples
 from components.base.errors import UserError
+from components.store.answers import Segment, SongGenres
 from components.store.checksums import require_sound
 from components.store.model_card import ModelCard
 from components.store.saved_model import SavedModel
@@ -45,33 +46,6 @@ RuntimeName = Literal["any", "tensorflow", "onnx"]
 takes ten times as long to load."""
 Song = Source | Samples
 """A path, a seekable binary file, or samples with their rate."""
-
-
-@dataclass(frozen=True)
-class Segment:
-    """The genres of a part of a song: of one of the model's windows."""
-
-    start: float
-    """Seconds from the beginning of the song."""
-    end: float
-    """Seconds from the beginning of the song, at most its length."""
-    probabilities: dict[str, float]
-    """Probability by genre, from 0 to 1, the most probable first; empty where it is silent."""
-
-
-@dataclass(frozen=True)
-class SongGenres:
-    """The genres of a song by a model."""
-
-    probabilities: dict[str, float]
-    """Probability by genre, from 0 to 1, the most probable first; the mean over the clips that are not silent.
-
-    Empty for a song that is silent from beginning to end.
-    """
-    clips: int
-    """Number of consecutive clips that are not silent."""
-    segments: tuple[Segment, ...] = ()
-    """Its parts in order, if they were asked for; windows may overlap."""
 
 
 @dataclass(frozen=True)
