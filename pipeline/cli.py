@@ -69,7 +69,7 @@ GROUPS: dict[str, dict[click.Command, str]] = {
     "Deploy": {
         compile_: "genre compile --target kubeflow -o pipeline.yaml",
         submit: "genre submit --target vertex --dry-run",
-        schedule: "genre schedule --target kubeflow list",
+        schedule: "genre schedule list --target kubeflow",
         status: "genre status --target kubeflow",
     },
 }
