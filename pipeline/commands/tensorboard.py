@@ -8,6 +8,7 @@ import click
 
 from components.base.errors import UserError
 from pipeline.commands import options
+from pipeline.output import note
 
 
 @click.command()
@@ -19,15 +20,15 @@ def tensorboard(
     config_file: Path | None, overrides: tuple[str, ...], workspace: Path | None, host: str, port: int
 ) -> None:
     """Start TensorBoard on the trainings of the workspace, also on one that runs, until Ctrl-C."""
-    import importlib
-
     place = options.configured(config_file, overrides, workspace=workspace)[1]
     logs = place.training_logs
     if not logs.is_dir():
         raise UserError(
             f"{logs}: nothing was trained in this workspace yet. `genre run` trains; or choose --workspace."
         )
-    importlib.import_module("tensorboard")  # or a word on what to install
+    from tensorboard.version import VERSION
+
+    note(f"TensorBoard {VERSION}: http://{host}:{port}/ shows {logs}")
     command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(logs), "--host", host, "--port", str(port)]
     sys.stdout.flush()
     os.execv(sys.executable, command)
