@@ -12,6 +12,12 @@ from components.store.model_card import ModelCard, parse_card
 CARD = "genre.card"
 """Name of the property of an ONNX file that holds the model's card."""
 _INPUT = "waveform"
+_OUTPUTS = {
+    "audio": {"probabilities": "probabilities"},
+    "windows": {"probabilities": "window_probabilities"} | {name: name for name in ("starts", "ends", "heard")},
+    "embeddings": {name: name for name in ("embedding", "probabilities")},
+}
+"""By signature of the SavedModel: its outputs, and the export's that are the same."""
 
 
 class OnnxRuntime:
@@ -40,9 +46,8 @@ class OnnxRuntime:
         self._names = [output.name for output in self._session.get_outputs()]
 
     def answers(self, what: str) -> bool:
-        """Returns True: every export has all outputs."""
-        del what
-        return True
+        """Returns whether this can be answered: every export can do it all."""
+        return what in _OUTPUTS
 
     def outputs(self, waveform: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
         """Answers samples, float32 [batch, clip_samples] in [-1, 1], as `models.serving.GenreModel.waveform` does."""
@@ -51,5 +56,4 @@ class OnnxRuntime:
     def answer(self, clips: list[NDArray[np.int16]], what: str) -> dict[str, NDArray[Any]]:
         """Returns the outputs of a signature of the SavedModel for clips, each int16 [clip_samples]."""
         found = self.outputs(np.stack(clips).astype(np.float32) / 32768.0)
-        windows = found.pop("window_probabilities")
-        return {**found, "probabilities": windows} if what == "windows" else found
+        return {name: found[output] for name, output in _OUTPUTS[what].items()}
