@@ -59,10 +59,14 @@ def compare(
     kept = inputs.workspace.local / "compare"
     directory = output or kept
     with inputs.workspace.locked(), output_to(directory / "compare.log") as console:
-        if manifest is not inputs.manifest and not as_json:
-            console.print(f"span {inputs.manifest.span} lacks clips in a split: comparing on span {manifest.span}")
-        if not quiet():
-            console.print("loading TensorFlow")
+
+        def say(line: str) -> None:
+            if not quiet():
+                console.print(line, soft_wrap=True)
+
+        if manifest is not inputs.manifest:
+            say(f"span {inputs.manifest.span} lacks clips in a split: comparing on span {manifest.span}")
+        say("loading TensorFlow")
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
         with large_imports():
             from rich import progress
@@ -77,7 +81,7 @@ def compare(
             models,
             folds,
             kept / "kept",
-            lambda line: quiet() or console.print(line, soft_wrap=True),
+            say,
             lambda items, title, count: progress.track(
                 items, title, count, console=console, transient=True, disable=quiet()
             ),
