@@ -10,10 +10,9 @@ from numpy.typing import NDArray
 
 from components.base.errors import UserError
 from components.base.files import replacing
-from components.exports.config import FILES
 from components.exports.graph import Answer, WaveformGraph
 from components.exports.test_clips import read_test_clips
-from components.store.config import ExportFormat
+from components.store.export_formats import FILES, ExportFormat
 from components.store.model_card import read_card
 from components.store.saved_model import SavedModel
 

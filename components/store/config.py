@@ -1,13 +1,9 @@
 """Settings of the model store."""
 
-from typing import Literal
-
 from pydantic import Field
 
 from components.base.section import Section
-
-ExportFormat = Literal["onnx", "tflite", "keras"]
-"""Runtimes besides TensorFlow that a version can be exported for."""
+from components.store.export_formats import ExportFormat
 
 
 class DeployConfig(Section):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from components.base.errors import UserError
-from components.exports.config import FILES
+from components.store.export_formats import FILES
 from pipeline.commands import options
 from pipeline.output import echo
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from components.audio.config import AudioConfig
-    from components.store.config import ExportFormat
+    from components.store.export_formats import ExportFormat
     from pipeline.workspace import Workspace
 
 _CLIPS = 32

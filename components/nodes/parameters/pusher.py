@@ -1,7 +1,7 @@
 """The parameters of StorePusher."""
 
 from components.base.section import Section
-from components.store.config import ExportFormat
+from components.store.export_formats import ExportFormat
 from components.store.model_store import Lineage
 
 

@@ -16,11 +16,10 @@ from components.audio.decoding import decode_clip
 from components.audio.wav import encode_wav
 from components.base.errors import UserError
 from components.exports import export as exporting
-from components.exports.config import FILES
 from components.exports.export import export, export_into
 from components.library.tfrecords import encode_example, write_record
 from components.store.checksums import find_damage, write_checksums
-from components.store.config import ExportFormat
+from components.store.export_formats import FILES, ExportFormat
 from components.store.onnx_runtime import OnnxRuntime
 from components.store.predictor import Predictor, load_runtime
 from components.store.saved_model import SavedModel

@@ -27,10 +27,9 @@ from components.audio.representations import feature_shape, represent
 from components.audio.wav import encode_wav
 from components.audio.waveform import decode_wavs
 from components.base.errors import UserError
-from components.exports.config import FILES
 from components.exports.export import export as export_as
 from components.library.tfrecords import encode_example
-from components.store.config import ExportFormat
+from components.store.export_formats import FILES, ExportFormat
 from components.store.model_card import ModelCard, read_card
 from components.store.onnx_runtime import OnnxRuntime
 from models.config import EMBEDDING, ModelConfig, TrainConfig
