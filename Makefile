@@ -1,4 +1,5 @@
-# Every target makes the environment in .venv first, when it is missing or older than the lock.
+# Every target makes the environment in .venv first, when it is missing or older than the lock: `run` with what runs need,
+# `test` with what tests need besides.
 
 PYTHON ?= python3.11
 VENV := .venv
@@ -6,6 +7,7 @@ BIN := $(VENV)/bin
 RUNTIME_LOCK := requirements.lock
 GPU_LOCK := requirements-gpu.lock
 LOCK := requirements-dev.lock
+UV_LOCK := sed -n '/^uv==/,/\# via/p' requirements-dev.lock
 DEMO := workspace/demo
 VARIANT := cpu
 IMAGE := genre-pipeline:0.1.0
@@ -21,7 +23,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --no-header --generate-hashes --python-
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
 
-run: $(VENV)/.installed ## Compose a small library, ingest it, and run the whole pipeline on it
+run: $(VENV)/.runtime ## Compose a small library, ingest it, and run the whole pipeline on it
 	$(BIN)/genre demo-library $(DEMO)/library
 	$(BIN)/genre ingest csv $(DEMO)/library/tracks.csv --audio-root $(DEMO)/library --genre-column genre \
 	    --group-column artist --split-column split --config configs/demo.yaml
@@ -30,15 +32,15 @@ run: $(VENV)/.installed ## Compose a small library, ingest it, and run the whole
 test: lint ## Lint, then run the tests that every change must pass: at most 10 minutes on 2 cores
 	$(PYTEST) -m "not long"
 
-test-rest: $(VENV)/.installed ## Run the other tests: at most 35 minutes on 2 cores
+test-rest: $(VENV)/.development ## Run the other tests: at most 35 minutes on 2 cores
 	$(PYTEST) -m long
 
 test-all: test test-rest ## Run every test
 
-bench: $(VENV)/.installed ## Measure against what a user would pick instead; NAME=mel measures that alone
+bench: $(VENV)/.development ## Measure against what a user would pick instead; NAME=mel measures that alone
 	$(BIN)/python -m bench $(NAME)
 
-lint: $(VENV)/.installed ## Check style, format, types and the layers of the source
+lint: $(VENV)/.development ## Check style, format, types and the layers of the source
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/lint-imports --no-logo
@@ -51,7 +53,7 @@ lock: $(VENV)/.made ## Bring the locks up to setup.py and pyproject.toml; UPGRAD
 	    --output-file $(GPU_LOCK)
 	$(COMPILE) --extra train --extra export --extra dev --constraints $(RUNTIME_LOCK) setup.py --output-file $(LOCK)
 
-doctor: $(VENV)/.installed ## Say whether this installation is sound
+doctor: $(VENV)/.runtime ## Say whether this installation is sound
 	@$(BIN)/genre doctor
 
 image: ## Build the container image; VARIANT=gpu for NVIDIA's libraries, IMAGE=registry/name:tag
@@ -61,29 +63,29 @@ clean: ## Remove the environment and all caches; the workspace stays
 	rm -rf $(VENV) .pytest_cache .ruff_cache build dist *.egg-info
 	find . -name __pycache__ -type d -not -path './workspace/*' -prune -exec rm -rf {} +
 
+# What runs need, and what tests need besides. An environment that has what tests need keeps it.
+$(VENV)/.runtime: $(RUNTIME_LOCK) setup.py pyproject.toml $(VENV)/.made
+	$(call install,$(if $(wildcard $(VENV)/.development),$(LOCK),$(RUNTIME_LOCK)),$@ $(wildcard $(VENV)/.development))
+
+$(VENV)/.development: $(LOCK) setup.py pyproject.toml $(VENV)/.made
+	$(call install,$(LOCK),$@ $(VENV)/.runtime)
+
 # A killed installation leaves packages in halves. Without .made the next call starts anew, with what is downloaded.
-$(VENV)/.installed: $(LOCK) setup.py pyproject.toml $(VENV)/.made
-	@echo "Installing $(LOCK) into $(VENV): some minutes and 3 GB the first time."
-	@rm $(VENV)/.made
-	@$(BIN)/uv pip sync --quiet --compile-bytecode --require-hashes --python $(BIN)/python $(LOCK) || { \
-	    echo "uv could not, perhaps for settings that only pip has; pip takes a few minutes."; \
-	    $(BIN)/python -m pip install --quiet --no-deps --require-hashes -r $(LOCK); }
-	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
-	@touch $(VENV)/.made $@
+define install
+@echo "Installing $(1) into $(VENV): some minutes and 3 GB the first time."
+@rm $(VENV)/.made
+@$(BIN)/uv pip sync --quiet --compile-bytecode --require-hashes --python $(BIN)/python $(1) || { \
+    echo "uv could not, perhaps for settings that only pip has; pip takes a few minutes."; \
+    $(BIN)/python -m pip install --quiet --no-deps --require-hashes -r $(1); }
+@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+@touch $(VENV)/.made $(2)
+endef
 
 # An environment of its own, as a system's Python may refuse to install anything (PEP 668). In it only uv, as locked.
 $(VENV)/.made: $(BIN)/python
-	@python=; for each in $(PYTHON) python3; do \
-	    if $$each -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null; then python=$$each; break; fi; \
-	done; \
-	if [ -z "$$python" ]; then \
-	    echo "No Python 3.11 here (tried $(PYTHON) and python3). Install it, or say where: make PYTHON=..." >&2; exit 1; \
-	elif ! $$python -c 'import ensurepip, venv' 2>/dev/null; then \
-	    echo "$$python cannot make environments. On Debian or Ubuntu: apt install python3.11-venv" >&2; exit 1; \
-	fi; \
-	echo "Making $(VENV) with $$($$python --version)."; \
-	$$python -m venv --clear $(VENV)
-	@sed -n '/^uv==/,/# via/p' $(LOCK) > $(VENV)/uv.txt
+	@python=$$(.ci/python $(LOCK) $(PYTHON) python3) && echo "Making $(VENV) with $$($$python --version)." \
+	    && $$python -m venv --clear $(VENV)
+	@$(UV_LOCK) > $(VENV)/uv.txt
 	@$(BIN)/python -m pip install --quiet --no-deps --require-hashes -r $(VENV)/uv.txt
 	@touch $@
 

@@ -9,6 +9,7 @@ PREDICT = [
     "click>=8.1",
     "etils[epath]>=1.9",
     "fastapi>=0.115",
+    "google-crc32c>=1.5",
     "matplotlib>=3.9",
     "numpy>=2,<3",
     "pandas>=2,<3",
@@ -31,7 +32,6 @@ TRAIN = [
     "cronsim>=2.6",
     "dill",  # tfx-bsl pickles with it when it is there; apache-beam alone no longer brings it
     "google-cloud-aiplatform>=1.70",
-    "google-crc32c>=1.5",
     "jinja2>=3.1",
     "keras>=3.12",
     "kfp>=2.14,<3",

@@ -1,4 +1,4 @@
-"""A model in this process, which loads TensorFlow."""
+"""A model in this process, which loads TensorFlow or ONNX Runtime."""
 
 from collections.abc import Iterable, Iterator
 
@@ -7,20 +7,20 @@ from etils import epath
 from numpy.typing import NDArray
 
 from components.store.model_card import ModelCard
-from components.store.predictor import Predictor
+from components.store.predictor import Predictor, RuntimeName
 from genre.model import Answer, Audio, Model, Song, as_song, named
 
 
 class LocalModel(Model):
-    """A SavedModel that `genre run` pushed."""
+    """A version that `genre run` pushed, or a file that `genre export` wrote for ONNX Runtime."""
 
-    def __init__(self, directory: epath.Path) -> None:
-        """Loads the version in `directory`.
+    def __init__(self, directory: epath.Path, runtime: RuntimeName) -> None:
+        """Loads the version in `directory`, or the file.
 
         Raises:
           UserError: it is damaged, or does not load.
         """
-        self._predictor = Predictor(directory)
+        self._predictor = Predictor(directory, runtime)
         self._version = int(directory.name) if directory.name.isdecimal() else None
 
     @property

@@ -7,8 +7,8 @@ from etils import epath
 from components.audio.config import FeatureConfig
 from components.audio.descriptors import descriptors
 from components.audio.preprocessing import AUDIO, FEATURE
-from components.audio.representations import from_bytes
-from components.audio.waveform import decode_wavs, to_float
+from components.audio.representations import from_bytes, network_input, seen_by_network
+from components.audio.waveform import decode_wavs, from_float, to_float
 from components.store.model_card import ModelCard, write_card
 from models.config import EMBEDDING
 from models.windows import cut_windows, window_spans
@@ -25,7 +25,7 @@ def window_probabilities(
     Returns:
       float32 [batch, windows, classes], rows summing to 1; and which windows have any sound, bool [batch, windows].
     """
-    (logits,), heard = _per_window(network, stored, features)
+    (logits,), heard = _per_window(network, stored, network_input(stored, features))
     return tf.nn.softmax(logits), heard
 
 
@@ -41,9 +41,9 @@ def clip_probabilities(network: keras.Model, stored: tf.Tensor, features: Featur
     return _clip_mean(*window_probabilities(network, stored, features))
 
 
-def _per_window(network: keras.Model, stored: tf.Tensor, features: FeatureConfig) -> tuple[list[tf.Tensor], tf.Tensor]:
+def _per_window(network: keras.Model, stored: tf.Tensor, values: tf.Tensor) -> tuple[list[tf.Tensor], tf.Tensor]:
     """Computes the outputs of a network, each float32 [batch, windows, n], and which windows have any sound."""
-    windows, heard = cut_windows(stored, features, network.input_shape[1])
+    windows, heard = cut_windows(stored, values, network.input_shape[1])
     outputs = network(tf.reshape(windows, [-1, *windows.shape[2:]]), training=False)
     return [
         tf.reshape(tf.cast(output, tf.float32), [-1, heard.shape[1], output.shape[-1]])
@@ -69,6 +69,8 @@ class GenreModel(tf.Module):
         self._features = features
         # Saving finds tf.Variables only, which Keras 3 variables are not; this list holds the ones inside them.
         self._variables = [variable.value for variable in network.variables]
+        waveform = tf.TensorSpec([None, features.audio.clip_samples], tf.float32, name="waveform")
+        self.waveform = tf.function(self._waveform, input_signature=[waveform])
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="audio")])
     def audio(self, audio: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -87,15 +89,11 @@ class GenreModel(tf.Module):
         """
         stored = self._stored(audio)
         probabilities, heard = window_probabilities(self._network, stored, self._features)
-        spans = tf.constant(window_spans(stored.shape[1], self._network.input_shape[1], self._features), tf.float32)
-        spans = tf.tile(spans[tf.newaxis], [tf.shape(audio)[0], 1, 1])
+        samples = decode_wavs(audio, self._features.audio)
         return {
             "genres": self._genres(audio),
             "probabilities": probabilities,
-            "starts": spans[..., 0],
-            "ends": spans[..., 1],
-            # Descriptors of silence are not 0.
-            "heard": heard & tf.reduce_any(decode_wavs(audio, self._features.audio) != 0, axis=1, keepdims=True),
+            **self._spans(stored, samples, heard),
         }
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
@@ -112,13 +110,40 @@ class GenreModel(tf.Module):
         """
         audio = _audio_of(examples)
         stored = self._stored(audio)
-        (logits, embedding), heard = _per_window(self._with_embedding, stored, self._features)
+        values = network_input(stored, self._features)
+        (logits, embedding), heard = _per_window(self._with_embedding, stored, values)
         samples = to_float(decode_wavs(audio, self._features.audio))
         return {
             "embedding": _clip_mean(embedding, heard),
             "probabilities": _clip_mean(tf.nn.softmax(logits), heard),
             "descriptors": descriptors(samples, self._features.audio, self._features.mel),
         }
+
+    def _waveform(self, waveform: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Answers samples, float32 [batch, clip_samples] in [-1, 1], as `audio`, `embeddings` and `windows` do.
+
+        The outputs are `probabilities` [batch, classes] and `embedding` [batch, E], and of `windows`
+        `window_probabilities` [batch, windows, classes], `starts`, `ends` and `heard`. There are no strings and no
+        bytes, which other runtimes than TensorFlow have not: this is the graph that `genre export` converts.
+        """
+        samples = from_float(waveform)
+        values, stored = seen_by_network(samples, self._features)
+        (logits, embedding), heard = _per_window(self._with_embedding, stored, values)
+        probabilities = tf.nn.softmax(logits)
+        return {
+            "probabilities": _clip_mean(probabilities, heard),
+            "embedding": _clip_mean(embedding, heard),
+            "window_probabilities": probabilities,
+            **self._spans(stored, samples, heard),
+        }
+
+    def _spans(self, stored: tf.Tensor, samples: tf.Tensor, heard: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Returns `starts`, `ends` and `heard` of the windows, see `windows`."""
+        spans = tf.constant(window_spans(stored.shape[1], self._network.input_shape[1], self._features), tf.float32)
+        spans = tf.tile(spans[tf.newaxis], [tf.shape(samples)[0], 1, 1])
+        # Descriptors of silence are not 0.
+        heard = heard & tf.reduce_any(tf.cast(samples, tf.int32) != 0, axis=1, keepdims=True)
+        return {"starts": spans[..., 0], "ends": spans[..., 1], "heard": heard}
 
     def _genres(self, audio: tf.Tensor) -> tf.Tensor:
         """Returns the class list for every clip, string [batch, classes]."""
@@ -135,7 +160,7 @@ def _audio_of(examples: tf.Tensor) -> tf.Tensor:
 
 
 def export(model: GenreModel, card: ModelCard, directory: str) -> None:
-    """Writes a SavedModel with the signatures `serving_default`, `audio`, `windows` and `embeddings`, and its card."""
+    """Writes a SavedModel with a signature for each public method of `model`, and its card."""
     tf.saved_model.save(
         model,
         directory,
@@ -144,6 +169,7 @@ def export(model: GenreModel, card: ModelCard, directory: str) -> None:
             "audio": model.audio,
             "windows": model.windows,
             "embeddings": model.embeddings,
+            "waveform": model.waveform,
         },
     )
     write_card(card, epath.Path(directory))

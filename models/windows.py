@@ -46,16 +46,16 @@ def window_spans(steps: int, window: int, features: FeatureConfig) -> list[tuple
     return [(start / rate, min((start + window) / rate, seconds)) for start in window_starts(steps, window)]
 
 
-def cut_windows(stored: tf.Tensor, features: FeatureConfig, window: int) -> tuple[tf.Tensor, tf.Tensor]:
-    """Cuts every window of every clip, and scales it for the network.
+def cut_windows(stored: tf.Tensor, values: tf.Tensor, window: int) -> tuple[tf.Tensor, tf.Tensor]:
+    """Cuts every window of every clip.
 
     Args:
       stored: stored entries [batch, steps, ...].
+      values: the same as a network takes them, float32 [batch, steps, ...].
 
     Returns:
       The windows, float32 [batch, windows, window, ...]; and which of them have any sound, bool [batch, windows].
     """
-    values = network_input(stored, features)
     starts = window_starts(stored.shape[1], window)
     cut = tf.stack([values[:, start : start + window] for start in starts], axis=1)
     heard = tf.stack([have_sound(stored[:, start : start + window]) for start in starts], axis=1)
@@ -73,7 +73,7 @@ def all_windows(stored: tf.Tensor, features: FeatureConfig, window: int) -> tf.T
     Returns:
       float32 [batch * windows, window, ...].
     """
-    cut, heard = cut_windows(stored, features, window)
+    cut, heard = cut_windows(stored, network_input(stored, features), window)
     windows = cut.shape[1]
     if windows > 1:  # `first`, `turns`: [batch, windows]
         first = tf.argsort(tf.where(heard, 0, 1), axis=1, stable=True)  # those with sound, in order, then the others
@@ -85,4 +85,5 @@ def all_windows(stored: tf.Tensor, features: FeatureConfig, window: int) -> tf.T
 
 def have_sound(windows: tf.Tensor) -> tf.Tensor:
     """Returns which of `windows`, stored entries [batch, window, ...], have any sound: bool [batch]."""
-    return tf.reduce_any(windows != 0, axis=list(range(1, windows.shape.rank)))
+    # LiteRT compares no unsigned integers.
+    return tf.reduce_any(tf.cast(windows, tf.float32) != 0.0, axis=list(range(1, windows.shape.rank)))

@@ -1,5 +1,6 @@
 """The `genre` command. Commands import what is heavy in their own bodies, so that `--help` stays instant."""
 
+import importlib.util
 import sys
 from typing import NoReturn
 
@@ -13,9 +14,11 @@ from pipeline.commands.compile import compile_
 from pipeline.commands.config import config
 from pipeline.commands.demo_library import demo_library
 from pipeline.commands.doctor import doctor
+from pipeline.commands.export import export
 from pipeline.commands.history import history
 from pipeline.commands.ingest import ingest
 from pipeline.commands.models import models, rollback
+from pipeline.commands.options import add_verbosity
 from pipeline.commands.predict import predict
 from pipeline.commands.retrain import retrain
 from pipeline.commands.run import run
@@ -23,40 +26,104 @@ from pipeline.commands.schedule import schedule
 from pipeline.commands.spans import spans
 from pipeline.commands.status import status
 from pipeline.commands.submit import submit
+from pipeline.commands.tensorboard import tensorboard
 from pipeline.commands.watch import watch
 from pipeline.commands.weights import weights
 from pipeline.commands.why import why
 from pipeline.output import echo
 from pipeline.process import direct_to_this_machine, end_now
 
+_OURS = ("bench", "components", "genre", "models", "pipeline")
+_OF_EXPORT = ("onnx", "onnxruntime", "tf2onnx")
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.version_option(package_name="genre-pipeline")
-def cli() -> None:
-    """Learn to name the genre of a song: from a folder of audio to a gated, deployed, retrained model."""
+GROUPS: dict[str, dict[click.Command, str]] = {
+    "Data": {
+        demo_library: "genre demo-library ~/songs",
+        ingest: "genre ingest folder ~/music",
+        classes: "genre classes list",
+        spans: "genre spans --json",
+    },
+    "Train": {
+        run: "genre run --set model.kind=mel_cnn",
+        retrain: "genre retrain --dry-run",
+        compare: "genre compare --models mel_cnn,svm_rbf",
+        weights: "genre weights musicnn yamnet",
+        config: "genre config model train",
+    },
+    "Look": {
+        models: "genre models",
+        why: "genre why 2",
+        history: "genre history --html history.html",
+        tensorboard: "genre tensorboard --port 6006",
+    },
+    "Use": {
+        predict: "genre predict ~/new/song.mp3",
+        export: "genre export --format onnx -o genre.onnx",
+    },
+    "Operate": {
+        watch: "genre watch --interval 300",
+        rollback: "genre rollback --reason 'confuses folk with pop'",
+        clean: "genre clean --dry-run",
+        doctor: "genre doctor",
+    },
+    "Deploy": {
+        compile_: "genre compile --target kubeflow -o pipeline.yaml",
+        submit: "genre submit --target vertex --dry-run",
+        schedule: "genre schedule list --target kubeflow",
+        status: "genre status --target kubeflow",
+    },
+}
+"""The commands by what they are for, each with an example, which its help ends with."""
 
 
-cli.add_command(classes)
-cli.add_command(clean)
-cli.add_command(compare)
-cli.add_command(compile_)
-cli.add_command(config)
-cli.add_command(demo_library)
-cli.add_command(doctor)
-cli.add_command(history)
-cli.add_command(ingest)
-cli.add_command(models)
-cli.add_command(predict)
-cli.add_command(retrain)
-cli.add_command(rollback)
-cli.add_command(run)
-cli.add_command(schedule)
-cli.add_command(spans)
-cli.add_command(status)
-cli.add_command(submit)
-cli.add_command(watch)
-cli.add_command(weights)
-cli.add_command(why)
+class _Grouped(click.Group):
+    """Lists the commands under the names of their groups."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Writes a section for each group."""
+        width = formatter.width - 6 - max(map(len, self.commands))
+        for group, commands in GROUPS.items():
+            with formatter.section(group):
+                formatter.write_dl([(each.name or "", each.get_short_help_str(width)) for each in commands])
+
+
+def _grouped() -> click.Group:
+    """Makes the command `genre` of GROUPS."""
+
+    @click.group(cls=_Grouped, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+    @click.version_option(package_name="genre-pipeline")
+    def genre() -> None:
+        """Learn to name the genre of a song: from a folder of audio to a gated, deployed, retrained model."""
+
+    for commands in GROUPS.values():
+        for command, example in commands.items():
+            command.epilog = f"Example: {example}"
+            add_verbosity(command)
+            genre.add_command(command)
+    return genre
+
+
+cli = _grouped()
+
+
+def _what_lacks(error: ModuleNotFoundError) -> str:
+    """Says how to install a package that is missing; empty if it is no package, but a fault of this program.
+
+    What predicts and serves is always installed; what trains and exports are extras of setup.py.
+    """
+    missing, *parts = (error.name or "").split(".")
+    while parts and (spec := importlib.util.find_spec(missing)) and spec.origin is None:  # a namespace, as `google` is
+        missing += f".{parts.pop(0)}"
+    if not missing or missing.partition(".")[0] in _OURS or importlib.util.find_spec(missing):
+        return ""
+    if missing in _OF_EXPORT:
+        remedy = "Install what exports: `pip install '.[export]'` where the source is, or `make run` there"
+    else:
+        remedy = (
+            "What predicts and serves is installed, and what trains is not. Its versions fit each other only as "
+            "locked: where the source is, `make run`, or `pip install --no-deps --require-hashes -r requirements.lock`"
+        )
+    return f"this needs the Python package {missing}, which is not installed. {remedy}."
 
 
 def run_command(command: click.Command, name: str) -> NoReturn:
@@ -72,6 +139,11 @@ def run_command(command: click.Command, name: str) -> NoReturn:
         sys.exit(code if isinstance(code, int) else 0)
     except UserError as error:
         echo(f"{name}: {error}", err=True)
+        sys.exit(1)
+    except ModuleNotFoundError as error:
+        if not (lack := _what_lacks(error)):
+            raise
+        echo(f"{name}: {lack}", err=True)
         sys.exit(1)
     except OSError as error:
         if not (remedy := storage_remedy(error)):

@@ -6,6 +6,7 @@ findings of the other checks must be shown all the same.
 
 import fcntl
 import importlib.metadata
+import importlib.util
 import io
 import json
 import multiprocessing
@@ -40,6 +41,7 @@ _REINSTALL = (
     "Install anew what is locked: `make clean`, then `make doctor`; or, where there is no Makefile, "
     f"`pip install --no-deps --require-hashes -r {LOCK.name}`."
 )
+_TRAIN = "To train, where the source is: `make run`, or `pip install --no-deps --require-hashes -r requirements.lock`."
 _CODECS = {  # by name: libsndfile's format and subtype, and whether it is optional
     "WAV": ("WAV", "PCM_16", False),
     "FLAC": ("FLAC", "PCM_16", False),
@@ -292,6 +294,8 @@ def _device_name(device: Any) -> str:
 
 def tfx_together() -> Finding:
     """Runs a real, tiny pipeline: their versions are not those that TFX asks for, see pyproject.toml."""
+    if importlib.util.find_spec("tfx") is None and _installed("ml-metadata") is None:
+        return Finding("warning", "not installed: this installation predicts and serves, but cannot train", _TRAIN)
     with tempfile.TemporaryDirectory(prefix="genre-doctor-") as scratch:
         problem = _run_tiny_pipeline(Path(scratch))
     versions = [_installed(name) for name in ("tfx", "ml-metadata", "tensorflow-data-validation")]

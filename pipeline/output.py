@@ -15,6 +15,31 @@ PLAIN_WIDTH = 110
 """Characters in a line where there is no terminal."""
 
 
+QUIET, VERBOSE = "genre.quiet", "genre.verbose"
+"""Keys of click's `Context.meta`, see `pipeline.commands.options.add_verbosity`."""
+
+
+def quiet() -> bool:
+    """Returns whether results and errors alone are to be shown."""
+    return _asked(QUIET)
+
+
+def verbose() -> bool:
+    """Returns whether what libraries print is to be shown, too."""
+    return _asked(VERBOSE)
+
+
+def _asked(key: str) -> bool:
+    context = click.get_current_context(silent=True)
+    return bool(context and context.meta.get(key))
+
+
+def note(text: str) -> None:
+    """Prints on standard error what is no result, unless results alone are to be shown."""
+    if not quiet():
+        echo(text, err=True)
+
+
 def echo(text: str, *, err: bool = False) -> None:
     """Prints text to standard output, or to standard error."""
     click.echo(printable(text), err=err)

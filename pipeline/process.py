@@ -22,13 +22,14 @@ import os
 import shutil
 import signal
 import socket
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from pipeline.output import PLAIN_WIDTH, plain_console
+from pipeline.output import PLAIN_WIDTH, plain_console, verbose
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -54,6 +55,8 @@ def large_imports() -> Iterator[None]:
 def output_to(log: Path) -> "Iterator[Console]":
     """Sends everything that this process and its libraries, C++ included, print to `log`.
 
+    With --verbose, it goes to the original standard error, too.
+
     Yields:
       A console on the original standard output. Where that is no terminal, the console prints no control characters.
     """
@@ -61,9 +64,9 @@ def output_to(log: Path) -> "Iterator[Console]":
     sys.stdout.flush()
     sys.stderr.flush()
     saved = os.dup(1), os.dup(2)
-    with log.open("ab") as file, os.fdopen(os.dup(1), "w", encoding="utf-8") as original:
-        os.dup2(file.fileno(), 1)
-        os.dup2(file.fileno(), 2)
+    with _appended(log) as descriptor, os.fdopen(os.dup(1), "w", encoding="utf-8") as original:
+        os.dup2(descriptor, 1)
+        os.dup2(descriptor, 2)
         try:
             yield plain_console(original, None if original.isatty() else PLAIN_WIDTH)
         finally:
@@ -79,6 +82,18 @@ def output_to(log: Path) -> "Iterator[Console]":
             for number, descriptor in enumerate(saved, start=1):
                 os.dup2(descriptor, number)
                 os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _appended(log: Path) -> Iterator[int]:
+    """Yields a descriptor to write on to `log` and, with --verbose, to standard error as it is now."""
+    if not verbose():
+        with log.open("ab") as file:
+            yield file.fileno()
+        return
+    with subprocess.Popen(["tee", "--append", log], stdin=subprocess.PIPE, stdout=os.dup(2)) as tee:
+        assert tee.stdin
+        yield tee.stdin.fileno()
 
 
 @contextlib.contextmanager

@@ -85,6 +85,11 @@ class Workspace:
         return self.root / "models"
 
     @property
+    def training_logs(self) -> epath.Path:
+        """TensorBoard's logs of all trainings, also of the one that runs."""
+        return self.artifacts / "Trainer" / "model_run"
+
+    @property
     def set_aside(self) -> epath.Path:
         """Records of spans that the loop does not train on; see `components.library.set_aside`."""
         return self.root / "set-aside"

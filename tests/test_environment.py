@@ -4,18 +4,23 @@ import importlib.metadata
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 import tomllib
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import click
 import pytest
+from click.testing import CliRunner
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
+
+from pipeline.cli import GROUPS, cli
 
 ROOT = Path(__file__).parents[1]
 RUNTIME, GPU, DEVELOPMENT = "requirements.lock", "requirements-gpu.lock", "requirements-dev.lock"
@@ -153,8 +158,164 @@ def test_help_imports_nothing_heavy() -> None:
         print(*sorted(set(sys.argv[1:]) & set(sys.modules)), file=sys.stderr)
     """
     process = subprocess.run([sys.executable, "-c", code, *HEAVY], capture_output=True, text=True, check=True)
-    assert "Commands:" in process.stdout
+    assert "Train:" in process.stdout
     assert process.stderr == "\n"
+
+
+def commands(group: click.Group = cli, above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    """Every command that can be run, with the words that name it."""
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from commands(command, (*above, name))
+        else:
+            yield (*above, name), command
+
+
+def test_help_lists_every_command_in_a_group_with_an_example_that_is_one() -> None:
+    assert {name for group in GROUPS.values() for name in (each.name for each in group)} == set(cli.commands)
+    for group in GROUPS.values():
+        for command, example in group.items():
+            program, *words = shlex.split(example)
+            assert (program, words[0]) == ("genre", command.name)
+            assert f"Example: {example}" in CliRunner().invoke(cli, [command.name, "--help"], terminal_width=200).output
+            above, found, context = cli, command, cli.make_context("genre", words)
+            while isinstance(above, click.Group):
+                name, found, words = above.resolve_command(context, words)
+                context, above = found.make_context(name, list(words), parent=context), found
+            assert context.command is found
+
+
+def test_every_command_can_be_quiet_or_verbose() -> None:
+    for words, command in commands():
+        options = {name for parameter in command.params for name in parameter.opts}
+        assert {"--quiet", "--verbose"} <= options, words
+
+
+def test_a_shell_completes_the_commands() -> None:
+    completing = {"_GENRE_COMPLETE": "bash_complete", "COMP_WORDS": "genre re", "COMP_CWORD": "1"}
+    code = "import sys; sys.argv = ['genre']; from pipeline.cli import main; main()"
+    done = subprocess.run([sys.executable, "-c", code], env=os.environ | completing, capture_output=True, text=True)
+    assert done.stdout.split() == ["plain,retrain"]
+
+
+@pytest.mark.parametrize(
+    ("package", "remedy"),
+    [
+        ("tensorflow_metadata", "pip install --no-deps --require-hashes -r requirements.lock"),
+        ("google.api_core", "pip install --no-deps --require-hashes -r requirements.lock"),
+        ("tf2onnx", "pip install '.[export]'"),
+    ],
+)
+def test_what_lacks_is_said(package: str, remedy: str) -> None:
+    """As where only what predicts is installed."""
+    code = """if True:
+        import importlib.abc, sys, click
+        class Missing(importlib.abc.MetaPathFinder):
+            def find_spec(self, name, path, target=None):
+                if name == missing:
+                    raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+        missing = sys.argv.pop()
+        sys.meta_path.insert(0, Missing())
+        import importlib.util
+        real = importlib.util.find_spec
+        importlib.util.find_spec = lambda name: None if name == missing else real(name)
+        from pipeline.cli import run_command
+        run_command(click.Command("x", callback=lambda: __import__(missing)), "genre")
+    """
+    done = subprocess.run([sys.executable, "-c", code, package], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert f"genre: this needs the Python package {package}, which is not installed" in done.stderr
+    assert remedy in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_fault_of_ours_is_no_lack() -> None:
+    code = "import click; from pipeline.cli import run_command; run_command(click.Command('x', callback=work), 'genre')"
+    for missing in ("pipeline.nothing", "rich.nothing"):
+        work = f"def work():\n    import {missing}\n"
+        done = subprocess.run([sys.executable, "-c", work + code], capture_output=True, text=True)
+        assert f"ModuleNotFoundError: No module named '{missing}'" in done.stderr
+
+
+# --- A Python to begin with ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def find_python(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess]:
+    """Runs `.ci/python` with nothing on the path but a shell's tools and some scripts, by name."""
+
+    def run(**scripts: str) -> subprocess.CompletedProcess:
+        for tool in ("sh", "mktemp", "rm", "sed", "tail", "cat"):
+            (tmp_path / tool).symlink_to(shutil.which(tool) or tool)
+        for name, script in scripts.items():
+            path = tmp_path / name.replace("_", ".")
+            path.write_text(f"#!{shutil.which('sh')}\n{script}\n")
+            path.chmod(0o755)
+        command = [ROOT / ".ci" / "python", ROOT / DEVELOPMENT, "python3.11", "python3"]
+        return subprocess.run(command, env={"PATH": str(tmp_path)}, capture_output=True, text=True)
+
+    return run
+
+
+def test_make_takes_the_python_that_is_there(find_python: Callable, tmp_path: Path) -> None:
+    done = find_python(python3_11="exit 0", uv="exit 9")
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"{tmp_path}/python3.11\n", "")
+
+
+def test_make_takes_python3_if_it_is_3_11(find_python: Callable, tmp_path: Path) -> None:
+    done = find_python(python3="exit 0")
+    assert (done.returncode, done.stdout) == (0, f"{tmp_path}/python3\n")
+
+
+def test_make_has_uv_get_python_and_says_so(find_python: Callable) -> None:
+    uv = 'case "$1 $2" in "python find") echo /managed/bin/python3.11;; "python dir") echo /managed;; esac'
+    done = find_python(python3="exit 1", uv=uv)
+    assert (done.returncode, done.stdout) == (0, "/managed/bin/python3.11\n")
+    assert "No Python 3.11 here that can make environments (tried python3.11 python3)" in done.stderr
+    assert "uv gets Python 3.11, 30 MB, and keeps it in /managed" in done.stderr
+
+
+def test_make_gets_the_locked_uv_where_there_is_none(find_python: Callable) -> None:
+    """`python3 -m pip install --target`, of another version of Python."""
+    python = """
+        case "$1 $2" in
+        "-m pip")
+            while [ "$1" != --target ]; do shift; done
+            cat "$4" >&2; target=$2
+            mkdir="$PATH"; /bin/mkdir -p "$target/bin"
+            printf '#!/bin/sh\\n[ "$2" = find ] && echo /managed/python3.11; exit 0\\n' > "$target/bin/uv"
+            /bin/chmod +x "$target/bin/uv";;
+        *) exit 1;;
+        esac"""
+    done = find_python(python3=python)
+    assert (done.returncode, done.stdout) == (0, "/managed/python3.11\n"), done.stderr
+    assert f"Getting uv, as locked in {ROOT / DEVELOPMENT}" in done.stderr
+
+
+def test_make_says_what_to_do_where_nothing_works(find_python: Callable) -> None:
+    done = find_python(uv='echo "no network" >&2; [ "$1" = --version ]')
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "no network" in done.stderr
+    assert done.stderr.endswith("Python 3.11 could not be had. Install it, or say where it is: make PYTHON=...\n")
+
+
+def test_make_says_what_debian_leaves_out(find_python: Callable) -> None:
+    done = find_python(python3_11='case "$2" in *venv) exit 1;; esac')
+    assert done.returncode == 1
+    assert "python3.11 cannot make environments. On Debian or Ubuntu: apt install python3.11-venv" in done.stderr
+
+
+def test_make_run_needs_no_more_than_runs_do_and_make_test_keeps_it() -> None:
+    def plan(target: str, *made: str) -> str:
+        """What make would do, where these files are made already, and newer than all else."""
+        old = [word for name in made for word in ("-o", f".venv/{name}")]
+        command = ["make", "--dry-run", *old, target]
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+    assert f"-r {RUNTIME}" in plan("run", ".made")
+    assert f"-r {DEVELOPMENT}" in plan("lint", ".made")
+    assert "Installing" not in plan("run", ".made", ".runtime")
+    assert f"-r {DEVELOPMENT}" in plan("lint", ".made", ".runtime")
 
 
 def test_nothing_tracked_knows_a_machine_or_an_index() -> None:

@@ -825,6 +825,18 @@ TABLE: list[Relied] = [
         made=("name", "index", "shape", "quantization_parameters"),
         look=tflite_details,
     ),
+    Relied(
+        "tensorflow.python.framework.convert_to_constants.convert_variables_to_constants_v2",
+        "a graph without variables, as a .keras file holds it",
+        call="func",
+    ),
+    # tf2onnx.
+    Relied(
+        "tf2onnx.graph.Graph",
+        "handlers of the Fourier transforms that it lacks",
+        has=("get_dtype", "get_shape", "make_const", "make_node", "remove_node"),
+        used=r"custom_op_handlers",
+    ),
     # ML Metadata.
     Relied("ml_metadata.metadata_store.ListOptions", "the last execution", call="limit=_, order_by=_, is_asc=_"),
     Relied("ml_metadata.metadata_store.OrderByField", "the last execution", has=("ID",)),

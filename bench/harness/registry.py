@@ -131,12 +131,13 @@ BENCHMARKS = {
         targets={"beyond": at_most("a run without a change, beyond its imports", 3, "s")},
     ),
     "predict": Benchmark(
-        "genre predict with one song and with many",
+        "genre predict with one song and with many, and an export without TensorFlow",
         clips=48,
         minutes=2.5,
         targets={
             "song": stated("genre predict, each song", "ms"),
             "load": stated("genre predict, until the model is loaded", "s"),
+            "onnx": at_most("a song by an export for ONNX Runtime, from nothing to the answer", 1, "s"),
             "tfx": at_most("modules of TFX that genre predict imports", 0, "modules"),
         },
     ),

@@ -64,10 +64,21 @@ def _quantise(samples: tf.Tensor, config: FeatureConfig) -> tf.Tensor:
 def _scale(stored: tf.Tensor, config: FeatureConfig) -> tf.Tensor:
     """Scales every part as its representation does. Columns that only the stored entries need become 0."""
     exact = tf.cast(stored, _DTYPE)
+    return _scaled({name: stored_part(exact, part) for name, part in parts(config).items()}, config)
+
+
+def _seen(samples: tf.Tensor, config: FeatureConfig) -> tf.Tensor:
+    """Computes what `_scale` makes of what `_quantise` stores, without laying bytes out."""
+    quantised = {name: part.representation.quantise(samples, config) for name, part in parts(config).items()}
+    return _scaled(quantised, config)
+
+
+def _scaled(stored: dict[str, tf.Tensor], config: FeatureConfig) -> tf.Tensor:
+    """Scales every part, stored entries [batch, *part.shape] by name: float32 [batch, columns]."""
     scaled = []
-    for part in parts(config).values():
-        entries = tf.cast(stored_part(exact, part), tf.float32)
-        values = tf.reshape(part.representation.scale(entries, config), [-1, part.size])
+    for name, part in parts(config).items():
+        entries = part.representation.scale(tf.cast(stored[name], tf.float32), config)
+        values = tf.reshape(entries, [-1, part.size])
         scaled.append(tf.pad(values, [[0, 0], [0, part.columns - part.size]]))
     return tf.concat(scaled, axis=1)
 
@@ -79,5 +90,6 @@ COMBINED = Representation(
     deflates=False,
     quantise=_quantise,
     scale=_scale,
+    seen=_seen,
 )
 """All parts bit for bit, without a time axis: what needs one takes its part, and restores its shape."""

@@ -162,8 +162,8 @@ def rolloff(magnitude: tf.Tensor, audio: AudioConfig, mel: MelConfig) -> tf.Tens
       float32 [frames, 1], Hz, on a bin.
     """
     total = tf.cumsum(magnitude, axis=-1)  # [frames, bins], rising
-    first = tf.searchsorted(total, ROLLOFF_SHARE * total[:, -1:], side="left")  # [frames, 1], the first bin to reach it
-    return tf.gather(_bin_hertz(audio, mel), first)
+    below = tf.cast(total < ROLLOFF_SHARE * total[:, -1:], tf.int32)
+    return tf.gather(_bin_hertz(audio, mel), tf.reduce_sum(below, axis=-1, keepdims=True))  # the first bin to reach it
 
 
 def _contrast_bands(audio: AudioConfig, mel: MelConfig) -> list[tuple[int, int, int]]:

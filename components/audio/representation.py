@@ -24,6 +24,8 @@ class Representation:
     """Computes the stored entries [batch, *shape] of `dtype` from samples, int16 [batch, clip_samples]."""
     scale: Callable[[tf.Tensor, FeatureConfig], tf.Tensor]
     """Turns stored entries, cast to float32, into what a network takes: float32 of the same shape."""
+    seen: Callable[[tf.Tensor, FeatureConfig], tf.Tensor] | None = None
+    """Computes `scale` of `quantise` from samples, where storing takes operations that only TensorFlow has."""
     scales_by_clip: bool = False
     """True where `scale` depends on the whole clip, so that it must come before a window is cut."""
     maskable: bool = False

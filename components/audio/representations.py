@@ -62,6 +62,22 @@ def network_input(stored: tf.Tensor, config: FeatureConfig) -> tf.Tensor:
     return representation_of(config).scale(tf.cast(stored, tf.float32), config)
 
 
+def seen_by_network(samples: tf.Tensor, config: FeatureConfig) -> tuple[tf.Tensor, tf.Tensor]:
+    """Computes what a network takes by operations that other runtimes than TensorFlow have, too.
+
+    Args:
+      samples: int16 [batch, clip_samples].
+
+    Returns:
+      What `network_input` makes of the stored entries; and entries that are 0 where the stored ones are.
+    """
+    if seen := representation_of(config).seen:
+        values = seen(samples, config)
+        return values, values
+    stored = represent(samples, config)
+    return network_input(stored, config), stored
+
+
 def to_bytes(stored: tf.Tensor) -> tf.Tensor:
     """Serializes stored entries [batch, ...] to string [batch], as a TFRecord carries them."""
     return tf.map_fn(tf.io.serialize_tensor, stored, fn_output_signature=tf.TensorSpec([], tf.string))

@@ -28,5 +28,9 @@ def resample(waveform: tf.Tensor, audio: AudioConfig) -> tf.Tensor:
     if audio.sample_rate == RATE:
         return waveform
     length = resampled_length(audio)
-    # The inverse transform itself cuts or pads the spectrum to what `length` asks for.
-    return tf.signal.irfft(tf.signal.rfft(waveform), [length]) * (length / audio.clip_samples)
+    spectrum = tf.signal.rfft(waveform)  # the inverse transform itself cuts it to what `length` asks for
+    missing = length // 2 - audio.clip_samples // 2
+    if missing > 0:  # part by part, because other runtimes pad no complex numbers
+        parts = (tf.pad(part(spectrum), [[0, 0], [0, missing]]) for part in (tf.math.real, tf.math.imag))
+        spectrum = tf.complex(*parts)
+    return tf.signal.irfft(spectrum, [length]) * (length / audio.clip_samples)

@@ -31,13 +31,14 @@ def _repeat_the_sound(samples: tf.Tensor) -> tf.Tensor:
     A song that is shorter than a clip would otherwise be trained on, and answered for, by its padding.
     """
     length = samples.shape[1]
+    sounds = tf.cast(samples, tf.int32) != 0  # LiteRT compares no int16
 
     def repeat() -> tf.Tensor:
-        silence = tf.argmax(tf.cast(tf.reverse(samples, [1]) != 0, tf.int8), axis=1, output_type=tf.int32)  # [batch]
+        silence = tf.argmax(tf.cast(tf.reverse(sounds, [1]), tf.int8), axis=1, output_type=tf.int32)  # [batch]
         return tf.gather(samples, tf.range(length) % (length - silence)[:, tf.newaxis], axis=1, batch_dims=1)
 
     # A wholly silent clip counts no silence, so it stays. The look at the last sample spares most batches the search.
-    return tf.cond(tf.reduce_any(samples[:, -1] == 0), repeat, lambda: samples)
+    return tf.cond(tf.reduce_all(sounds[:, -1]), lambda: samples, repeat)
 
 
 def _decode_any(wav: tf.Tensor, audio: AudioConfig) -> tf.Tensor:
@@ -55,7 +56,24 @@ def _decode_any(wav: tf.Tensor, audio: AudioConfig) -> tf.Tensor:
     excess = tf.maximum(tf.shape(mono)[0] - audio.clip_samples, 0)
     cut = mono[excess // 2 :][: audio.clip_samples]
     padded = tf.pad(cut, [[0, audio.clip_samples - tf.shape(cut)[0]]])
-    return tf.cast(tf.clip_by_value(tf.round(padded * 32768.0), -32768.0, 32767.0), tf.int16)
+    return _to_pcm16(padded)
+
+
+def _to_pcm16(waveform: tf.Tensor) -> tf.Tensor:
+    """Rounds float32 in [-1, 1] to int16 of the same shape, as `decoding.to_pcm16`."""
+    return tf.cast(tf.clip_by_value(tf.round(waveform * 32768.0), -32768.0, 32767.0), tf.int16)
+
+
+def from_float(waveform: tf.Tensor) -> tf.Tensor:
+    """Brings clips to what `decode_wavs` makes of their WAV files.
+
+    Args:
+      waveform: float32 [batch, clip_samples] in [-1, 1].
+
+    Returns:
+      int16 [batch, clip_samples], repeated until the clip is full.
+    """
+    return _repeat_the_sound(_to_pcm16(waveform))
 
 
 def decode_wavs(wavs: tf.Tensor, audio: AudioConfig) -> tf.Tensor:

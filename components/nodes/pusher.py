@@ -71,6 +71,7 @@ class Executor(pusher_executor.Executor):
                 verdict,
                 check=smoke_test,
                 reference=epath.Path(artifact_utils.get_single_uri(profiles)) / PROFILE if profiles else None,
+                complete=lambda version: _export(version, known),
             )
         except WithdrawnError as refusal:
             print(refusal)
@@ -79,6 +80,14 @@ class Executor(pusher_executor.Executor):
             return
         prune(store, known.keep_versions)
         self._MarkPushed(pushed, str(version_dir(store, version)), str(version))
+
+
+def _export(version: epath.Path, known: PusherParameters) -> None:
+    if not known.export:
+        return
+    from components.exports.export import export_into
+
+    print(*export_into(version, known.export, epath.Path(known.lineage.data)), sep="\n", flush=True)
 
 
 class StorePusher(base_component.BaseComponent):

@@ -3,6 +3,7 @@
 from pydantic import Field
 
 from components.base.section import Section
+from components.store.export_formats import ExportFormat
 
 
 class DeployConfig(Section):
@@ -12,4 +13,9 @@ class DeployConfig(Section):
         10,
         ge=2,
         description="versions that are kept; older ones are removed, but never the served version or its parent",
+    )
+    export: tuple[ExportFormat, ...] = Field(
+        (),
+        description="runtimes that a version is exported for when it is pushed: onnx, which `genre predict` uses where "
+        "it is there, tflite, keras",
     )

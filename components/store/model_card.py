@@ -1,9 +1,10 @@
 """The card of a SavedModel: enough to call the model, and to see whether two models can be compared."""
 
 from etils import epath
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from components.audio.config import FeatureConfig
+from components.base.errors import UserError
 from components.base.files import write_atomically
 from components.base.json_records import find_record, read_record
 from components.base.section import Section
@@ -38,6 +39,18 @@ def read_card(saved_model: epath.Path) -> ModelCard:
       UserError: the card is missing or damaged.
     """
     return read_record(SavedModel(saved_model).card, ModelCard, _REMEDY)
+
+
+def parse_card(text: str, file: epath.Path) -> ModelCard:
+    """Reads the card that an export carries as JSON in `file`.
+
+    Raises:
+      UserError: it is damaged.
+    """
+    try:
+        return ModelCard.model_validate_json(text)
+    except ValidationError as error:
+        raise UserError(f"{file}: its model card is damaged: {error.errors()[0]['msg']}. Export it again.") from error
 
 
 def find_card(saved_model: epath.Path) -> ModelCard | None:

@@ -386,6 +386,7 @@ def publish(
     verdict: Verdict | None = None,
     check: Callable[[epath.Path], None] = lambda version: None,
     reference: epath.Path | None = None,
+    complete: Callable[[epath.Path], None] = lambda version: None,
 ) -> int:
     """Puts a SavedModel into the store under the next number, then serves it.
 
@@ -396,6 +397,7 @@ def publish(
     Args:
       check: called with the copy before it becomes a version. If it raises, the push ends and nothing has changed.
       reference: file with the profile that drift will be measured against.
+      complete: called before with the copy, to put more into it.
 
     Returns:
       The version.
@@ -424,6 +426,7 @@ def publish(
                 files.verdict.write_text(verdict.model_dump_json(indent=2))
             if reference:
                 reference.copy(files.reference)
+            complete(incoming)
             write_checksums(incoming)
             check(incoming)
         with _locked(store):

@@ -1,6 +1,10 @@
-"""Names the genre of any song with a pushed model, as a whole and over time. Needs TensorFlow, but not TFX."""
+"""Names the genre of any song with a pushed model, as a whole and over time.
+
+Needs no TFX; and where the model was exported to ONNX, no TensorFlow.
+"""
 
 import heapq
+import importlib.util
 import itertools
 import math
 import os
@@ -9,21 +13,19 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal, Protocol
 
 import numpy as np
-import tensorflow as tf
 from etils import epath
 from numpy.typing import NDArray
 
 from components.audio.decoding import SILENCE_DBFS, AudioError, Clip, Source, clips_at
 from components.audio.samples import Samples
-from components.audio.wav import encode_wav
 from components.base.errors import UserError
 from components.store.answers import Segment, SongGenres
 from components.store.checksums import require_sound
-from components.store.loading import load
-from components.store.model_card import ModelCard, read_card
+from components.store.model_card import ModelCard
+from components.store.saved_model import SavedModel
 
 _BATCH = 4
 """Clips that a model answers at a time: the largest, musicnn, takes 0.6 GB for 30 s."""
@@ -40,6 +42,9 @@ _ROUNDING = 1e-6
 _SILENT = 32768.0 * 10 ** (SILENCE_DBFS / 20)
 """A window whose largest sample is smaller is silent."""
 
+RuntimeName = Literal["any", "tensorflow", "onnx"]
+"""What a version answers by. any: ONNX Runtime if the version was exported to it at its push, or else TensorFlow, which
+takes ten times as long to load."""
 Song = Source | Samples
 """A path, a seekable binary file, or samples with their rate."""
 
@@ -78,33 +83,72 @@ _Taken = list[tuple[_Place, Clip]] | AudioError | OSError
 """Some clips of a song, or why there are none."""
 
 
+class Runtime(Protocol):
+    """A loaded model, whatever computes its answers."""
+
+    card: ModelCard
+
+    def answers(self, what: str) -> bool:
+        """Returns whether the model can answer `audio`, `windows` or `embeddings`."""
+        ...
+
+    def answer(self, clips: list[NDArray[np.int16]], what: str) -> dict[str, NDArray[Any]]:
+        """Returns the outputs of that signature for clips, each int16 [at most clip_samples]."""
+        ...
+
+
+def load_runtime(version: epath.Path, name: RuntimeName = "any") -> Runtime:
+    """Loads a version of the model store, or a file that `genre export` wrote for ONNX Runtime.
+
+    Raises:
+      UserError: it is damaged, does not load, or was not exported to what `name` asks for.
+    """
+    if version.suffix == ".onnx" and version.is_file():
+        from components.store.onnx_runtime import OnnxRuntime
+
+        return OnnxRuntime(version)
+    require_sound(version)
+    exported = SavedModel(version).onnx
+    if name == "onnx" and not exported.exists():
+        raise UserError(
+            f"{version}: it was not exported to ONNX when it was pushed. Export it with `genre export --format onnx`, "
+            "and name the file; or set deploy.export to [onnx] for the versions to come."
+        )
+    # The runtime is an extra of setup.py.
+    if name == "onnx" or (name == "any" and exported.exists() and importlib.util.find_spec("onnxruntime")):
+        from components.store.onnx_runtime import OnnxRuntime
+
+        return OnnxRuntime(exported)
+    from components.store.saved_model_runtime import SavedModelRuntime
+
+    return SavedModelRuntime(version)
+
+
 class Predictor:
     """A loaded model. Its methods may be called from several threads at a time."""
 
-    def __init__(self, saved_model: epath.Path) -> None:
-        """Loads `saved_model`, a version of the model store.
+    def __init__(self, saved_model: epath.Path, runtime: RuntimeName = "any") -> None:
+        """Loads `saved_model`, as `load_runtime` does.
 
         Raises:
-          UserError: it is damaged, or does not load.
+          UserError: see `load_runtime`.
         """
-        require_sound(saved_model)
-        self.card: ModelCard = read_card(saved_model)
+        self._runtime = load_runtime(saved_model, runtime)
+        self.card: ModelCard = self._runtime.card
         self._audio = self.card.features.audio
-        self._model = load(saved_model, _WHOLE)
 
     @property
     def answers_windows(self) -> bool:
         """False for a model of an earlier release, which has no signature for that: its segments are whole clips."""
-        return _WINDOWS in self._model.signatures
+        return self._runtime.answers(_WINDOWS)
 
     @cached_property
     def windows(self) -> tuple[tuple[float, float], ...]:
         """Start and end of each window of a clip, in seconds from its beginning; they are evenly spaced."""
         if not self.answers_windows:
             return ((0.0, self._audio.clip_seconds),)
-        wav = encode_wav(np.zeros(0, np.int16), self._audio.sample_rate)
-        answer = self._model.signatures[_WINDOWS](audio=tf.constant([wav]))
-        return tuple(zip(*(answer[name].numpy()[0].tolist() for name in ("starts", "ends")), strict=True))
+        answer = self._runtime.answer([np.zeros(self._audio.clip_samples, np.int16)], _WINDOWS)
+        return tuple(zip(*(answer[name][0].tolist() for name in ("starts", "ends")), strict=True))
 
     def predict(self, song: Song) -> SongGenres:
         """Names the genres of a song of any length. It is decoded clip by clip, so memory does not grow with it.
@@ -169,7 +213,7 @@ class Predictor:
           AudioError, OSError: see `predict`.
           UserError: a model of an earlier release has no embeddings.
         """
-        if _EMBEDDINGS not in self._model.signatures:
+        if not self._runtime.answers(_EMBEDDINGS):
             raise UserError(
                 "the model is of an earlier release, and has no embeddings. Train it again with `genre run`."
             )
@@ -316,13 +360,8 @@ class Predictor:
         """Yields the outputs of a signature for each clip, having asked for all of them."""
         if not pcm:
             return iter(())
-        wavs = [encode_wav(each, self._audio.sample_rate) for each in pcm]
-        if signature == _EMBEDDINGS:
-            answer = self._model.signatures[signature](examples=tf.constant([_example(wav) for wav in wavs]))
-        else:
-            answer = self._model.signatures[signature](audio=tf.constant(wavs))
-        arrays = {name: values.numpy() for name, values in answer.items() if name in _READ}
-        return ({name: rows[clip] for name, rows in arrays.items()} for clip in range(len(wavs)))
+        arrays = {name: rows for name, rows in self._runtime.answer(pcm, signature).items() if name in _READ}
+        return ({name: rows[clip] for name, rows in arrays.items()} for clip in range(len(pcm)))
 
     def _answer(self, place: _Place, clip: Clip, outputs: dict[str, NDArray] | None) -> _Answer:
         rate, loud = self._audio.sample_rate, []
@@ -352,8 +391,3 @@ def _or_raise(item: _Answer | AudioError | OSError) -> _Answer:
     if isinstance(item, Exception):
         raise item
     return item
-
-
-def _example(wav: bytes) -> bytes:
-    feature = tf.train.Feature(bytes_list=tf.train.BytesList(value=[wav]))
-    return tf.train.Example(features=tf.train.Features(feature={"audio": feature})).SerializeToString()

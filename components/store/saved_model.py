@@ -27,6 +27,15 @@ class SavedModel:
         return self.extra / "weights.npz"
 
     @property
+    def onnx(self) -> epath.Path:
+        """The same for ONNX Runtime, see `components.exports`; written by the push, if `deploy.export` says so."""
+        return self.exported(".onnx")
+
+    def exported(self, suffix: str) -> epath.Path:
+        """Returns the place of the export whose name has this ending."""
+        return self.extra / f"genre{suffix}"
+
+    @property
     def lineage(self) -> epath.Path:
         """Names what the model was made from, see `components.store.model_store`; written by the push."""
         return self.extra / "lineage.json"

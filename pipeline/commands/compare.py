@@ -8,6 +8,7 @@ import click
 from components.base.errors import UserError
 from pipeline.commands import options
 from pipeline.comparing.models import models_to_compare
+from pipeline.output import quiet
 
 
 @click.command()
@@ -25,6 +26,7 @@ from pipeline.comparing.models import models_to_compare
     type=click.Path(file_okay=False, path_type=Path),
     help="Directory to write to. Without it, WORKSPACE/compare.",
 )
+@options.as_json
 def compare(
     config_file: Path | None,
     overrides: tuple[str, ...],
@@ -33,6 +35,7 @@ def compare(
     kinds: str | None,
     folds: str | None,
     output: Path | None,
+    as_json: bool,
 ) -> None:
     """Fit every kind of model on the same clips, and test which differences are significant.
 
@@ -56,9 +59,14 @@ def compare(
     kept = inputs.workspace.local / "compare"
     directory = output or kept
     with inputs.workspace.locked(), output_to(directory / "compare.log") as console:
+
+        def say(line: str) -> None:
+            if not quiet():
+                console.print(line, soft_wrap=True)
+
         if manifest is not inputs.manifest:
-            console.print(f"span {inputs.manifest.span} lacks clips in a split: comparing on span {manifest.span}")
-        console.print("loading TensorFlow")
+            say(f"span {inputs.manifest.span} lacks clips in a split: comparing on span {manifest.span}")
+        say("loading TensorFlow")
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
         with large_imports():
             from rich import progress
@@ -73,12 +81,17 @@ def compare(
             models,
             folds,
             kept / "kept",
-            lambda line: console.print(line, soft_wrap=True),
-            lambda items, title, count: progress.track(items, title, count, console=console, transient=True),
+            say,
+            lambda items, title, count: progress.track(
+                items, title, count, console=console, transient=True, disable=quiet()
+            ),
         )
         if comparison.rows:
             write(comparison, directory)
-            show(comparison, console)
-            console.print(f"\nwritten to {directory}/comparison.html, .md, .csv and .json", soft_wrap=True)
+            if as_json:
+                console.file.write(comparison.model_dump_json(indent=2) + "\n")
+            else:
+                show(comparison, console)
+                console.print(f"\nwritten to {directory}/comparison.html, .md, .csv and .json", soft_wrap=True)
     if not comparison.rows or (kinds and comparison.left_out):
         raise UserError("\n".join(f"{kind} was left out: {why}" for kind, why in comparison.left_out.items()))

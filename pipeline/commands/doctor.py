@@ -1,5 +1,7 @@
 """`genre doctor`: checks that this installation is sound."""
 
+import dataclasses
+import json
 import os
 import tempfile
 from pathlib import Path
@@ -21,7 +23,8 @@ _STYLES = {"ok": "green", "warning": "bold yellow", "FAIL": "bold red"}
 @click.command()
 @options.configuration
 @click.option("--workspace", type=click.Path(path_type=Path), help="Folder of the runs; it need not exist.")
-def doctor(config_file: Path | None, overrides: tuple[str, ...], workspace: Path | None) -> None:
+@options.as_json
+def doctor(config_file: Path | None, overrides: tuple[str, ...], workspace: Path | None, as_json: bool) -> None:
     """Check in under a minute that this installation is sound.
 
     Compares versions with the lock, runs a tiny pipeline, and looks at codecs, free disk, permission to write, GPUs and
@@ -40,14 +43,20 @@ def doctor(config_file: Path | None, overrides: tuple[str, ...], workspace: Path
     os.close(descriptor)
     log = Path(name)
     failures = 0
+    account: list[dict[str, str]] = []
     try:
         with output_to(log) as console, busy(console, "importing TensorFlow and TFX"):
             for check, finding in examine(checks(Path(config.workspace))):
-                _show(console, check, finding)
+                if as_json:
+                    account.append({"check": check.name, **dataclasses.asdict(finding)})
+                else:
+                    _show(console, check, finding)
                 failures += finding.status == "FAIL"
     finally:
         if not failures:
             log.unlink()
+    if as_json:
+        click.echo(json.dumps(account, indent=2))
     if failures:
         raise UserError(f"{failures} of the checks failed. Log of the libraries: {log}")
 

@@ -13,7 +13,7 @@ import click
 from components.base.errors import UserError
 from components.base.text import as_utf8
 from pipeline.commands import options
-from pipeline.output import echo
+from pipeline.output import echo, quiet
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -202,7 +202,7 @@ def _progress(console: "Console") -> "Iterator[Callable[[int, int], None]]":
     with Progress(
         *columns,
         console=console,
-        disable=not console.is_interactive,
+        disable=quiet() or not console.is_interactive,
         transient=True,
         redirect_stdout=False,  # to the terminal: it goes to the log
         redirect_stderr=False,
@@ -218,7 +218,7 @@ def _progress(console: "Console") -> "Iterator[Callable[[int, int], None]]":
             found = done if found is None else found
             pace = _pace(done - found, total - found, now - start)
             bar.update(task, completed=done, total=total, pace=pace)
-            if not console.is_interactive and (now >= due or done == total) and due < math.inf:
+            if not (quiet() or console.is_interactive) and (now >= due or done == total) and due < math.inf:
                 due = math.inf if done == total else now + _LINE_SECONDS
                 console.print(f"decoding: {done} of {total} files{pace and ', '}{pace}")
 

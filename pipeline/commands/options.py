@@ -9,6 +9,7 @@ import click
 
 from components.base.errors import UserError
 from components.base.text import is_text
+from pipeline.output import QUIET, VERBOSE, note
 
 if TYPE_CHECKING:
     from pipeline.config.settings import PipelineConfig
@@ -28,7 +29,7 @@ def _or_found(context: click.Context, _: click.Parameter, given: Path | None) ->
     from pipeline.config.settings import find_project_file
 
     if found := find_project_file():
-        click.echo(f"settings: {found}", err=True)
+        note(f"settings: {found}")
     return found
 
 
@@ -55,6 +56,38 @@ fail_if_refused = click.option(
 target = click.option(
     "--target", type=click.Choice(["kubeflow", "vertex"]), required=True, help="Kubeflow Pipelines or Vertex AI."
 )
+
+
+def _keep(key: str) -> Callable[[click.Context, click.Parameter, bool], bool]:
+    """Returns a callback that remembers a flag for the whole command, see `pipeline.output`."""
+
+    def keep(context: click.Context, _: click.Parameter, given: bool) -> bool:
+        context.meta[key] = given or context.meta.get(key, False)
+        return given
+
+    return keep
+
+
+as_json = click.option(
+    "--json", "as_json", is_flag=True, is_eager=True, callback=_keep(QUIET), help="Print JSON, and nothing else."
+)
+
+
+def add_verbosity(command: click.Command) -> None:
+    """Adds --quiet and --verbose to a command, or to those in a group: how much is shown of what goes on."""
+    if isinstance(command, click.Group):
+        for each in command.commands.values():
+            add_verbosity(each)
+        return
+    for name, short, key, meaning in (
+        ("--quiet", "-q", QUIET, "Show results and errors only."),
+        ("--verbose", "-v", VERBOSE, "Show what libraries print, too, on standard error."),
+    ):
+        command.params.append(
+            click.Option(
+                [name, short], is_flag=True, expose_value=False, is_eager=True, callback=_keep(key), help=meaning
+            )
+        )
 
 
 def configuration(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -14,6 +14,7 @@ from pipeline.local.run import execute, finish
 @options.workspace
 @options.summary
 @options.fail_if_refused
+@options.as_json
 def run(
     config_file: Path | None,
     overrides: tuple[str, ...],
@@ -21,6 +22,7 @@ def run(
     workspace: Path | None,
     summary: Path | None,
     fail_if_refused: bool,
+    as_json: bool,
 ) -> None:
     """Validate, transform, train, judge and, if the gate agrees, deploy.
 
@@ -35,6 +37,6 @@ def run(
     place = prospect(config, asked=True).inputs.workspace
     with place.locked():
         result = execute(prospect(config, asked=True))
-        finish(result, place, summary)
+        finish(result, place, summary, as_json=as_json)
     if fail_if_refused and result.blessed is False:
         click.get_current_context().exit(options.REFUSED)

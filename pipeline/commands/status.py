@@ -1,5 +1,7 @@
 """`genre status`: how runs on Kubeflow Pipelines or Vertex AI are doing."""
 
+import dataclasses
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,13 +20,25 @@ if TYPE_CHECKING:
 @options.target
 @options.configuration
 @click.option("--limit", type=click.IntRange(1, 100), default=10, show_default=True, help="How many runs to list.")
-def status(run: str | None, target: "Target", config_file: Path | None, overrides: tuple[str, ...], limit: int) -> None:
+@options.as_json
+def status(
+    run: str | None,
+    target: "Target",
+    config_file: Path | None,
+    overrides: tuple[str, ...],
+    limit: int,
+    as_json: bool,
+) -> None:
     """Show a RUN with its nodes, or the latest runs of the pipeline."""
     from pipeline.config.settings import load_config
     from pipeline.remote.connect import connect
 
     config = load_config(config_file, overrides)
     service = connect(config, target)
+    if as_json:
+        runs = service.runs(limit) if run is None else [service.run(run)]
+        click.echo(json.dumps([dataclasses.asdict(each) for each in runs], indent=2, default=str))
+        return
     if run is not None:
         _show(service.run(run))
         return

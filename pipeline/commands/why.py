@@ -1,5 +1,6 @@
 """`genre why`: explains why a version was pushed, or why a candidate was not."""
 
+import json
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,12 +36,14 @@ def _digest(context: click.Context, parameter: click.Parameter, value: str | Non
     callback=_digest,
     help="Explain a candidate, pushed or not, by the beginning of its digest; see `genre history --json`.",
 )
+@options.as_json
 def why(
     version: int | None,
     config_file: Path | None,
     overrides: tuple[str, ...],
     workspace: Path | None,
     candidate: str | None,
+    as_json: bool,
 ) -> None:
     """Explain why a version was pushed: the events before it, its data, the gate's checks, and its present state.
 
@@ -60,7 +63,10 @@ def why(
         record = next((record for record in records if record.candidate == candidate), None)
         version = _version_of(candidate, record, store)
         if version is None and record is not None:  # one that was never pushed has a record
-            _show_refused(record)
+            if as_json:
+                click.echo(json.dumps(_account(None, record, store, place), indent=2))
+            else:
+                _show_refused(record)
             return
     version = version if version is not None else store.served
     if version is None:
@@ -70,7 +76,30 @@ def why(
         if record is None and version not in {*store.pushes, *store.withdrawals}:
             have = ", ".join(map(str, store.pushes)) or "none"
             raise UserError(f"{place.models}: there is no version {version}; there are {have}.")
-    _show(version, record, store, place)
+    if as_json:
+        click.echo(json.dumps(_account(version, record, store, place), indent=2))
+    else:
+        _show(version, record, store, place)
+
+
+def _account(version: int | None, record: "Record | None", store: "Store", place: "Workspace") -> dict[str, object]:
+    """Returns all that is known of a version, or of a candidate that was never pushed; null where nothing is."""
+    from components.store.model_store import read_verdict
+
+    push = store.pushes.get(version) if version is not None else None
+    withdrawal = store.withdrawals.get(version) if version is not None else None
+    known = {
+        "lineage": push and push.lineage,
+        "verdict": read_verdict(place.models, version) if push and version is not None else None,
+        "withdrawn": withdrawal,
+        "record": record,
+    }
+    served = version is not None and version == store.served
+    return {
+        "version": version,
+        "served": served,
+        **{name: each and each.model_dump(mode="json") for name, each in known.items()},
+    }
 
 
 def _only(prefix: str, records: "list[Record]", store: "Store", place: "Workspace") -> str:

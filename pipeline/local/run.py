@@ -22,11 +22,14 @@ if TYPE_CHECKING:
     from pipeline.planning.prospect import Prospect
     from pipeline.workspace import Workspace
 
+_TRAINER = "Trainer"
 _LOADING = "TensorFlow, TFX"
 
 
-def finish(result: "Summary", workspace: "Workspace", file: Path | None, *, dry_run: bool = False) -> None:
-    """Writes the summary of a run below `workspace`, and to `file` if one is given; then shows the outcome.
+def finish(
+    result: "Summary", workspace: "Workspace", file: Path | None, *, dry_run: bool = False, as_json: bool = False
+) -> None:
+    """Writes the summary of a run below `workspace`, and to `file` if one is given; then shows it or the outcome.
 
     Raises:
       UserError: the run failed, or the summary cannot be written.
@@ -39,7 +42,10 @@ def finish(result: "Summary", workspace: "Workspace", file: Path | None, *, dry_
             place.write_text(text, encoding="utf-8")
         except OSError as error:
             wrong.append(f"{place}: the summary cannot be written there: {error.strerror}")
-    show_outcome(plain_console(width=None if sys.stdout.isatty() else PLAIN_WIDTH), result, dry_run=dry_run)
+    if as_json:
+        print(text)
+    else:
+        show_outcome(plain_console(width=None if sys.stdout.isatty() else PLAIN_WIDTH), result, dry_run=dry_run)
     if wrong:
         raise UserError("\n".join(wrong))
 
@@ -65,6 +71,7 @@ def execute(prospect: "Prospect", *, dry_run: bool = False) -> "Summary":
         report_path,
         served_model,
     )
+    from pipeline.local.training import TrainingProgress
     from pipeline.process import output_to
 
     inputs = prospect.inputs
@@ -76,7 +83,9 @@ def execute(prospect: "Prospect", *, dry_run: bool = False) -> "Summary":
     error: str | None = None
     start = time.monotonic()
     with sealed(inputs.workspace), inputs.workspace.temporary_files(run_id), output_to(log) as console:
-        with NodeTable(console) as table:
+        epochs = prospect.config.train.epochs
+        training = TrainingProgress(Path(inputs.workspace.checkpoints), epochs, Path(inputs.workspace.training_logs))
+        with NodeTable(console, {_TRAINER: training}) as table:
 
             def observe(state: NodeState) -> None:
                 states[state.node] = state

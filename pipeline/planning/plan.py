@@ -328,6 +328,7 @@ def make_plan(config: PipelineConfig, inputs: "Preflight", now: datetime, *, ask
             store=store,
             lineage=lineage,
             keep_versions=config.deploy.keep_versions,
+            export=config.deploy.export,
             lost=tuple(number for number, each in withdrawals(workspace.models).items() if each.damaged),
         ),
         endpoint=endpoint,

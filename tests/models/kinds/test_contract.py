@@ -26,8 +26,12 @@ from components.audio.preprocessing import FEATURE, GROUP, LABEL
 from components.audio.representations import feature_shape, represent
 from components.audio.wav import encode_wav
 from components.audio.waveform import decode_wavs
+from components.base.errors import UserError
+from components.exports.export import export as export_as
 from components.library.tfrecords import encode_example
+from components.store.export_formats import FILES, ExportFormat
 from components.store.model_card import ModelCard, read_card
+from components.store.onnx_runtime import OnnxRuntime
 from models.config import EMBEDDING, ModelConfig, TrainConfig
 from models.fitting import batches
 from models.fitting.batches import Clips, read_clips
@@ -427,6 +431,25 @@ def test_the_mean_over_heard_windows_is_the_answer(trained: Trained, songs: tupl
     np.testing.assert_allclose(ends - starts, seconds if windows == 1 else 1.0, atol=hops)
 
 
+@pytest.mark.long
+@pytest.mark.parametrize("wanted", FILES)
+def test_an_export_answers_as_served_or_says_why_not(trained: Trained, wanted: ExportFormat, tmp_path: Path) -> None:
+    clips = [song(genre, 2000 + seed) for seed in range(4) for genre in GENRES]
+    path = epath.Path(tmp_path / f"genre{FILES[wanted]}")
+    if wanted == "tflite" and trained.features.representation not in ("log_mel", "waveform"):
+        with pytest.raises(UserError, match=r"LiteRT .* cannot compute this model: it lacks"):
+            export_as(epath.Path(trained.directory), wanted, path, clips)
+        assert not path.exists()
+        return
+    done = export_as(epath.Path(trained.directory), wanted, path, clips)
+    assert (done.clips, done.genres) == (len(clips), GENRES)
+    assert done.difference <= 1e-4
+    if wanted == "onnx":
+        wavs = [encode_wav(pcm, RATE) for pcm in clips]
+        answer = OnnxRuntime(path).answer(clips, "audio")["probabilities"]
+        np.testing.assert_allclose(answer, trained.offline(wavs), atol=1e-4)
+
+
 def test_a_clip_is_judged_by_all_its_windows(trained: Trained) -> None:
     """Half a song of one genre and half of another is torn between them, wherever either stands."""
     if trained.network.input_shape[1] == feature_shape(trained.features)[0]:
@@ -502,4 +525,4 @@ def test_the_card_tells_how_to_call_it(trained: Trained) -> None:
     assert card.kind == trained.kind
     assert card.features == trained.features
     assert card.parameters == trained.network.count_params()
-    assert set(trained.served.signatures) == {"serving_default", "audio", "windows", "embeddings"}
+    assert set(trained.served.signatures) == {"serving_default", "audio", "windows", "embeddings", "waveform"}

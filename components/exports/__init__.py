@@ -1,0 +1,1 @@
+"""Exports of a pushed model for other runtimes, which answer samples as its signature `waveform` does."""

@@ -1,0 +1,43 @@
+"""Answers by a SavedModel, with TensorFlow."""
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from etils import epath
+from numpy.typing import NDArray
+
+from components.audio.wav import encode_wav
+from components.store.loading import load
+from components.store.model_card import read_card
+
+
+class SavedModelRuntime:
+    """A loaded SavedModel, see `components.store.predictor.Runtime`."""
+
+    def __init__(self, saved_model: epath.Path) -> None:
+        """Loads `saved_model`, a version of the model store.
+
+        Raises:
+          UserError: it does not load.
+        """
+        self.card = read_card(saved_model)
+        self._signatures = load(saved_model, "audio").signatures
+
+    def answers(self, what: str) -> bool:
+        """Returns whether the model has this signature."""
+        return what in self._signatures
+
+    def answer(self, clips: list[NDArray[np.int16]], what: str) -> dict[str, NDArray[Any]]:
+        """Returns the outputs of a signature for clips, each int16 [at most clip_samples]."""
+        wavs = [encode_wav(each, self.card.features.audio.sample_rate) for each in clips]
+        if what == "embeddings":
+            outputs = self._signatures[what](examples=tf.constant([_example(wav) for wav in wavs]))
+        else:
+            outputs = self._signatures[what](audio=tf.constant(wavs))
+        return {name: values.numpy() for name, values in outputs.items()}
+
+
+def _example(wav: bytes) -> bytes:
+    feature = tf.train.Feature(bytes_list=tf.train.BytesList(value=[wav]))
+    return tf.train.Example(features=tf.train.Features(feature={"audio": feature})).SerializeToString()
