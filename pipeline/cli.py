@@ -20,6 +20,7 @@ from pipeline.commands.predict import predict
 from pipeline.commands.retrain import retrain
 from pipeline.commands.run import run
 from pipeline.commands.schedule import schedule
+from pipeline.commands.serve import serve
 from pipeline.commands.spans import spans
 from pipeline.commands.status import status
 from pipeline.commands.submit import submit
@@ -51,6 +52,7 @@ cli.add_command(retrain)
 cli.add_command(rollback)
 cli.add_command(run)
 cli.add_command(schedule)
+cli.add_command(serve)
 cli.add_command(spans)
 cli.add_command(status)
 cli.add_command(submit)

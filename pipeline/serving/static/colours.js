@@ -1,0 +1,34 @@
+// The colours of genres and of the spectrogram, in light and in dark.
+
+const darkness = matchMedia("(prefers-color-scheme: dark)");
+
+/** Calls `redraw` whenever the system changes between light and dark. */
+export function onTheme(redraw) {
+  darkness.addEventListener("change", redraw);
+}
+
+/** The colour of a genre by its place in the model's list: neighbours are far apart on the circle of hues. */
+export function genreColour(place) {
+  const hue = (28 + 137.508 * place) % 360;
+  return darkness.matches ? `oklch(0.78 0.135 ${hue})` : `oklch(0.53 0.15 ${hue})`;
+}
+
+const RAMPS = {
+  dark: [[16, 20, 30], [44, 20, 92], [122, 34, 128], [205, 62, 108], [250, 132, 96], [254, 214, 152], [252, 252, 222]],
+  light: [[255, 255, 255], [237, 232, 250], [198, 182, 233], [146, 112, 200], [100, 58, 152], [58, 20, 92], [24, 6, 40]],
+};
+
+/** Red, green and blue for each of the 256 levels of the spectrogram. */
+export function ramp() {
+  const stops = darkness.matches ? RAMPS.dark : RAMPS.light;
+  return Array.from({ length: 256 }, (_, level) => {
+    const place = (level / 255) * (stops.length - 1);
+    const below = Math.min(Math.floor(place), stops.length - 2);
+    return stops[below].map((value, channel) => value + (place - below) * (stops[below + 1][channel] - value));
+  });
+}
+
+/** A colour of the style sheet, such as "--line". */
+export function styled(name) {
+  return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+}
