@@ -11,11 +11,26 @@ from components.audio.representations import from_bytes
 from components.audio.waveform import decode_wavs, to_float
 from components.store.model_card import ModelCard, write_card
 from models.config import EMBEDDING
-from models.windows import all_windows, window_starts
+from models.windows import cut_windows, window_spans
+
+
+def window_probabilities(
+    network: keras.Model, stored: tf.Tensor, features: FeatureConfig
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Computes the genre probabilities of every window of clips, by softmax.
+
+    Args:
+      stored: stored entries [batch, steps, ...].
+
+    Returns:
+      float32 [batch, windows, classes], rows summing to 1; and which windows have any sound, bool [batch, windows].
+    """
+    (logits,), heard = _per_window(network, stored, features)
+    return tf.nn.softmax(logits), heard
 
 
 def clip_probabilities(network: keras.Model, stored: tf.Tensor, features: FeatureConfig) -> tf.Tensor:
-    """Computes the genre probabilities of clips: the mean of their windows' softmax.
+    """Computes the genre probabilities of clips: the mean of their windows', but for silent ones.
 
     Args:
       stored: stored entries [batch, steps, ...].
@@ -23,15 +38,24 @@ def clip_probabilities(network: keras.Model, stored: tf.Tensor, features: Featur
     Returns:
       float32 [batch, classes], rows summing to 1.
     """
-    window = network.input_shape[1]
-    logits = network(all_windows(stored, features, window), training=False)
-    return _clip_mean(tf.nn.softmax(tf.cast(logits, tf.float32)), stored, window)
+    return _clip_mean(*window_probabilities(network, stored, features))
 
 
-def _clip_mean(per_window: tf.Tensor, stored: tf.Tensor, window: int) -> tf.Tensor:
-    """Computes the mean over the windows of each clip: [batch * windows, n] -> [batch, n]."""
-    windows = len(window_starts(stored.shape[1], window))
-    return tf.reduce_mean(tf.reshape(per_window, [-1, windows, per_window.shape[-1]]), axis=1)
+def _per_window(network: keras.Model, stored: tf.Tensor, features: FeatureConfig) -> tuple[list[tf.Tensor], tf.Tensor]:
+    """Computes the outputs of a network, each float32 [batch, windows, n], and which windows have any sound."""
+    windows, heard = cut_windows(stored, features, network.input_shape[1])
+    outputs = network(tf.reshape(windows, [-1, *windows.shape[2:]]), training=False)
+    return [
+        tf.reshape(tf.cast(output, tf.float32), [-1, heard.shape[1], output.shape[-1]])
+        for output in (outputs if isinstance(outputs, list) else [outputs])
+    ], heard
+
+
+def _clip_mean(per_window: tf.Tensor, heard: tf.Tensor) -> tf.Tensor:
+    """Computes the mean over the windows of each clip that have sound, or over all if none has: [batch, n]."""
+    counted = tf.logical_or(heard, tf.logical_not(tf.reduce_any(heard, axis=1, keepdims=True)))[..., tf.newaxis]
+    total = tf.reduce_sum(tf.where(counted, per_window, 0.0), axis=1)
+    return total / tf.reduce_sum(tf.cast(counted, tf.float32), axis=1)
 
 
 class GenreModel(tf.Module):
@@ -50,8 +74,29 @@ class GenreModel(tf.Module):
     def audio(self, audio: tf.Tensor) -> dict[str, tf.Tensor]:
         """Answers PCM16 WAV files, string [batch]: `genres` string, `probabilities` float32, both [batch, classes]."""
         probabilities = clip_probabilities(self._network, self._stored(audio), self._features)
-        genres = tf.tile(tf.constant(self._features.genres)[tf.newaxis], [tf.shape(audio)[0], 1])
-        return {"genres": genres, "probabilities": probabilities}
+        return {"genres": self._genres(audio), "probabilities": probabilities}
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="audio")])
+    def windows(self, audio: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Answers each window of what `audio` takes, by itself: the mean over the heard windows is what `audio` answers.
+
+        All outputs begin with the batch, as TensorFlow Serving's rows demand. They are `genres` string
+        [batch, classes]; `probabilities` float32 [batch, windows, classes]; `starts` and `ends` of the windows in the
+        clip, in seconds, float32 [batch, windows]; and `heard` bool [batch, windows], false where a window is silent.
+        A clip that is shorter, and therefore repeated, is heard as it is repeated.
+        """
+        stored = self._stored(audio)
+        probabilities, heard = window_probabilities(self._network, stored, self._features)
+        spans = tf.constant(window_spans(stored.shape[1], self._network.input_shape[1], self._features), tf.float32)
+        spans = tf.tile(spans[tf.newaxis], [tf.shape(audio)[0], 1, 1])
+        return {
+            "genres": self._genres(audio),
+            "probabilities": probabilities,
+            "starts": spans[..., 0],
+            "ends": spans[..., 1],
+            # Descriptors of silence are not 0.
+            "heard": heard & tf.reduce_any(decode_wavs(audio, self._features.audio) != 0, axis=1, keepdims=True),
+        }
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
     def serving_default(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -67,14 +112,17 @@ class GenreModel(tf.Module):
         """
         audio = _audio_of(examples)
         stored = self._stored(audio)
-        window = self._network.input_shape[1]
-        logits, embedding = self._with_embedding(all_windows(stored, self._features, window), training=False)
+        (logits, embedding), heard = _per_window(self._with_embedding, stored, self._features)
         samples = to_float(decode_wavs(audio, self._features.audio))
         return {
-            "embedding": _clip_mean(tf.cast(embedding, tf.float32), stored, window),
-            "probabilities": _clip_mean(tf.nn.softmax(tf.cast(logits, tf.float32)), stored, window),
+            "embedding": _clip_mean(embedding, heard),
+            "probabilities": _clip_mean(tf.nn.softmax(logits), heard),
             "descriptors": descriptors(samples, self._features.audio, self._features.mel),
         }
+
+    def _genres(self, audio: tf.Tensor) -> tf.Tensor:
+        """Returns the class list for every clip, string [batch, classes]."""
+        return tf.tile(tf.constant(self._features.genres)[tf.newaxis], [tf.shape(audio)[0], 1])
 
     def _stored(self, audio: tf.Tensor) -> tf.Tensor:
         """Computes stored entries [batch, steps, ...] with the Transform graph."""
@@ -87,13 +135,14 @@ def _audio_of(examples: tf.Tensor) -> tf.Tensor:
 
 
 def export(model: GenreModel, card: ModelCard, directory: str) -> None:
-    """Writes a SavedModel with the signatures `serving_default`, `audio` and `embeddings`, and its card."""
+    """Writes a SavedModel with the signatures `serving_default`, `audio`, `windows` and `embeddings`, and its card."""
     tf.saved_model.save(
         model,
         directory,
         signatures={
             "serving_default": model.serving_default,
             "audio": model.audio,
+            "windows": model.windows,
             "embeddings": model.embeddings,
         },
     )

@@ -399,6 +399,34 @@ def test_the_embeddings_are_what_the_answers_are_made_of(trained: Trained, songs
         np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-4)
 
 
+def test_the_mean_over_heard_windows_is_the_answer(trained: Trained, songs: tuple) -> None:
+    """A clip with silence in front, one that is short and so repeated, silence, and all whole songs."""
+    seconds, pcm = AUDIO.clip_seconds, song("High", 0)
+    late = np.append(np.zeros(AUDIO.clip_samples // 2, np.int16), pcm[: AUDIO.clip_samples - AUDIO.clip_samples // 2])
+    wavs = [encode_wav(each, RATE) for each in (late, pcm[:800], 0 * pcm)] + songs[0]
+    answer = {name: value.numpy() for name, value in trained.served.signatures["windows"](audio=wavs).items()}
+    windows = -(-feature_shape(trained.features)[0] // trained.network.input_shape[1])
+    assert {name: value.shape for name, value in answer.items()} == {
+        "genres": (len(wavs), 3),
+        "probabilities": (len(wavs), windows, 3),
+        "starts": (len(wavs), windows),
+        "ends": (len(wavs), windows),
+        "heard": (len(wavs), windows),
+    }
+    for row, clip in enumerate(trained.audio(wavs)):
+        heard = answer["heard"][row] if answer["heard"][row].any() else [True] * windows
+        np.testing.assert_allclose(answer["probabilities"][row][heard].mean(axis=0), clip, atol=1e-6)
+    assert answer["genres"].astype(str).tolist() == [list(GENRES)] * len(wavs)
+    assert answer["heard"][1:].sum(axis=1).tolist() == [windows, 0] + [windows] * len(songs[0])
+    if representation_of(trained.kind) in ("log_mel", "waveform"):  # the others leave a trace of sound when resampled
+        assert answer["heard"][0].tolist() == [False, True, True]
+    starts, ends = answer["starts"][0], answer["ends"][0]
+    expected = [0.0] if windows == 1 else [0.0, 0.75, 1.5]
+    hops = 2 * MEL.hop_length / RATE
+    np.testing.assert_allclose(starts, expected, atol=hops)
+    np.testing.assert_allclose(ends - starts, seconds if windows == 1 else 1.0, atol=hops)
+
+
 def test_a_clip_is_judged_by_all_its_windows(trained: Trained) -> None:
     """Half a song of one genre and half of another is torn between them, wherever either stands."""
     if trained.network.input_shape[1] == feature_shape(trained.features)[0]:
@@ -474,4 +502,4 @@ def test_the_card_tells_how_to_call_it(trained: Trained) -> None:
     assert card.kind == trained.kind
     assert card.features == trained.features
     assert card.parameters == trained.network.count_params()
-    assert set(trained.served.signatures) == {"serving_default", "audio", "embeddings"}
+    assert set(trained.served.signatures) == {"serving_default", "audio", "windows", "embeddings"}
