@@ -7,10 +7,21 @@ export function onTheme(redraw) {
   darkness.addEventListener("change", redraw);
 }
 
-/** The colour of a genre by its place in the model's list: neighbours are far apart on the circle of hues. */
+/** The hue of a genre by its place in the model's list: neighbours are far apart on the circle. */
+function hue(place) {
+  return (28 + 137.508 * place) % 360;
+}
+
+/** The colour of a genre, for a canvas. */
 export function genreColour(place) {
-  const hue = (28 + 137.508 * place) % 360;
-  return darkness.matches ? `oklch(0.78 0.135 ${hue})` : `oklch(0.53 0.15 ${hue})`;
+  return `oklch(${styled("--genre-lightness")} ${styled("--genre-chroma")} ${hue(place)})`;
+}
+
+/** Gives an element the colour of a genre, which the style sheet uses as var(--genre). */
+export function tint(element, place) {
+  element.style.setProperty("--hue", hue(place));
+  element.classList.add("tint");
+  return element;
 }
 
 const RAMPS = {
