@@ -2,11 +2,13 @@
 
 import json
 import logging
+import os
 from collections.abc import Iterable
 from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+from anyio import CapacityLimiter, to_thread
 from fastapi import FastAPI, File, Query, Request, UploadFile
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, Response
@@ -17,6 +19,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
 from components.audio.decoding import AudioError
+from components.base.errors import UserError
 from pipeline.serving import tensorflow_serving
 from pipeline.serving.batching import RefusedError, SignatureError
 from pipeline.serving.following import Follower, NoModelError
@@ -85,21 +88,23 @@ def create_app(
     app.add_middleware(Gate, limits=limits, hosts=hosts, token=token)
     app.add_middleware(Measured, metrics=metrics)
     _tell_problems(app)
+    songs_at_a_time = CapacityLimiter(2 * (os.cpu_count() or 1))  # decoded ones take memory; others wait as files
 
     # --- Songs, and the page ---
 
     @app.post("/predict", response_model_exclude_none=True, responses=refusals)
     async def predict(
         file: Annotated[UploadFile, File(description="a song in any format that `genre ingest` reads")],
+        hop: Annotated[float | None, Query(description="seconds between two segments, which then overlap")] = None,
         picture: Annotated[bool, Query(description="also answer a picture of the song, as the page draws it")] = False,
     ) -> SongAnswer:
         """Names the genres of a song, as a whole and over time."""
 
         def answer() -> SongAnswer:
             with follower.model() as model:
-                return listen(file.file, model, 60.0 * limits.minutes, picture)
+                return listen(file.file, model, 60.0 * limits.minutes, hop, picture)
 
-        answered = await run_in_threadpool(answer)
+        answered = await to_thread.run_sync(answer, limiter=songs_at_a_time)
         metrics.song_seconds.inc(answered.seconds)
         return answered
 
@@ -239,6 +244,7 @@ def _tell_problems(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(AudioError, told(422))
     app.add_exception_handler(TooLongError, told(413))
+    app.add_exception_handler(UserError, told(422))
     app.add_exception_handler(NoModelError, told(503))
     app.add_exception_handler(SignatureError, told(400))
     app.add_exception_handler(RefusedError, told(400))

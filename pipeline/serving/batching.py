@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
-import numpy as np
 from numpy.typing import NDArray
 
 LARGEST_BATCH = 4

@@ -102,7 +102,7 @@ class Follower(Generic[Model]):
                 self._serve(_Served(wanted, self.load(wanted)))
             if wanted is not None:
                 self.problem = ""
-        except Exception as error:  # noqa: BLE001 (whatever it is, the version before goes on answering)
+        except Exception as error:
             if self.problem != str(error):
                 traceback = None if isinstance(error, UserError | OSError) else error
                 still = f" Version {self.version} goes on answering." if self.version else ""

@@ -1,4 +1,4 @@
-"""A version of the model in memory: its signatures, each of which answers what waits in batches."""
+"""A version of the model in memory, whose signatures answer what waits in batches."""
 
 import gc
 import threading
@@ -15,15 +15,14 @@ from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
 from components.audio.wav import encode_wav
 from components.base.errors import UserError
-from components.store.checksums import require_sound
-from components.store.loading import load, shortened
-from components.store.model_card import ModelCard, read_card
+from components.store.loading import shortened
 from components.store.model_store import read_verdict, version_dir
+from components.store.predictor import Predictor
 from pipeline.serving.batching import Answer, Batcher, RefusedError, SignatureError
 
 
-class LoadedModel:
-    """A SavedModel of the store. Its methods may be called from many threads."""
+class LoadedModel(Predictor):
+    """A version of the store. Its songs and its requests share batches."""
 
     def __init__(self, store: epath.Path, version: int, report: Callable[[int], None] = lambda size: None) -> None:
         """Loads a version and has it answer once, which takes longer than any later time.
@@ -35,26 +34,20 @@ class LoadedModel:
           UserError: it is damaged, does not load, or does not answer.
         """
         directory = version_dir(store, version)
-        require_sound(directory)
+        super().__init__(directory)
         self.version = version
-        self.card: ModelCard = read_card(directory)
         self.verdict = read_verdict(store, version)
         """The gate's; None for a model that was put into the store by hand."""
         self._directory, self._report = directory, report
-        self._signatures: dict[str, Any] = dict(load(directory, "audio").signatures)
         self._batchers: dict[str, Batcher] = {}
         self._lock = threading.Lock()
         audio = self.card.features.audio
         silence = encode_wav(np.zeros(audio.clip_samples, np.int16), audio.sample_rate)
         try:
-            self._call("audio", [silence])
+            for signature in {"audio", "windows"} & self._model.signatures.keys():
+                self.ask(signature, [silence])
         except (tf.errors.OpError, RefusedError, SignatureError) as error:
             raise UserError(f"{directory}: the model does not answer: {shortened(str(error))}") from error
-
-    @property
-    def signatures(self) -> frozenset[str]:
-        """Names of the signatures."""
-        return frozenset(self._signatures)
 
     def input_of(self, signature: str) -> str:
         """Returns the name of the one input of a signature, a batch of strings.
@@ -62,9 +55,9 @@ class LoadedModel:
         Raises:
           SignatureError: there is no such signature, or it takes something else.
         """
-        if signature not in self._signatures:
+        if signature not in self._model.signatures:
             raise SignatureError(f'Serving signature name: "{signature}" not found in signature def')
-        inputs: dict[str, tf.TensorSpec] = self._signatures[signature].structured_input_signature[1]
+        inputs: dict[str, tf.TensorSpec] = self._model.signatures[signature].structured_input_signature[1]
         if len(inputs) != 1 or any(spec.dtype != tf.string for spec in inputs.values()):
             raise SignatureError(f'signature "{signature}" does not take one batch of strings, as all of ours do')
         return next(iter(inputs))
@@ -75,6 +68,11 @@ class LoadedModel:
             if signature not in self._batchers:
                 self._batchers[signature] = Batcher(lambda batch: self._call(signature, batch), self._report)
         return self._batchers[signature].submit(items)
+
+    def ask(self, signature: str, items: list[bytes]) -> dict[str, NDArray]:
+        """Asks about a batch, as `submit`; returns arrays [batch, ...]."""
+        answers = [answer.result() for answer in self.submit(signature, items)]
+        return {name: np.stack([answer[name] for answer in answers]) for name in answers[0]}
 
     def signature_def(self) -> dict[str, Any]:
         """Returns the signatures as TensorFlow Serving describes them: a `SignatureDefMap` as JSON."""
@@ -88,13 +86,11 @@ class LoadedModel:
         """Lets go of the model, once all that was submitted is answered."""
         for batcher in self._batchers.values():
             batcher.close()
-        self._batchers.clear()
-        self._signatures.clear()
+        del self._model, self._batchers
         gc.collect()  # TensorFlow's objects refer to each other in circles
 
     def _call(self, signature: str, items: list[bytes]) -> dict[str, NDArray]:
         try:
-            answer = self._signatures[signature](**{self.input_of(signature): tf.constant(items)})
-            return {name: value.numpy() for name, value in answer.items()}
+            return super().ask(signature, items)
         except tf.errors.InvalidArgumentError as error:
             raise RefusedError(shortened(error.message)) from error

@@ -1,13 +1,18 @@
 """The picture of a song that the page draws: its waveform and its mel spectrogram, as the model hears it.
 
-It is made clip by clip while the song is decoded. It is for eyes only: the model's own features are in its graph.
+It is for eyes only: the model's own features are in its graph.
 """
 
 import base64
 import functools
+import itertools
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
+
+from components.audio.config import AudioConfig
+from components.audio.decoding import clips_at
 
 WIDTH = 1600
 """Columns of a picture at most."""
@@ -19,44 +24,51 @@ RANGE_DB = 80.0
 _FRAME, _HOP = 2048, 256
 _FLOOR_DB, _STEP_DB = -110.0, 0.5
 """Level of 0, and of 1 more, while levels are kept as bytes, in dB."""
+_SECONDS = 10.0
+"""Length of the pieces that are drawn at a time."""
 
 
-class Picture:
-    """Waveform and spectrogram of a song that is decoded in pieces."""
+def draw(song: BinaryIO, audio: AudioConfig) -> dict[str, int | float | str]:
+    """Draws a song, as it is decoded for the model.
 
-    def __init__(self, rate: int) -> None:
-        """`rate`: sample rate in Hz."""
-        self._rate = rate
-        self._levels: list[NDArray[np.uint8]] = []
-        self._peaks: list[NDArray[np.uint8]] = []
-        self._samples = 0
+    Returns:
+      `seconds` of the song; `columns` and `bands`; and as base64 of bytes `mel` [columns, bands], low bands first, and
+      `peaks` [columns].
 
-    def add(self, pcm: NDArray[np.int16]) -> None:
-        """Adds the next piece of the song, mono [n]."""
-        if not len(pcm):
-            return
-        signal = pcm / np.float32(32768.0)
-        count = -(-len(signal) // _HOP)
-        padded = np.pad(signal, (_FRAME // 2, _FRAME // 2 + count * _HOP - len(signal)))
-        frames = np.lib.stride_tricks.sliding_window_view(padded, _FRAME)[::_HOP][:count]
-        power = np.square(np.abs(np.fft.rfft(frames * np.hanning(_FRAME).astype(np.float32)))) @ _bank(self._rate)
-        level = 10.0 * np.log10(np.maximum(power / _FRAME, 1e-11))
-        self._levels.append(np.clip((level - _FLOOR_DB) / _STEP_DB, 0, 255).astype(np.uint8))
-        columns = np.abs(np.pad(signal, (0, count * _HOP - len(signal)))).reshape(count, _HOP)
-        self._peaks.append(np.rint(255 * columns.max(axis=1)).astype(np.uint8))
-        self._samples += len(pcm)
+    Raises:
+      AudioError, OSError: see `clips_at`.
+    """
+    levels, peaks, samples = [], [], 0
+    pieces = audio.model_copy(update={"clip_seconds": _SECONDS})
+    for clip in clips_at(song, pieces, (number * _SECONDS for number in itertools.count())):
+        pcm = clip.pcm[: round(clip.duration_seconds * audio.sample_rate)]
+        levels.append(_levels(pcm, audio.sample_rate))
+        peaks.append(_peaks(pcm))
+        samples += len(pcm)
+    shown = _pooled(np.concatenate(levels)).astype(np.float32)
+    shown = np.maximum(shown - (shown.max() - RANGE_DB / _STEP_DB), 0.0) * (255.0 * _STEP_DB / RANGE_DB)
+    return {
+        "seconds": round(samples / audio.sample_rate, 3),
+        "columns": len(shown),
+        "bands": BANDS,
+        "mel": base64.b64encode(np.rint(shown).astype(np.uint8).tobytes()).decode(),
+        "peaks": base64.b64encode(_pooled(np.concatenate(peaks)).tobytes()).decode(),
+    }
 
-    def as_json(self) -> dict[str, int | str]:
-        """Returns `columns`, `bands`, and as base64 of bytes `mel` [columns, bands], low bands first, and `peaks`."""
-        levels = _pooled(np.concatenate(self._levels))
-        range_ = RANGE_DB / _STEP_DB
-        shown = np.maximum(levels - (float(levels.max()) - range_), 0.0) * (255.0 / range_)
-        return {
-            "columns": len(levels),
-            "bands": BANDS,
-            "mel": base64.b64encode(np.rint(shown).astype(np.uint8).tobytes()).decode(),
-            "peaks": base64.b64encode(_pooled(np.concatenate(self._peaks)).tobytes()).decode(),
-        }
+
+def _levels(pcm: NDArray[np.int16], rate: int) -> NDArray[np.uint8]:
+    """Computes the level of each band around every _HOP samples, [columns, BANDS]."""
+    padded = np.pad(pcm / np.float32(32768.0), _FRAME // 2)
+    frames = np.lib.stride_tricks.sliding_window_view(padded, _FRAME)[: len(pcm) : _HOP]
+    power = np.square(np.abs(np.fft.rfft(frames * np.hanning(_FRAME).astype(np.float32)))) @ _bank(rate)
+    level = 10.0 * np.log10(np.maximum(power / _FRAME, 1e-11))
+    return np.clip((level - _FLOOR_DB) / _STEP_DB, 0, 255).astype(np.uint8)
+
+
+def _peaks(pcm: NDArray[np.int16]) -> NDArray[np.uint8]:
+    """Computes the largest magnitude of every _HOP samples, 255 for full scale, [columns]."""
+    magnitude = np.abs(pcm.astype(np.int32))
+    return np.rint(np.maximum.reduceat(magnitude, np.arange(0, len(pcm), _HOP)) * (255 / 32768)).astype(np.uint8)
 
 
 def _pooled(columns: NDArray[np.uint8]) -> NDArray[np.uint8]:

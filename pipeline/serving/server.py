@@ -3,16 +3,18 @@
 import errno
 import ipaddress
 import logging
+import os
 import signal
 import socket
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import uvicorn
 from etils import epath
 
 from components.base.errors import UserError
-from pipeline.process import large_imports
+from pipeline.process import large_imports, output_to
 from pipeline.serving.app import create_app
 from pipeline.serving.following import Follower
 from pipeline.serving.limits import Limits
@@ -71,7 +73,10 @@ def run_server(
     Raises:
       UserError: the version that is served when it begins cannot be loaded.
     """
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%Y-%m-%dT%H:%M:%S%z")
+    stderr = os.fdopen(os.dup(2), "w", encoding="utf-8", errors="backslashreplace", buffering=1)
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%Y-%m-%dT%H:%M:%S%z", stream=stderr
+    )
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     metrics = Metrics()
 
@@ -96,7 +101,9 @@ def run_server(
     server = uvicorn.Server(config)
 
     def follow() -> None:
-        if follower.look():
+        with output_to(Path(os.devnull)):  # while it is imported, TensorFlow says much that is no news
+            loaded = follower.look()
+        if loaded:
             follower.follow()
         else:  # what cannot be loaded at the start is for a person to repair
             server.should_exit = True

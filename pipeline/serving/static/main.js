@@ -66,7 +66,8 @@ function showModel() {
   if (judged) {
     const [low, high] = judged.interval.map((share) => (100 * share).toFixed(1));
     facts.push(
-      ...fact("Accuracy", made("b", { textContent: good[0] }), ` (95 % interval ${low} to ${high})`),
+      ...fact("Accuracy", made("b", { textContent: good[0] })),
+      ...fact("95 % interval", `${low} to ${high} %`),
       ...fact("Measured on", `${judged.clips} ${judged.golden ? "golden" : "test"} clips`),
       ...fact("Macro-F1", judged.macro_f1.toFixed(3)),
     );
@@ -117,13 +118,13 @@ async function work(song) {
       throw new Error(`${megabytes.toFixed(0)} MB are more than the ${model.limits.megabytes} MB that the server takes`);
     }
     tell(`Sending ${song.name}`);
-    song.answer = await predict(song.file, song.name, (share) => {
+    song.answer = await predict(song.file, song.name, model.window_seconds / 2, (share) => {
       tell(share < 1 ? `Sending ${song.name}: ${percent(share)}` : `Listening to ${song.name}`);
     });
     song.state = "done";
     if (song.answer.version !== model.version) await learnModel();
     show(song);
-    tell(`${song.name}: ${song.answer.reason ?? inWords(song.answer, 1)}`);
+    tell(`${song.name}: ${song.answer.reason ?? inWords(song.answer, 1)}`); // for those who hear the page
   } catch (error) {
     song.state = "failed";
     song.problem = error.message;
@@ -144,11 +145,12 @@ function show(song) {
   const ranked = Object.entries(answer.genres);
   const best = part("best");
   best.textContent = ranked.length ? ranked[0][0] : "Silent";
+  document.title = `${best.textContent}: ${song.name}`;
   best.className = "";
   if (ranked.length) tint(best, places()[ranked[0][0]]);
   const heard = answer.segments.filter(({ genres }) => Object.keys(genres).length).length;
   part("basis").textContent = ranked.length
-    ? `${percent(ranked[0][1])}, the mean of ${heard} window${heard === 1 ? "" : "s"} in ${clock(answer.seconds)}`
+    ? `${percent(ranked[0][1])}, the mean of ${heard} window${heard === 1 ? "" : "s"} of ${clock(answer.picture.seconds)}`
     : "There is no sound in it, so it has no genre.";
   part("genres").replaceChildren(...ranked.slice(0, 5).map(([genre, share]) => {
     const bar = tint(made("i"), places()[genre]);
@@ -156,7 +158,7 @@ function show(song) {
     return made("li", {}, made("span", { textContent: genre }), made("b", { textContent: percent(share) }), made("span", { className: "bar" }, bar));
   }));
   player.load(song.file);
-  timeline.show(answer, places(), answer.seconds);
+  timeline.show(answer, places());
   showTable();
   const { picture, ...rest } = answer;
   URL.revokeObjectURL(part("save").href);
@@ -208,7 +210,7 @@ function showVisit() {
 function tellPlace(seconds) {
   timeline.move(seconds);
   timeline.follow(seconds);
-  part("clock").textContent = `${clock(seconds)} / ${clock(shown.answer.seconds)}`;
+  part("clock").textContent = `${clock(seconds)} / ${clock(shown.answer.picture.seconds)}`;
 }
 
 function tellPlaying() {
@@ -218,7 +220,7 @@ function tellPlaying() {
   part("play-shape").setAttribute("d", player.playing ? "M7 5h4v14H7zM13 5h4v14h-4z" : "M8 5v14l11-7z");
   document.body.classList.toggle("playing", player.playing);
   part("clock").textContent = player.playable
-    ? `${clock(player.seconds)} / ${clock(shown.answer.seconds)}`
+    ? `${clock(player.seconds)} / ${clock(shown.answer.picture.seconds)}`
     : player.audio.error ? "This browser cannot play this format; the answer is right all the same." : "";
 }
 

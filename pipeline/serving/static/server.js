@@ -47,13 +47,13 @@ export async function model(tellWaiting) {
   }
 }
 
-/** The genres of a song over time, with its picture. `tellSent` is told the share that was sent. */
-export function predict(file, name, tellSent) {
+/** The genres of a song every `hop` seconds, with its picture. `tellSent` is told the share that was sent. */
+export function predict(file, name, hop, tellSent) {
   return new Promise((resolve, reject) => {
     const form = new FormData();
     form.append("file", file, name);
     const request = new XMLHttpRequest(); // fetch does not tell how much was sent
-    request.open("POST", "/predict?picture=true");
+    request.open("POST", `/predict?picture=true&hop=${hop}`);
     for (const [header, value] of Object.entries(headers())) request.setRequestHeader(header, value);
     request.upload.onprogress = (event) => tellSent(event.loaded / event.total);
     request.onerror = () => reject(new Error(UNREACHABLE));

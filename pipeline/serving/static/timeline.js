@@ -5,18 +5,18 @@ import { genreColour, onTheme, ramp, styled } from "/static/colours.js";
 const ROWS = 8;
 const NARROW = matchMedia("(max-width: 640px)");
 
-/** Seconds as 1:05, or with tenths as 1:05.3. */
-export function clock(seconds, tenths = false) {
-  const whole = tenths ? Math.round(seconds * 10) / 10 : Math.floor(seconds);
-  const rest = (whole % 60).toFixed(tenths ? 1 : 0).padStart(tenths ? 4 : 2, "0");
-  return `${Math.floor(whole / 60)}:${rest}`;
+/** Seconds as 1:05; `exactly` adds tenths where they are not 0. */
+export function clock(seconds, exactly = false) {
+  const tenths = exactly ? Math.round(seconds * 10) : 10 * Math.floor(seconds);
+  const rest = (tenths % 600) / 10;
+  return `${Math.floor(tenths / 600)}:${rest < 10 ? "0" : ""}${rest}`;
 }
 
 export const percent = (share) => `${Math.round(100 * share)} %`;
 
 /** The genres of a window in words. */
 export function inWords(segment, count = 2) {
-  const named = Object.entries(segment.genres).slice(0, count);
+  const named = Object.entries(segment.genres).slice(0, count).filter(([, share], place) => !place || share >= 0.01);
   return named.map(([genre, share]) => `${genre} ${percent(share)}`).join(", ") || "silent";
 }
 
@@ -54,10 +54,10 @@ export class Timeline {
     seek.addEventListener("keydown", (event) => this.#key(event));
   }
 
-  /** Shows a song. `places` has each genre's place in the model's list, `length` is in seconds. */
-  show(answer, places, length) {
+  /** Shows a song. `places` has each genre's place in the model's list. */
+  show(answer, places) {
     this.answer = answer;
-    this.length = length;
+    this.length = answer.picture.seconds;
     this.stretches = stretches(answer.segments);
     this.genres = Object.keys(answer.genres).slice(0, ROWS);
     this.colour = (genre) => genreColour(places[genre]);
@@ -146,12 +146,11 @@ export class Timeline {
   #drawWaveform() {
     const { context, width, height } = this.#canvas("waveform");
     const step = 4;
-    const heard = (this.answer.seconds / this.length) * width;
     const loudest = Math.max(...this.peaks, 1);
     let stretch = 0;
-    for (let x = 0; x + step <= heard; x += step) {
-      const from = Math.floor((x / heard) * this.peaks.length);
-      const to = Math.max(from + 1, Math.floor(((x + step) / heard) * this.peaks.length));
+    for (let x = 0; x + step <= width; x += step) {
+      const from = Math.floor((x / width) * this.peaks.length);
+      const to = Math.max(from + 1, Math.floor(((x + step) / width) * this.peaks.length));
       const peak = Math.max(...this.peaks.subarray(from, to)) / loudest;
       const moment = ((x + step / 2) / width) * this.length;
       while (this.stretches[stretch] && moment >= this.stretches[stretch].to) stretch += 1;
@@ -180,7 +179,7 @@ export class Timeline {
     small.getContext("2d").putImageData(image, 0, 0);
     const { context, width, height } = this.#canvas("spectrogram");
     context.imageSmoothingQuality = "high";
-    context.drawImage(small, 0, 0, (this.answer.seconds / this.length) * width, height);
+    context.drawImage(small, 0, 0, width, height);
   }
 
   #drawBands() {
@@ -214,7 +213,7 @@ export class Timeline {
     for (let moment = 0; moment <= this.length; moment += step) {
       const x = (moment / this.length) * width;
       context.fillRect(Math.min(x, width - 1), 0, 1, 5);
-      const text = clock(moment, step < 1);
+      const text = clock(moment, true);
       const wide = context.measureText(text).width;
       if (x + wide / 2 <= width + 8) context.fillText(text, Math.max(0, Math.min(x - wide / 2, width - wide)), 18);
     }
