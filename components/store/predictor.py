@@ -104,6 +104,12 @@ class Predictor:
         answer = self._model.signatures[_WINDOWS](audio=tf.constant([wav]))
         return tuple(zip(*(answer[name].numpy()[0].tolist() for name in ("starts", "ends")), strict=True))
 
+    def ask(self, signature: str, items: list[bytes]) -> dict[str, NDArray]:
+        """Has a signature answer a batch of WAV files, or of Examples, whichever it takes."""
+        function = self._model.signatures[signature]
+        (name,) = function.structured_input_signature[1]
+        return {name: values.numpy() for name, values in function(**{name: tf.constant(items)}).items()}
+
     def predict(self, song: Song) -> SongGenres:
         """Names the genres of a song of any length. It is decoded clip by clip, so memory does not grow with it.
 
@@ -305,11 +311,8 @@ class Predictor:
     def _outputs(self, pcm: list[NDArray[np.int16]], signature: str) -> Iterator[dict[str, NDArray]]:
         """Yields the outputs of a signature for each clip."""
         wavs = [encode_wav(each, self._audio.sample_rate) for each in pcm]
-        if signature == _EMBEDDINGS:
-            answer = self._model.signatures[signature](examples=tf.constant([_example(wav) for wav in wavs]))
-        else:
-            answer = self._model.signatures[signature](audio=tf.constant(wavs))
-        arrays = {name: values.numpy() for name, values in answer.items() if name in _READ}
+        items = list(map(_example, wavs)) if signature == _EMBEDDINGS else wavs
+        arrays = {name: values for name, values in self.ask(signature, items).items() if name in _READ}
         return ({name: rows[clip] for name, rows in arrays.items()} for clip in range(len(wavs)))
 
     def _answer(self, place: _Place, clip: Clip, outputs: dict[str, NDArray] | None) -> _Answer:

@@ -9,6 +9,8 @@ from components.base.errors import UserError
 from pipeline.commands import options
 from pipeline.output import echo
 
+_SIZE = click.FloatRange(min=0.0, min_open=True)
+
 
 @click.command()
 @options.configuration

@@ -1,7 +1,7 @@
 """Follows the served version: a push or a roll-back is answered by the other model within seconds.
 
-The other model is loaded and tried while the one before goes on answering. That one is let go when the last request that
-uses it has ended, so that no request is dropped, and no more than two models are in memory.
+The other model is loaded and tried while the one before goes on answering. That one is let go when the last request
+that uses it has ended, so that no request is dropped.
 """
 
 import logging
@@ -20,6 +20,8 @@ SECONDS = 1.0
 """Time between two looks at the pointer."""
 _LONGEST_PAUSE = 60.0
 """Time between two attempts to load a version that does not load, at most; it doubles from SECONDS."""
+
+_NONE = "no model has been pushed, or the only one was rolled back"
 
 log = logging.getLogger(__name__)
 
@@ -96,13 +98,15 @@ class Follower(Generic[Model]):
         try:
             wanted = current_version(self.store)
             if wanted is None:
+                self.problem = _NONE
+                if self.version:
+                    log.warning("version %d no longer answers: %s", self.version, self.problem)
                 self._serve(None)
-                self.problem = "no model has been pushed, or the only one was rolled back"
             elif wanted != self.version:
                 self._serve(_Served(wanted, self.load(wanted)))
             if wanted is not None:
                 self.problem = ""
-        except Exception as error:
+        except Exception as error:  # whatever it is, the version before goes on answering
             if self.problem != str(error):
                 traceback = None if isinstance(error, UserError | OSError) else error
                 still = f" Version {self.version} goes on answering." if self.version else ""
@@ -124,8 +128,6 @@ class Follower(Generic[Model]):
         if served:
             log.info("version %d answers", served.version)
         if before:
-            if not served:
-                log.info("version %d no longer answers; no version does", before.version)
             self._let_go(before)
 
     def _let_go(self, served: _Served[Model]) -> None:

@@ -28,6 +28,8 @@ LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 GRACE_SECONDS = 30
 """Time that requests have to end when the server is to stop."""
 
+log = logging.getLogger(__name__)
+
 
 def is_loopback(host: str) -> bool:
     """Returns True if only this machine can reach an address."""
@@ -118,5 +120,6 @@ def run_server(
             signal.signal(number, handler)
         answered = follower.version is not None
         follower.end()
+        log.info("stopped")
     if follower.problem and not answered:
         raise UserError(follower.problem)

@@ -150,7 +150,10 @@ def _serving() -> Iterator[Serve]:
         app = create_app(follower, metrics, Limits(**limits), hosts, token)
         opened = listening("127.0.0.1", 0)
         server = uvicorn.Server(uvicorn.Config(app, http="h11", ws="none", log_config=None, access_log=False))
-        threads = [threading.Thread(target=server.run, kwargs={"sockets": [opened]}), threading.Thread(target=follower.follow)]
+        threads = [
+            threading.Thread(target=server.run, kwargs={"sockets": [opened]}),
+            threading.Thread(target=follower.follow),
+        ]
         url = url_of(opened)
         client = httpx.Client(base_url=url, timeout=120, headers={"Authorization": f"Bearer {token}"} if token else {})
 
@@ -189,79 +192,6 @@ def server(exported: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory
     _push(store, exported[0])
     with _serving() as start:
         yield start(store)
-
-
-@pytest.fixture(scope="session")
-def sound() -> Callable[..., np.ndarray]:
-    """Makes notes, noise and clicks in turn, each half a second: int16, of so many `seconds`, a `seed` and a `rate`."""
-    return _sound
-
-
-@pytest.fixture(scope="session")
-def wav() -> Callable[..., bytes]:
-    """Makes a WAV file of `sound`, as the model takes it, of so many `seconds` and a `seed`."""
-    return lambda seconds, seed=0: encode_wav(_sound(seconds, seed), RATE)
-
-
-@dataclass
-class Server:
-    """A server in this process, on a free port."""
-
-    url: str
-    follower: "Follower[LoadedModel]"
-    client: httpx.Client
-
-    def predict(self, data: bytes, name: str = "song.wav", **query: object) -> httpx.Response:
-        """Sends a song."""
-        return self.client.post("/predict", files={"file": (name, data)}, params=query)
-
-    def ask(self, body: object, path: str = "/v1/models/genre:predict") -> httpx.Response:
-        """Sends a request of TensorFlow Serving."""
-        return self.client.post(path, json=body)
-
-
-Serve = Callable[..., Server]
-
-
-@contextmanager
-def _serving() -> Iterator[Serve]:
-    """Starts servers, and stops them at the end."""
-    stops: list[Callable[[], None]] = []
-
-    def start(store: Path, hosts: tuple[str, ...] = (), token: str = "", **limits: object) -> Server:
-        from pipeline.serving.loaded_model import LoadedModel
-
-        metrics, place = Metrics(), epath.Path(store)
-        follower = Follower(place, lambda version: LoadedModel(place, version, metrics.batches.observe))
-        assert follower.look()
-        app = create_app(follower, metrics, Limits(**limits), hosts, token)
-        opened = listening("127.0.0.1", 0)
-        server = uvicorn.Server(uvicorn.Config(app, http="h11", ws="none", log_config=None, access_log=False))
-        threads = [threading.Thread(target=server.run, kwargs={"sockets": [opened]}), threading.Thread(target=follower.follow)]
-        url = url_of(opened)
-        client = httpx.Client(base_url=url, timeout=120, headers={"Authorization": f"Bearer {token}"} if token else {})
-
-        def stop() -> None:
-            client.close()
-            server.should_exit = True
-            follower.end()
-            for thread in threads:
-                thread.join()
-
-        stops.append(stop)
-        for thread in threads:
-            thread.start()
-        while not server.started:
-            time.sleep(0.01)
-        return Server(url, follower, client)
-
-    return start
-
-
-@pytest.fixture
-def server(serve: Serve, store: Path) -> Server:
-    """A server of `store`, with the limits that are the default."""
-    return serve(store)
 
 
 @pytest.fixture
