@@ -94,3 +94,5 @@ class LoadedModel(Predictor):
             return super().ask(signature, items)
         except tf.errors.InvalidArgumentError as error:
             raise RefusedError(shortened(error.message)) from error
+        except UnicodeDecodeError as error:  # of TensorFlow's message, which may quote what was sent
+            raise RefusedError(shortened(error.object.decode(errors="replace"))) from error

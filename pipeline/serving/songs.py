@@ -30,6 +30,7 @@ class SongAnswer(BaseModel):
         description="probability by genre, the most probable first: the mean over what is not silent; empty if all is"
     )
     segments: list[SegmentAnswer]
+    clips: int = Field(description="clips that are not silent, of which the genres are the mean")
     version: int = Field(description="of the model that answered")
     seconds: float = Field(description="where the last segment ends")
     reason: str | None = Field(None, description="why there are no genres")
@@ -52,6 +53,7 @@ def listen(song: BinaryIO, model: "LoadedModel", most_seconds: float, hop: float
     return SongAnswer(
         genres=answer.probabilities,
         segments=segments,
+        clips=answer.clips,
         version=model.version,
         seconds=segments[-1].end if segments else 0.0,
         reason=None if answer.probabilities else "silent",

@@ -22,7 +22,7 @@ def test_the_answers_are_the_predictor_s(server: Any, exported: tuple[Path, Path
         answered = server.predict(song.read_bytes(), **query)
         assert answered.status_code == 200, answered.text
         answer = answered.json()
-        assert answer.keys() == {"genres", "segments", "version", "seconds"}
+        assert answer.keys() == {"genres", "segments", "clips", "version", "seconds"}
         assert answer["version"] == 1
         assert answer["genres"] == pytest.approx(predictor.predict(song).probabilities, abs=1e-6)
         assert list(answer["genres"].values()) == sorted(answer["genres"].values(), reverse=True)
