@@ -148,9 +148,8 @@ function show(song) {
   document.title = `${best.textContent}: ${song.name}`;
   best.className = "";
   if (ranked.length) tint(best, places()[ranked[0][0]]);
-  const heard = answer.segments.filter(({ genres }) => Object.keys(genres).length).length;
   part("basis").textContent = ranked.length
-    ? `${percent(ranked[0][1])}, the mean of ${heard} window${heard === 1 ? "" : "s"} of ${clock(answer.picture.seconds)}`
+    ? `${percent(ranked[0][1])}, the mean over ${clock(answer.picture.seconds)}`
     : "There is no sound in it, so it has no genre.";
   part("genres").replaceChildren(...ranked.slice(0, 5).map(([genre, share]) => {
     const bar = tint(made("i"), places()[genre]);
