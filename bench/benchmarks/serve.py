@@ -5,15 +5,14 @@ import http.client
 import itertools
 import json
 import re
+import statistics
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,31 +21,31 @@ from etils import epath
 from bench.harness.music import songs
 from bench.harness.result import Measured
 from bench.harness.setting import GENRE, Setting
-from bench.harness.timing import ROOT, ProcessError, Sample, in_new_process, ratio, spread
+from bench.harness.timing import ROOT, ProcessError, Sample, in_new_process, spread
 from components.audio.config import AudioConfig
 from components.audio.decoding import decode_clip
 from components.audio.wav import encode_wav
 from components.store.model_store import Lineage, current_version, publish, version_dir
 
 CLIENTS = 16
-_SECONDS_PER_CLIP = 2.5
-"""Length of the load by the number of clips: two minutes with 48."""
-_PUSH_SECONDS = 15.0
-_CALLS = 60
+_ROUND_SECONDS = 30.0
+_CALLS, _UNCOUNTED = 60, 5
+"""Calls one after the other; the first ones are slower, and do not count."""
+_SHARES = (50, 95, 99)
 _PATH = "/v1/models/genre:predict"
 
 _DIRECT = """
 import json, pathlib, sys, time
 import tensorflow as tf
-saved_model, wavs, calls, out = sys.argv[1:]
+saved_model, wavs, calls, uncounted, out = sys.argv[1:]
 audio = tf.saved_model.load(saved_model).signatures["audio"]
 items = [tf.constant([path.read_bytes()]) for path in sorted(pathlib.Path(wavs).glob("*.wav"))]
 times = []
-for number in range(int(calls) + 5):
+for number in range(int(calls) + int(uncounted)):
     start = time.perf_counter()
     audio(audio=items[number % len(items)])["probabilities"].numpy()
     times.append(time.perf_counter() - start)
-pathlib.Path(out).write_text(json.dumps(times[5:]))
+pathlib.Path(out).write_text(json.dumps(times[int(uncounted):]))
 """
 """A script that calls a SavedModel, one clip at a time."""
 
@@ -60,51 +59,55 @@ class Answered:
 
 
 def measure(setting: Setting) -> Measured:
-    """Measures latency alone and of 16 clients, failures, and the growth of the server's memory."""
+    """Measures latency alone and of 16 clients, failures, and the growth of the server's memory over the rounds."""
     table = setting.library()
     with setting.workplace() as work:
         setting.ingest(table, work / "data")
-        setting.run(work / "data", work / "workspace", "train.epochs=1")
+        setting.run(work / "data", work / "workspace", "train.epochs=1", "model.kind=mel_cnn")
         store = epath.Path(work / "workspace" / "models")
         bodies = _bodies(songs(table), AudioConfig(clip_seconds=setting.seconds), work / "wavs")
-        direct = _direct(setting, version_dir(store, current_version(store) or 1), work)
+        direct = _direct(version_dir(store, current_version(store) or 1), work)
+        setting.report("  called the SavedModel itself")
         with _server(work / "workspace", work / "serve.log") as (port, pid):
-            alone = _ask(port, itertools.islice(itertools.cycle(bodies), _CALLS + 5))[5:]
-            _ask(port, bodies[:CLIENTS])  # so that a batch of each size was answered once
-            begin, sizes = time.monotonic(), []
-            until = begin + _SECONDS_PER_CLIP * setting.clips
-            with ThreadPoolExecutor(CLIENTS + 1) as threads:
-                asking = [
-                    threads.submit(_ask, port, _until(until, itertools.cycle(bodies[first:] + bodies[:first])))
-                    for first in range(CLIENTS)
-                ]
-                pushing = threads.submit(_push_until, until, store, setting.report)
-                while time.monotonic() < until:
-                    time.sleep(1.0)
-                    sizes.append(_resident_bytes(pid))
-                answers = [answer for each in asking for answer in each.result()]
-                pushed = pushing.result()
-        wall = time.monotonic() - begin
-    percentile: Callable[[float], float] = partial(np.percentile, [1000 * each.seconds for each in answers])
-    failed = sum(each.status != 200 for each in [*alone, *answers])
-    quarter = max(1, len(sizes) // 4)
+            alone = _ask(port, itertools.islice(itertools.cycle(bodies), _CALLS + _UNCOUNTED))[_UNCOUNTED:]
+            rounds, sizes = [], []
+            for number in range(setting.repeats):
+                rounds.append(_load(port, bodies, store))
+                sizes.append(float(_resident_bytes(pid)))
+                setting.report(f"  {number + 1} of {setting.repeats}: {len(rounds[-1])} answers")
+    milliseconds = [[1000 * each.seconds for each in answers] for answers in rounds]
+    pace = [len(answers) / _ROUND_SECONDS for answers in rounds]
     through = [each.seconds for each in alone]
-    sides = {name: _sample(seconds) for name, seconds in (("SavedModel", direct), ("genre serve", through))}
+    failed = [float(sum(each.status != 200 for each in answers)) for answers in (alone, *rounds)]
     return Measured(
-        sides,
+        {name: _samples(seconds) for name, seconds in (("SavedModel", direct), ("genre serve", through))},
         {
-            "alone": ratio([float(np.median(through))], [float(np.median(direct))]),
-            "direct": spread([1000 * float(np.median(direct))]),
-            "p50": spread([float(percentile(50))]),
-            "p95": spread([float(percentile(95))]),
-            "p99": spread([float(percentile(99))]),
-            "pace": spread([len(answers) / wall]),
-            "against": spread([len(answers) / wall * float(np.mean(direct))]),
-            "failed": spread([float(failed)]),
-            "memory": ratio([float(np.median(sizes[-quarter:]))], [float(np.median(sizes[quarter : 2 * quarter]))]),
+            "direct": spread([1000 * statistics.median(direct)]),
+            "alone": spread([statistics.median(through) / statistics.median(direct)]),
+            **{f"p{share}": spread([float(np.percentile(each, share)) for each in milliseconds]) for share in _SHARES},
+            "pace": spread(pace),
+            "against": spread([each * statistics.mean(direct) for each in pace]),
+            "failed": spread([sum(failed)]),
+            "memory": spread([sizes[-1] / sizes[0]]),
         },
-        (f"{len(answers)} requests of {CLIENTS} clients in {wall:.0f} s, {pushed} versions pushed meanwhile.",),
+        (f"{sum(map(len, rounds))} answers to {CLIENTS} clients; a version pushed in the middle of each round.",),
     )
+
+
+def _load(port: int, bodies: list[bytes], store: epath.Path) -> list[Answered]:
+    """Has all clients ask for a round, in the middle of which the served model is pushed anew."""
+    end = time.monotonic() + _ROUND_SECONDS
+    with ThreadPoolExecutor(CLIENTS) as threads:
+        asking = [
+            threads.submit(_ask, port, _until(end, itertools.cycle(bodies[first:] + bodies[:first])))
+            for first in range(CLIENTS)
+        ]
+        time.sleep(_ROUND_SECONDS / 2)
+        parent = current_version(store)
+        assert parent is not None
+        lineage = Lineage(candidate=f"after {parent}", parent=parent, data="bench", span=1, window=(1,))
+        publish(store, version_dir(store, parent), lineage)
+        return [answer for each in asking for answer in each.result()]
 
 
 def _bodies(files: list[Path], audio: AudioConfig, wavs: Path) -> list[bytes]:
@@ -119,11 +122,11 @@ def _bodies(files: list[Path], audio: AudioConfig, wavs: Path) -> list[bytes]:
     return bodies
 
 
-def _direct(setting: Setting, saved_model: epath.Path, work: Path) -> list[float]:
+def _direct(saved_model: epath.Path, work: Path) -> list[float]:
+    """Returns the seconds of calls of a SavedModel in a process of its own."""
     out = work / "direct.json"
-    words = ("-c", _DIRECT, saved_model, work / "wavs", _CALLS, out)
+    words = ("-c", _DIRECT, saved_model, work / "wavs", _CALLS, _UNCOUNTED, out)
     in_new_process([sys.executable, *map(str, words)], work / "direct.log")
-    setting.report("  called the SavedModel itself")
     return json.loads(out.read_text(encoding="utf-8"))
 
 
@@ -181,22 +184,10 @@ def _until(end: float, bodies: Iterator[bytes]) -> Iterator[bytes]:
     return itertools.takewhile(lambda _: time.monotonic() < end, bodies)
 
 
-def _push_until(end: float, store: epath.Path, report: Callable[[str], None]) -> int:
-    """Pushes the served model anew every _PUSH_SECONDS; returns how often."""
-    pushed, pause = 0, threading.Event()
-    while time.monotonic() + _PUSH_SECONDS < end and not pause.wait(_PUSH_SECONDS):
-        parent = current_version(store)
-        assert parent is not None
-        lineage = Lineage(candidate=f"bench {pushed}", parent=parent, data="bench", span=1, window=(1,))
-        report(f"  pushed version {publish(store, version_dir(store, parent), lineage)}")
-        pushed += 1
-    return pushed
-
-
 def _resident_bytes(pid: int) -> int:
     status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
     return 1024 * int(status.partition("VmRSS:")[2].split()[0])
 
 
-def _sample(seconds: list[float]) -> tuple[Sample, ...]:
+def _samples(seconds: list[float]) -> tuple[Sample, ...]:
     return tuple(Sample(wall=each, cpu=0.0) for each in seconds)

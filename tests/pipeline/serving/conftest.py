@@ -35,8 +35,12 @@ FEATURES = FeatureConfig(
 )
 
 
-def export_model(directory: Path, seed: int) -> None:
-    """Exports a network as `models.serving` does, with large random weights, so that songs get different answers."""
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Two models of the same genres, exported as `models.serving` does, each of which has another opinion.
+
+    Their networks have large random weights, so that songs get different answers.
+    """
     import keras
     import tensorflow as tf
 
@@ -53,23 +57,20 @@ def export_model(directory: Path, seed: int) -> None:
         def __call__(self, inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
             return {FEATURE: to_bytes(represent(decode_wavs(tf.reshape(inputs[WAV], [-1]), AUDIO), FEATURES))}
 
-    keras.utils.set_random_seed(seed)
+    keras.utils.set_random_seed(1)
     model = ModelConfig(kind="mel_cnn", window_seconds=0.5, options={"filters": [8]})
     module, options = load(model)
     network = module.build(options, window_shape(model, FEATURES), len(GENRES))
-    network.set_weights([8 * values if values.ndim == 2 else values for values in network.get_weights()])
+    served = GenreModel(network, Transform(), FEATURES)
     card = ModelCard(
         kind=model.kind, parameters=network.count_params(), window_seconds=model.window_seconds, features=FEATURES
     )
-    export(GenreModel(network, Transform(), FEATURES), card, str(directory))
-
-
-@pytest.fixture(scope="session")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """Two models of the same genres, each of which has another opinion."""
+    first = [8 * values if values.ndim == 2 else values for values in network.get_weights()]
+    second = [-values if values.ndim == 2 else values for values in first]
     directory = tmp_path_factory.mktemp("exported")
-    for seed in (1, 2):
-        export_model(directory / str(seed), seed)
+    for name, weights in (("1", first), ("2", second)):
+        network.set_weights(weights)
+        export(served, card, str(directory / name))
     return directory / "1", directory / "2"
 
 
@@ -149,7 +150,8 @@ def _serving() -> Iterator[Serve]:
         assert follower.look()
         app = create_app(follower, metrics, Limits(**limits), hosts, token)
         opened = listening("127.0.0.1", 0)
-        server = uvicorn.Server(uvicorn.Config(app, http="h11", ws="none", log_config=None, access_log=False))
+        config = uvicorn.Config(app, http="h11", ws="none", log_config=None, timeout_graceful_shutdown=10)
+        server = uvicorn.Server(config)
         threads = [
             threading.Thread(target=server.run, kwargs={"sockets": [opened]}),
             threading.Thread(target=follower.follow),
