@@ -61,7 +61,7 @@ class ModelFacts(BaseModel):
     genres: tuple[str, ...]
     sample_rate: int
     clip_seconds: float
-    window_seconds: float
+    window_seconds: float = Field(description="what it answers at a time; kinds without a time axis: a whole clip")
     trained_on: dict[str, str] = Field(description="what the pretrained bases in it had learned from before")
     judged: Accuracy | None = Field(description="null for a model that was put into the store by hand")
     limits: Limits
@@ -208,7 +208,7 @@ def _facts(model: "LoadedModel", limits: Limits) -> ModelFacts:
         genres=card.features.genres,
         sample_rate=card.features.audio.sample_rate,
         clip_seconds=card.features.audio.clip_seconds,
-        window_seconds=card.window_seconds,
+        window_seconds=round(model.windows[0][1] - model.windows[0][0], 3),
         trained_on=card.trained_on,
         judged=judged,
         limits=limits,

@@ -6,6 +6,7 @@ that uses it has ended, so that no request is dropped.
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,8 +19,8 @@ from components.store.model_store import current_version
 
 SECONDS = 1.0
 """Time between two looks at the pointer."""
-_LONGEST_PAUSE = 60.0
-"""Time between two attempts to load a version that does not load, at most; it doubles from SECONDS."""
+_RETRY_SECONDS = 30.0
+"""Time between two attempts to load a version that does not load. Another version is loaded at once."""
 
 _NONE = "no model has been pushed, or the only one was rolled back"
 
@@ -57,6 +58,8 @@ class Follower(Generic[Model]):
     """Loads a version. Raises UserError for one that cannot be served."""
     problem: str = "the model is being loaded"
     """Why there is no model, or not the one that the pointer names; empty if there is nothing to say."""
+    _failed: tuple[int, float] = (0, 0.0)
+    """The version that did not load, and when to try again."""
     _served: _Served[Model] | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _ended: threading.Event = field(default_factory=threading.Event)
@@ -88,15 +91,16 @@ class Follower(Generic[Model]):
 
     def follow(self) -> None:
         """Looks at the pointer again and again, until `end` is called."""
-        pause = SECONDS
-        while not self._ended.wait(pause):
-            sound = self.look()
-            pause = SECONDS if sound else min(2 * pause, _LONGEST_PAUSE)
+        while not self._ended.wait(SECONDS):
+            self.look()
 
     def look(self) -> bool:
         """Looks at the pointer once, and changes the model if it names another one; returns False if that failed."""
+        wanted = None
         try:
             wanted = current_version(self.store)
+            if wanted == self._failed[0] and time.monotonic() < self._failed[1]:
+                return False
             if wanted is None:
                 self.problem = _NONE
                 if self.version:
@@ -112,6 +116,8 @@ class Follower(Generic[Model]):
                 still = f" Version {self.version} goes on answering." if self.version else ""
                 log.warning("%s%s", error, still, exc_info=traceback)
             self.problem = str(error)
+            if wanted is not None:
+                self._failed = wanted, time.monotonic() + _RETRY_SECONDS
             return False
         return True
 

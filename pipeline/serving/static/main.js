@@ -118,7 +118,7 @@ async function work(song) {
       throw new Error(`${megabytes.toFixed(0)} MB are more than the ${model.limits.megabytes} MB that the server takes`);
     }
     tell(`Sending ${song.name}`);
-    song.answer = await predict(song.file, song.name, model.window_seconds / 2, (share) => {
+    song.answer = await predict(song.file, song.name, model.window_seconds / 3, (share) => {
       tell(share < 1 ? `Sending ${song.name}: ${percent(share)}` : `Listening to ${song.name}`);
     });
     song.state = "done";

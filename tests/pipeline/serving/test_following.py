@@ -72,7 +72,9 @@ def test_a_model_is_let_go_when_nobody_uses_it_any_more(counted: Store) -> None:
         pass
 
 
-def test_a_version_that_does_not_load_leaves_the_one_before(counted: Store) -> None:
+def test_a_version_that_does_not_load_leaves_the_one_before(
+    counted: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     follower = counted.follower
     counted.point(1)
     assert follower.look()
@@ -84,8 +86,13 @@ def test_a_version_that_does_not_load_leaves_the_one_before(counted: Store) -> N
     (counted.root / "current.json").write_text("{")
     assert not follower.look()
     assert follower.version == 1
+    counted.point(3)  # another version is loaded at once
+    assert follower.look()
+    assert (follower.version, follower.problem) == (3, "")
     counted.broken = set()
     counted.point(2)
+    assert not follower.look()  # one that did not load, after a while
+    monkeypatch.setattr(follower, "_failed", (2, 0.0))
     assert follower.look()
     assert (follower.version, follower.problem) == (2, "")
 

@@ -89,7 +89,8 @@ def test_a_song_is_named_and_seen_over_time(opened: Open, server: Any, song: Pat
     page = opened()
     expect(page.locator("#served")).to_have_text("version 1 · mel_cnn")
     choose(page, song)
-    answer = server.predict(song.read_bytes(), hop=0.25).json()
+    window = server.client.get("/model").json()["window_seconds"]
+    answer = server.predict(song.read_bytes(), hop=window / 3).json()
     best, share = next(iter(answer["genres"].items()))
     expect(page.locator("#best")).to_have_text(best)
     expect(page.locator("#genres li").first).to_have_text(f"{best}{round(100 * share)} %")
@@ -214,7 +215,7 @@ def test_by_keyboard_alone(opened: Open, song: Path) -> None:
     expect(seek).to_have_attribute("aria-valuenow", "0")
     page.keyboard.press("ArrowRight")
     expect(seek).to_have_attribute("aria-valuenow", "1")
-    assert seek.get_attribute("aria-valuetext").startswith("0:00.3 to 0:00.8")
+    assert seek.get_attribute("aria-valuetext").startswith("0:00.2 to 0:00.7")
     page.keyboard.press("End")
     expect(seek).to_have_attribute("aria-valuenow", seek.get_attribute("aria-valuemax"))
     page.keyboard.press("Home")
