@@ -95,7 +95,9 @@ def create_app(
     @app.post("/predict", response_model_exclude_none=True, responses=refusals)
     async def predict(
         file: Annotated[UploadFile, File(description="a song in any format that `genre ingest` reads")],
-        hop: Annotated[float | None, Query(description="seconds between two segments, which then overlap")] = None,
+        hop: Annotated[
+            float | None, Query(gt=0.0, allow_inf_nan=False, description="seconds between segments, which may overlap")
+        ] = None,
         picture: Annotated[bool, Query(description="also answer a picture of the song, as the page draws it")] = False,
     ) -> SongAnswer:
         """Names the genres of a song, as a whole and over time."""

@@ -84,10 +84,12 @@ class Gate:
 
     def _refused(self, request: Request) -> JSONResponse | None:
         """Returns why a request is not taken, from its headers; None if it is."""
+        if "\0" in request.scope["path"]:
+            return refusal(400, "the path has a zero byte in it")
         host, origin = request.headers.get("host", ""), request.headers.get("origin")
         if self._hosts and _name(host) not in self._hosts:
             return refusal(403, f"this server is not called {_name(host) or 'that'}. Call it by its address.")
-        if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+        if not self._token and origin is not None and _netloc(origin) != host.lower():
             return refusal(403, "pages of other sites may not use this server")
         if self._token and not request.url.path.startswith(OPEN[1:]) and request.url.path != OPEN[0]:
             scheme, _, given = request.headers.get("authorization", "").partition(" ")
@@ -131,6 +133,11 @@ class Gate:
             return message
 
         return bounded
+
+
+def _netloc(origin: str) -> str:
+    """Returns the host in an Origin header, with the port."""
+    return origin.partition("://")[2].lower()
 
 
 def _name(host: str) -> str:

@@ -48,15 +48,16 @@ class Measured:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        status, start = 0, time.perf_counter()
+        status, start = 500, time.perf_counter()
 
         async def noting(message: Message) -> None:
             nonlocal status
             status = message.get("status", status)
             await send(message)
 
-        with self._metrics.busy.track_inprogress():
-            await self._app(scope, receive, noting)
-        route = scope.get("route")  # what a client makes up must not become a label
-        path = getattr(route, "path", "other")
-        self._metrics.seconds.labels(scope["method"], path, status).observe(time.perf_counter() - start)
+        try:
+            with self._metrics.busy.track_inprogress():
+                await self._app(scope, receive, noting)
+        finally:
+            path = getattr(scope.get("route"), "path", "other")  # what a client makes up must not become a label
+            self._metrics.seconds.labels(scope["method"], path, status).observe(time.perf_counter() - start)

@@ -72,9 +72,7 @@ def test_a_model_is_let_go_when_nobody_uses_it_any_more(counted: Store) -> None:
         pass
 
 
-def test_a_version_that_does_not_load_leaves_the_one_before(
-    counted: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_version_that_does_not_load_leaves_the_one_before(counted: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     follower = counted.follower
     counted.point(1)
     assert follower.look()

@@ -92,4 +92,5 @@ def test_a_body_that_does_not_come(server: Any, wav: Any, monkeypatch: pytest.Mo
         answer = slow.recv(65536)
     assert answer.startswith(b"HTTP/1.1 408")
     assert b"too slowly" in answer
+    monkeypatch.undo()
     assert server.predict(wav(1.0)).status_code == 200
