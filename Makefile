@@ -28,6 +28,7 @@ run: $(VENV)/.runtime ## Compose a small library, ingest it, and run the whole p
 	$(BIN)/genre ingest csv $(DEMO)/library/tracks.csv --audio-root $(DEMO)/library --genre-column genre \
 	    --group-column artist --split-column split --config configs/demo.yaml
 	$(BIN)/genre run --config configs/demo.yaml
+	@echo "page to drop songs on: $(BIN)/genre serve --workspace $(DEMO)"
 
 test: lint ## Lint, then run the tests that every change must pass: at most 10 minutes on 2 cores
 	$(PYTEST) -m "not long"

@@ -83,6 +83,7 @@ setup(
         "components.library": ["*.pbtxt"],
         "components.reporting": ["templates/*"],
         "genre": ["py.typed"],
+        "pipeline.serving": ["static/*"],
     },
     install_requires=PREDICT,
     extras_require={"train": TRAIN, "export": EXPORT, "dev": DEVELOPMENT, "gpu": GPU},

@@ -23,6 +23,7 @@ from pipeline.commands.predict import predict
 from pipeline.commands.retrain import retrain
 from pipeline.commands.run import run
 from pipeline.commands.schedule import schedule
+from pipeline.commands.serve import serve
 from pipeline.commands.spans import spans
 from pipeline.commands.status import status
 from pipeline.commands.submit import submit
@@ -58,6 +59,7 @@ GROUPS: dict[str, dict[click.Command, str]] = {
     },
     "Use": {
         predict: "genre predict ~/new/song.mp3",
+        serve: "genre serve --port 8501",
         export: "genre export --format onnx -o genre.onnx",
     },
     "Operate": {

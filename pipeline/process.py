@@ -13,7 +13,8 @@ Elsewhere, because it belongs to one thing only:
 
 - `pipeline.watching.process.Signals` receives SIGTERM, SIGINT and SIGCHLD while a watcher works, and undoes that.
 - `models.fitting.devices` sets Keras' dtype policy while a model is built and fitted, and undoes that.
-- `pipeline.doctor` sets TMPDIR, and `pipeline.commands.compare` TF_CPP_MIN_LOG_LEVEL, for the rest of their processes.
+- `pipeline.serving.server` receives SIGTERM and SIGINT while it serves, and undoes that.
+- `pipeline.doctor` sets TMPDIR, `pipeline.commands.compare` and `serve` TF_CPP_MIN_LOG_LEVEL: for good.
 """
 
 import contextlib

@@ -141,6 +141,23 @@ BENCHMARKS = {
             "tfx": at_most("modules of TFX that genre predict imports", 0, "modules"),
         },
     ),
+    "serve": Benchmark(
+        "genre serve with 16 clients while versions are pushed, half a minute each time, and calls of the SavedModel",
+        clips=48,
+        minutes=5,
+        repeats=4,
+        targets={
+            "alone": stated("a clip through genre serve, against a call of the SavedModel", "x the time"),
+            "direct": stated("a call of the SavedModel, median", "ms"),
+            "p50": stated("16 clients of genre serve, median latency", "ms"),
+            "p95": stated("16 clients of genre serve, 95th percentile", "ms"),
+            "p99": stated("16 clients of genre serve, 99th percentile", "ms"),
+            "pace": stated("answers to 16 clients", "clips/s"),
+            "against": stated("answers to 16 clients, against calls of the SavedModel one by one", "x the pace"),
+            "failed": at_most("requests that failed", 0, "requests"),
+            "memory": at_most("resident memory after the last round, against the first", 1.1),
+        },
+    ),
     "evaluation": Benchmark(
         "GateEvaluator on the test split, and Transform on as many clips",
         clips=192,

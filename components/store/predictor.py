@@ -127,13 +127,13 @@ def load_runtime(version: epath.Path, name: RuntimeName = "any") -> Runtime:
 class Predictor:
     """A loaded model. Its methods may be called from several threads at a time."""
 
-    def __init__(self, saved_model: epath.Path, runtime: RuntimeName = "any") -> None:
-        """Loads `saved_model`, as `load_runtime` does.
+    def __init__(self, saved_model: epath.Path, runtime: RuntimeName | Runtime = "any") -> None:
+        """Loads `saved_model`, as `load_runtime` does, unless `runtime` has loaded it already.
 
         Raises:
           UserError: see `load_runtime`.
         """
-        self._runtime = load_runtime(saved_model, runtime)
+        self._runtime = load_runtime(saved_model, runtime) if isinstance(runtime, str) else runtime
         self.card: ModelCard = self._runtime.card
         self._audio = self.card.features.audio
 

@@ -22,20 +22,22 @@ class SavedModelRuntime:
           UserError: it does not load.
         """
         self.card = read_card(saved_model)
-        self._signatures = load(saved_model, "audio").signatures
+        self._model = load(saved_model, "audio")
 
     def answers(self, what: str) -> bool:
         """Returns whether the model has this signature."""
-        return what in self._signatures
+        return what in self._model.signatures
 
     def answer(self, clips: list[NDArray[np.int16]], what: str) -> dict[str, NDArray[Any]]:
         """Returns the outputs of a signature for clips, each int16 [at most clip_samples]."""
         wavs = [encode_wav(each, self.card.features.audio.sample_rate) for each in clips]
-        if what == "embeddings":
-            outputs = self._signatures[what](examples=tf.constant([_example(wav) for wav in wavs]))
-        else:
-            outputs = self._signatures[what](audio=tf.constant(wavs))
-        return {name: values.numpy() for name, values in outputs.items()}
+        return self.ask(what, list(map(_example, wavs)) if what == "embeddings" else wavs)
+
+    def ask(self, signature: str, items: list[bytes]) -> dict[str, NDArray[Any]]:
+        """Has a signature answer a batch of WAV files, or of Examples, whichever it takes."""
+        function = self._model.signatures[signature]
+        (name,) = function.structured_input_signature[1]
+        return {name: values.numpy() for name, values in function(**{name: tf.constant(items)}).items()}
 
 
 def _example(wav: bytes) -> bytes:
