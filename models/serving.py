@@ -46,19 +46,19 @@ class GenreModel(tf.Module):
         # Saving finds tf.Variables only, which Keras 3 variables are not; this list holds the ones inside them.
         self._variables = [variable.value for variable in network.variables]
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="audio")])
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="audio")], autograph=False)
     def audio(self, audio: tf.Tensor) -> dict[str, tf.Tensor]:
         """Answers PCM16 WAV files, string [batch]: `genres` string, `probabilities` float32, both [batch, classes]."""
         probabilities = clip_probabilities(self._network, self._stored(audio), self._features)
         genres = tf.tile(tf.constant(self._features.genres)[tf.newaxis], [tf.shape(audio)[0], 1])
         return {"genres": genres, "probabilities": probabilities}
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")], autograph=False)
     def serving_default(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         """Answers serialized tf.train.Examples with an `audio` feature, string [batch], as `audio` does."""
         return self.audio(_audio_of(examples))
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")], autograph=False)
     def embeddings(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         """Answers what drift is measured by, all float32, for the examples that `serving_default` takes.
 
