@@ -72,7 +72,7 @@ class GenreModel(tf.Module):
         waveform = tf.TensorSpec([None, features.audio.clip_samples], tf.float32, name="waveform")
         self.waveform = tf.function(self._waveform, input_signature=[waveform])
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="audio")])
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="audio")], autograph=False)
     def audio(self, audio: tf.Tensor) -> dict[str, tf.Tensor]:
         """Answers PCM16 WAV files, string [batch]: `genres` string, `probabilities` float32, both [batch, classes]."""
         probabilities = clip_probabilities(self._network, self._stored(audio), self._features)
@@ -96,12 +96,12 @@ class GenreModel(tf.Module):
             **self._spans(stored, samples, heard),
         }
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")], autograph=False)
     def serving_default(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         """Answers serialized tf.train.Examples with an `audio` feature, string [batch], as `audio` does."""
         return self.audio(_audio_of(examples))
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")], autograph=False)
     def embeddings(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         """Answers what drift is measured by, all float32, for the examples that `serving_default` takes.
 

@@ -295,6 +295,7 @@ def descriptors(waveform: tf.Tensor, audio: AudioConfig, mel: MelConfig) -> tf.T
     """
     sizes = row_sizes(audio)
 
+    @tf.autograph.experimental.do_not_convert
     def one_clip(samples: tf.Tensor) -> tf.Tensor:
         return tf.reshape(statistics(frame_rows(samples, audio, mel), sizes), [-1])
 

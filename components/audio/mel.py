@@ -75,6 +75,7 @@ def map_frames(signal: tf.Tensor, mel: MelConfig, columns: int, measure: Callabl
     before, total = mel.n_fft // 2, (chunks - 1) * stride + length
     padded = tf.pad(signal, [[0, 0], [before, max(0, total - before - samples)]])
 
+    @tf.autograph.experimental.do_not_convert
     def measure_chunk(number: tf.Tensor) -> tf.Tensor:
         begin = [number // chunks, number % chunks * stride]
         return measure(_frames(tf.reshape(tf.slice(padded, begin, [1, length]), [length]), mel))

@@ -100,7 +100,9 @@ def training_batches(clips: Clips, features: FeatureConfig, window: int, config:
     weights = class_weights(clips.labels, classes) if config.class_weights else np.ones(classes, np.float32)
     representation, augmentation = representation_of(features), augmentation_of(config)
 
-    def prepare(stored: tf.Tensor, labels: tf.Tensor, draw: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    @tf.autograph.experimental.do_not_convert  # nothing to convert, and looking for it takes seconds
+    def prepare(clip: tuple[tf.Tensor, tf.Tensor], draw: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        stored, labels = clip
         draw = tf.bitcast(draw, tf.int32)  # int64 -> two int32: a seed of its own for every batch
         values = network_input(stored, features) if representation.scales_by_clip else stored
         if augmentation.time_shift:
@@ -123,9 +125,7 @@ def training_batches(clips: Clips, features: FeatureConfig, window: int, config:
     draws = tf.data.Dataset.random(seed=config.seed, rerandomize_each_iteration=True)
     zipped = tf.data.Dataset.zip(batches, draws)
     return (
-        zipped.map(
-            lambda clip, draw: prepare(clip[0], clip[1], draw), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
-        )
+        zipped.map(prepare, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
         .apply(tf.data.experimental.assert_cardinality(math.ceil(passes * len(clips.labels) / config.batch_size)))
         .prefetch(tf.data.AUTOTUNE)
     )
@@ -139,6 +139,7 @@ def validation_batches(clips: Clips, features: FeatureConfig, window: int, batch
     """
     classes = len(features.genres)
 
+    @tf.autograph.experimental.do_not_convert
     def prepare(stored: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         windows = len(window_starts(stored.shape[1], window))
         return all_windows(stored, features, window), tf.one_hot(tf.repeat(labels, windows), classes)

@@ -163,8 +163,10 @@ def clip_logits(
     network: keras.Model, clips: Clips, features: FeatureConfig, window: int, batch_size: int
 ) -> np.ndarray:
     """Computes the logits of every window of every clip, float32 [clips, windows, classes]."""
-    batches = clips.dataset.batch(batch_size).map(lambda stored, _: all_windows(stored, features, window))
-    logits = np.concatenate([network(windows, training=False).numpy() for windows in batches])
+    batches = clips.dataset.batch(batch_size)
+    logits = np.concatenate(
+        [network(all_windows(stored, features, window), training=False).numpy() for stored, _ in batches]
+    )
     return logits.reshape(len(clips.labels), -1, logits.shape[-1])
 
 
@@ -357,8 +359,11 @@ def _member_work(work: _Work, model: ModelConfig, features: FeatureConfig) -> _W
     part = parts(work.features)[features.representation]
 
     def seen(clips: Clips) -> Clips:
-        dataset = clips.dataset.map(lambda stored, label: (stored_part(stored[tf.newaxis], part)[0], label))
-        return replace(clips, dataset=dataset)
+        @tf.autograph.experimental.do_not_convert
+        def cut(stored: tf.Tensor, label: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            return stored_part(stored[tf.newaxis], part)[0], label
+
+        return replace(clips, dataset=clips.dataset.map(cut))
 
     return replace(
         work, train=seen(work.train), validation=seen(work.validation), model=model, features=features, start=FRESH

@@ -24,7 +24,7 @@ def embedder(base: keras.Model, features: FeatureConfig, window: int) -> Callabl
     """
     windows = len(window_starts(feature_shape(features)[0], window))
     # A function of the graph, because layer by layer the base would take longer.
-    apply = tf.function(lambda stored: base(all_windows(stored, features, window), training=False))
+    apply = tf.function(lambda stored: base(all_windows(stored, features, window), training=False), autograph=False)
 
     def embed(stored: tf.Tensor) -> np.ndarray:
         few = [stored[first : first + CLIPS_AT_A_TIME] for first in range(0, len(stored), CLIPS_AT_A_TIME)]
