@@ -70,7 +70,7 @@ class GenreModel(tf.Module):
         # Saving finds tf.Variables only, which Keras 3 variables are not; this list holds the ones inside them.
         self._variables = [variable.value for variable in network.variables]
         waveform = tf.TensorSpec([None, features.audio.clip_samples], tf.float32, name="waveform")
-        self.waveform = tf.function(self._waveform, input_signature=[waveform])
+        self.waveform = tf.function(self._waveform, input_signature=[waveform], autograph=False)
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="audio")], autograph=False)
     def audio(self, audio: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -78,7 +78,7 @@ class GenreModel(tf.Module):
         probabilities = clip_probabilities(self._network, self._stored(audio), self._features)
         return {"genres": self._genres(audio), "probabilities": probabilities}
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="audio")])
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="audio")], autograph=False)
     def windows(self, audio: tf.Tensor) -> dict[str, tf.Tensor]:
         """Answers each window of what `audio` takes: the mean over the heard windows is what `audio` answers.
 
