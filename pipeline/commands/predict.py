@@ -43,7 +43,9 @@ _WHOLE_CLIPS = (
     metavar="SECONDS",
     help="At most so much time from one segment to the next, so that they overlap. Implies --segments.",
 )
-@click.option("--top", type=click.IntRange(min=1), help="Most genres to write of each. Default: 3; in files all.")
+@click.option(
+    "--top", type=click.IntRange(min=1), help="Most genres of each. Default: table 3, audacity 1, others all."
+)
 @click.option("--min-confidence", "least", type=click.FloatRange(0, 1), default=0.0, help="Least probability, 0 to 1.")
 @click.option(
     "--format", "form", type=click.Choice(_FORMATS), default="table", show_default=True, help="Of the output."
