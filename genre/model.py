@@ -163,7 +163,7 @@ def as_song(song: Audio, rate: int | None) -> Song:
       UserError: a folder.
     """
     if isinstance(song, str | os.PathLike):
-        path = Path(song)
+        path = Path(song).expanduser()
         if path.is_dir():
             raise UserError(f"{as_utf8(str(path))}: a folder. `predict_all` names all songs in it.")
         kept: Song = path
@@ -187,7 +187,7 @@ def _song_or_pair(song: Any) -> Song:
 def _in_folder(folder: str | os.PathLike[str]) -> list[Path]:
     from pipeline.predicting.songs import find_songs
 
-    path = Path(folder)
+    path = Path(folder).expanduser()
     if not path.is_dir():
         raise UserError(f"{as_utf8(str(path))}: no such folder. For one song there is `predict`.")
     return [found.path for found in find_songs([path])[0]]

@@ -29,6 +29,7 @@ from components.store.saved_model import SavedModel
 
 _BATCH = 4
 """Clips that a model answers at a time: the largest, musicnn, takes 0.6 GB for 30 s."""
+_CORES = os.cpu_count() or 1
 _WHOLE, _WINDOWS, _EMBEDDINGS = "audio", "windows", "embeddings"
 """Signatures."""
 _READ = ("probabilities", "heard", "embedding")
@@ -303,14 +304,23 @@ class Predictor:
             for number, taken in self._decoded(songs, places)
             for each in (taken if isinstance(taken, list) else [taken])
         )
-        while batch := list(itertools.islice(clips, _BATCH)):
-            loud = [each[1].pcm for _, each in batch if isinstance(each, tuple) and not each[1].silent]
-            outputs = iter(self._outputs(loud, signature) if loud else ())
-            for number, each in batch:
-                if isinstance(each, tuple):
-                    yield number, self._answer(*each, None if each[1].silent else next(outputs))
-                else:
-                    yield number, each
+        with ThreadPoolExecutor(_CORES) as threads:  # a graph does not use all cores for one batch
+            asked = deque[tuple[list[tuple[int, Any]], "Future[Iterator[dict[str, NDArray]]]"]]()
+            while True:
+                if batch := list(itertools.islice(clips, _BATCH)):
+                    loud = [each[1].pcm for _, each in batch if isinstance(each, tuple) and not each[1].silent]
+                    asked.append((batch, threads.submit(self._outputs, loud, signature)))
+                elif not asked:
+                    return
+                if batch and len(asked) < _CORES:
+                    continue
+                batch, future = asked.popleft()
+                outputs = future.result()
+                for number, each in batch:
+                    if isinstance(each, tuple):
+                        yield number, self._answer(*each, None if each[1].silent else next(outputs))
+                    else:
+                        yield number, each
 
     def _decoded(self, songs: Iterable[Song], places: Callable[[], Iterator[_Place]]) -> Iterator[tuple[int, _Taken]]:
         """Yields the clips of songs in order, some at a time, with the song's number; decodes the next meanwhile."""
@@ -330,12 +340,11 @@ class Predictor:
             except (AudioError, OSError) as error:
                 return error
 
-        cores = os.cpu_count() or 1
         coming, ahead = map(begin, songs), deque[tuple[Iterator[tuple[_Place, Clip]], "Future[_Taken]"]]()
-        with ThreadPoolExecutor(cores) as threads:  # decoders and graph release the GIL
+        with ThreadPoolExecutor(_CORES) as threads:  # decoders release the GIL, as the graph does
             try:
                 for number in itertools.count():
-                    for clips in itertools.islice(coming, cores + 1 - len(ahead)):
+                    for clips in itertools.islice(coming, _CORES + 1 - len(ahead)):
                         ahead.append((clips, threads.submit(take, clips)))
                     if not ahead:
                         return
@@ -348,7 +357,9 @@ class Predictor:
                 threads.shutdown(cancel_futures=True)
 
     def _outputs(self, pcm: list[NDArray[np.int16]], signature: str) -> Iterator[dict[str, NDArray]]:
-        """Yields the outputs of a signature for each clip."""
+        """Yields the outputs of a signature for each clip, having asked for all of them."""
+        if not pcm:
+            return iter(())
         arrays = {name: rows for name, rows in self._runtime.answer(pcm, signature).items() if name in _READ}
         return ({name: rows[clip] for name, rows in arrays.items()} for clip in range(len(pcm)))
 

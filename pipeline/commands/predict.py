@@ -43,7 +43,9 @@ _WHOLE_CLIPS = (
     metavar="SECONDS",
     help="At most so much time from one segment to the next, so that they overlap. Implies --segments.",
 )
-@click.option("--top", type=click.IntRange(min=1), help="Most genres to write of each. Default: 3; in files all.")
+@click.option(
+    "--top", type=click.IntRange(min=1), help="Most genres of each. Default: table 3, audacity 1, others all."
+)
 @click.option("--min-confidence", "least", type=click.FloatRange(0, 1), default=0.0, help="Least probability, 0 to 1.")
 @click.option(
     "--format", "form", type=click.Choice(_FORMATS), default="table", show_default=True, help="Of the output."
@@ -97,15 +99,15 @@ def predict(
     from pipeline.predicting import earlier
     from pipeline.predicting.batch import Batch
     from pipeline.predicting.formats import Choice
-    from pipeline.predicting.output import STREAMED, FileForEach, print_text, write_file
+    from pipeline.predicting.output import FileForEach, print_text, write_file
     from pipeline.predicting.songs import find_songs, read_list
     from pipeline.workspace import nothing_there
 
     form = "json" if as_json else form
     if not paths and files_from is None:
         raise click.UsageError("Name songs or folders, --files-from FILE, or - for a song on standard input.")
-    if resume and (out is None or form not in STREAMED):
-        raise click.UsageError(f"--resume goes with --format {' or '.join(STREAMED)}, and -o FILE.")
+    if resume and (out is None or form not in earlier.RESUMABLE):
+        raise click.UsageError(f"--resume goes with --format {' or '.join(earlier.RESUMABLE)}, and -o FILE.")
     if form == "parquet" and out is None:
         raise click.UsageError("--format parquet is not for a terminal: name a file with -o.")
     choice = Choice(top or _TOP.get(form), least, segments or hop is not None or form == "audacity")

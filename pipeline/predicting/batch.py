@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from components.store.predictor import Predictor
 
 
+_PATHS = ". To read a list of paths from standard input, there is --files-from -"
+
+
 class Batch:
     """Songs to name the genres of."""
 
@@ -49,7 +52,7 @@ class Batch:
             answer = OSError(0, song.problem) if song.problem else next(answers)
             if isinstance(answer, Exception):
                 reason = str(answer.strerror if isinstance(answer, OSError) else answer)
-                self._fail(song, reason if song.problem else f"cannot be read: {reason}")
+                self._fail(song, (reason if song.problem else f"cannot be read: {reason}") + _PATHS * bool(song.audio))
                 yield song, Result(str(song.path), None, error=reason)
             else:
                 if self._pictures and predictor and answer.segments:
@@ -62,9 +65,9 @@ class Batch:
 
         try:
             audio = predictor.card.features.audio
-            draw_timeline(song.audio or song.path, song.path.name, answer, audio, pictures.of(song))
+            draw_timeline(song.audio or song.path, song.name, answer, audio, pictures.of(song))
         except (AudioError, OSError) as error:
             self._fail(song, f"no picture of it: {error.strerror if isinstance(error, OSError) else error}")
 
     def _fail(self, song: Found, reason: str) -> None:
-        self.failures.append(f"{one_line(str(song.path))}: {reason}")
+        self.failures.append(f"{song.name if song.audio else one_line(str(song.path))}: {reason}")

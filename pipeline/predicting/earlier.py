@@ -13,6 +13,8 @@ from components.base.files import write_atomically
 from components.base.tables import read_table, write_table
 from pipeline.predicting.formats import Choice, columns
 
+RESUMABLE = ("jsonl", "csv")
+"""Forms that are of use before they are complete: they are written as they come."""
 Row = dict[str, Any]
 
 

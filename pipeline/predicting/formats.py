@@ -157,5 +157,5 @@ def _segment(segment: Segment, choice: Choice) -> dict[str, Any]:
 
 
 def _clock(seconds: float) -> str:
-    minutes, rest = divmod(seconds, 60.0)
+    minutes, rest = divmod(round(seconds, 1), 60.0)
     return f"{int(minutes):2}:{rest:04.1f}"

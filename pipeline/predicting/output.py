@@ -9,14 +9,13 @@ from etils import epath
 
 from components.base.errors import UserError
 from components.base.files import make_directory, replacing
+from pipeline.predicting.earlier import RESUMABLE
 from pipeline.predicting.formats import TEXTS, Choice, Result, columns, csv_rows, rows
 from pipeline.predicting.songs import Found
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-STREAMED = ("jsonl", "csv")
-"""Forms that are of use before they are complete: they are written to their file as they come, and can be resumed."""
 _ROWS = 1 << 14
 """Of a Parquet file that are written at a time."""
 
@@ -40,11 +39,10 @@ class FileForEach:
         """Returns the file for the next song; songs of the same name get numbers."""
         if self._folder is None:
             return self._path
-        name, number = song.path.name if song.audio is None else "standard-input", 1
-        file = self._folder / f"{name}{self._suffix}"
+        file, number = self._folder / f"{song.name}{self._suffix}", 1
         while file in self._taken:
             number += 1
-            file = self._folder / f"{name}-{number}{self._suffix}"
+            file = self._folder / f"{song.name}-{number}{self._suffix}"
         self._taken.add(file)
         self._folder.mkdir(parents=True, exist_ok=True)
         return file
@@ -75,7 +73,7 @@ def write_file(results: Iterable[Result], form: str, choice: Choice, file: Path,
     """
     try:
         make_directory(epath.Path(file.absolute().parent))
-        if form in STREAMED:
+        if form in RESUMABLE:
             _write_streamed(results, form, choice, file, goes_on and file.exists())
         else:
             _write_whole(results, form, choice, file)

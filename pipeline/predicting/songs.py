@@ -30,6 +30,11 @@ class Found:
     audio: BinaryIO | None = None
     """What came from standard input, in a temporary file."""
 
+    @property
+    def name(self) -> str:
+        """What it is called in messages and pictures."""
+        return "standard input" if self.audio else self.path.name
+
 
 def find_songs(paths: Iterable[Path]) -> tuple[list[Found], Counter[str]]:
     """Lists the files among `paths`, and those below the folders among them that `walk` takes for songs.

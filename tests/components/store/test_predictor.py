@@ -163,7 +163,7 @@ def test_short_songs_are_answered_together_and_errors_stay_with_their_songs() ->
     songs = [Samples(noise(1.0, seed), RATE) for seed in range(8)]
     answers = list(predictor.predict_all([*songs[:3], Path("none.wav"), *songs[3:]]))
     assert [isinstance(answer, OSError) for answer in answers] == [index == 3 for index in range(9)]
-    assert recorder.calls == [3, 4, 1]
+    assert sorted(recorder.calls) == [1, 3, 4]
     assert list(predictor.predict_all([])) == []
 
 
