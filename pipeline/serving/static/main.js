@@ -30,7 +30,11 @@ const timeline = new Timeline(part("timeline"), {
 
 async function learnModel() {
   try {
-    model = await askModel((reason) => tell(`Waiting: ${reason}.`));
+    model = await askModel((reason) => {
+      busy(true);
+      tell(`Waiting: ${reason}`);
+    });
+    busy(false);
     tell("");
     part("login").hidden = true;
     showModel();
@@ -91,6 +95,10 @@ function tell(text) {
   part("status").textContent = text;
 }
 
+function busy(is) {
+  part("work").classList.toggle("busy", is);
+}
+
 function complain(name, reason) {
   part("problem").replaceChildren(...(reason ? [made("b", { textContent: name ? `${name}: ` : "" }), reason] : []));
 }
@@ -110,9 +118,9 @@ function take(files) {
 async function work(song) {
   song.state = "working";
   showVisit();
-  part("work").classList.add("busy");
   try {
     if (!model && !(await learnModel())) throw new TokenNeeded("the token is missing");
+    busy(true);
     const megabytes = song.file.size / 1e6;
     if (megabytes > model.limits.megabytes) {
       throw new Error(`${megabytes.toFixed(0)} MB are more than the ${model.limits.megabytes} MB that the server takes`);
@@ -132,7 +140,7 @@ async function work(song) {
     complain(song.name, error.message);
     if (error instanceof TokenNeeded) askToken();
   }
-  part("work").classList.remove("busy");
+  busy(false);
   showVisit();
 }
 
