@@ -127,13 +127,12 @@ class Model(ABC):
             warnings.warn(f"{len(errors)} of {len(names)} songs cannot be read: {some}", stacklevel=2)
         columns = sorted({genre for row in rows for genre in row})
         labels = ["song", "start", "end"] if over_time else ["song"]
-        frame = pd.DataFrame(rows, columns=columns, dtype=float)
-        frame.index = (
-            pd.MultiIndex.from_tuples(index, names=labels)
-            if over_time
-            else pd.Index([name for (name,) in index], name="song")
-        )
-        frame.attrs["errors"] = errors
+        if over_time:
+            labelled: pd.Index = pd.MultiIndex.from_tuples(index, names=labels)
+        else:
+            labelled = pd.Index([name for (name,) in index], name="song")
+        frame = pd.DataFrame(rows, labelled, columns, dtype=float)
+        frame.attrs.update(errors=errors)
         return frame
 
     def _answer_one(
