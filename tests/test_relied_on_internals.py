@@ -1292,9 +1292,12 @@ def resolve(name: str) -> Any:
         before = ".".join(parts[:number])
         if not hasattr(found, part) and inspect.ismodule(found):
             try:
-                importlib.import_module(f"{before}.{part}")
+                module = importlib.import_module(f"{before}.{part}")
             except ImportError as error:
                 raise LookupError(f"{before} has no {part} ({error})") from error
+            if not hasattr(found, part):  # TensorFlow takes the names of its own modules away
+                found = module
+                continue
         if not hasattr(found, part):
             if number == len(parts) - 1 and has(found, part):
                 return None  # there once an object is made: nothing more to look at
