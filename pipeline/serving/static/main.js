@@ -216,7 +216,7 @@ function showVisit() {
 
 function tellPlace(seconds) {
   timeline.move(seconds);
-  timeline.follow(seconds);
+  if (player.until === Infinity) timeline.follow(seconds); // a window that is heard alone stays the chosen one
   part("clock").textContent = `${clock(seconds)} / ${clock(shown.answer.picture.seconds)}`;
 }
 

@@ -18,7 +18,7 @@ export class Player {
       changed();
     });
     audio.addEventListener("durationchange", () => {
-      if (audio.currentTime > audio.duration || this.searching) audio.currentTime = 0;
+      if (audio.currentTime > audio.duration) audio.currentTime = 0;
     });
   }
 
@@ -43,8 +43,8 @@ export class Player {
 
   /** Plays from `start` to `end`, in seconds. */
   hear(start, end) {
-    this.audio.currentTime = start;
     this.until = end;
+    this.audio.currentTime = start;
     this.#play();
   }
 

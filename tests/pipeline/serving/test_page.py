@@ -220,10 +220,10 @@ def test_by_keyboard_alone(opened: Open, song: Path) -> None:
     expect(seek).to_have_attribute("aria-valuenow", seek.get_attribute("aria-valuemax"))
     page.keyboard.press("Home")
     page.keyboard.press("Enter")  # hears the first window
-    page.wait_for_function("document.getElementById('audio').currentTime > 0.4")
+    page.wait_for_function("() => document.getElementById('audio').currentTime > 0.4")
     expect(page.locator("#play")).to_have_attribute("aria-label", "Play")
     page.keyboard.press("Space")  # plays on
-    page.wait_for_function("document.getElementById('audio').currentTime > 0.7")
+    page.wait_for_function("() => document.getElementById('audio').currentTime > 0.7")
     page.keyboard.press("Space")
     expect(page.locator("#play")).to_have_attribute("aria-label", "Play")
     outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
@@ -241,7 +241,7 @@ def test_recording(opened: Open) -> None:
     expect(page.locator("#title")).to_contain_text("Recording")
     expect(page.locator("#play")).to_be_enabled()
     page.locator("#play").click()  # a recording has no length, and plays all the same
-    page.wait_for_function("document.getElementById('audio').currentTime > 0.2")
+    page.wait_for_function("() => document.getElementById('audio').currentTime > 0.2")
     assert 0.0 < left(page) < 1.0
 
 
