@@ -270,7 +270,7 @@ def test_what_was_trained_is_what_is_served(story: dict[str, Any], data: Path) -
     from models import registry
     from models.config import ModelConfig
     from models.fitting.batches import read_clips
-    from models.fitting.calibration import with_temperature
+    from models.fitting.calibration import Calibration, calibrated
     from models.serving import clip_probabilities
     from models.windows import window_shape
 
@@ -280,8 +280,9 @@ def test_what_was_trained_is_what_is_served(story: dict[str, Any], data: Path) -
     model = ModelConfig(kind=card.kind, window_seconds=card.window_seconds, options={"filters": [8, 16]})
     module, settings = registry.load(model)
     run = story["workspace"].artifacts("ModelRun")[1]
-    temperature = json.loads((run / "history.json").read_text())["temperature"]
-    network = with_temperature(module.build(settings, window_shape(model, card.features), 3), temperature)
+    history = json.loads((run / "history.json").read_text())
+    calibration = Calibration(history["temperature"], history["doubt"], on_bound=False)
+    network = calibrated(module.build(settings, window_shape(model, card.features), 3), calibration)
     network.load_weights(run / "best.weights.h5")
     artifacts = story["workspace"].root / "artifacts"
     [examples] = artifacts.glob("ImportExampleGen/examples/*/Split-eval")
