@@ -161,7 +161,7 @@ def test_however_it_is_written(text: str) -> None:
         "{name: songs}",
         "x: &x {kind: knn}\nmodel: *x\ny: *x\n",
         "name: songs\n...\n",
-        "model:\n  kind: >\n    knn\n",
+        "model:\n  kind: >\n    knn\n  options: {C: [1.0]}\n",
     ],
 )
 def test_what_cannot_be_changed_is_refused(text: str) -> None:
