@@ -58,7 +58,7 @@ class Row(Section):
     train_accuracy: float
     """Mean over folds, on whole clips without augmentation, of those that the model learned from."""
     validation_accuracy: float
-    """Mean over folds, on the clips by which settings, epoch and temperature were chosen."""
+    """Mean over folds, on the clips by which settings, epoch and calibration were chosen."""
     seconds: float
     """Processor time of fitting, mean over folds, without what is computed once for all folds."""
     megabytes: float
