@@ -49,7 +49,7 @@ def fit(options: Options, examples: Examples, classes: int, seed: int) -> Fitted
       UserError: see `classical.choose`.
     """
     # A tree has at most 2 / leaf nodes per clip, each a row of float64 in both tables.
-    of_tree = 2.0 * max(1, len(examples.x)) * 8 * (3 + classes)
+    of_tree = 2.0 * max(1, len(examples.x)) * 8 * (4 + classes)
     least = math.ceil(min(FEWEST, options.trees) * of_tree / LARGEST)
     candidates = []
     for leaf in sorted({max(leaf, least) for leaf in options.leaf}, reverse=True):
@@ -72,25 +72,15 @@ def _trees(count: int, seed: int, leaf: float) -> "ExtraTreesClassifier":
 def _scores(forest: "ExtraTreesClassifier", classes: int) -> "partial[keras.KerasTensor]":
     """Returns the function from the front's output [batch, features] to log shares [batch, classes].
 
-    All trees are walked at once, a level at a time. The left child of a node is the next one, and a leaf is its own
-    right child, above a threshold that everything exceeds.
+    All trees are walked at once, a level at a time. A leaf is its own children.
     """
     trees = [estimator.tree_ for estimator in forest.estimators_]
     roots = np.cumsum([0, *(tree.node_count for tree in trees)])[:-1]
     nodes, shares = [], []
     for root, tree in zip(roots, trees, strict=True):
-        leaf = tree.children_right < 0
-        here = np.arange(tree.node_count)
-        nodes.append(
-            np.stack(
-                [
-                    np.where(leaf, 0, tree.feature),
-                    np.where(leaf, -np.inf, tree.threshold),
-                    root + np.where(leaf, here, tree.children_right),
-                ],
-                axis=1,
-            )
-        )
+        here, leaf = np.arange(tree.node_count), tree.children_left < 0
+        children = (root + np.where(leaf, here, child) for child in (tree.children_left, tree.children_right))
+        nodes.append(np.stack([np.where(leaf, 0, tree.feature), tree.threshold, *children], axis=1))
         counts = tree.value[:, 0]
         shares.append(np.zeros((tree.node_count, classes)))
         shares[-1][:, forest.classes_] = counts / counts.sum(axis=1, keepdims=True)
@@ -122,7 +112,7 @@ def _walk(
     seen = ops.cast(ops.cast(x, "float32"), "float64")  # scikit-learn's trees compare float32
     node = ops.cast(ops.zeros_like(x[:, :1]), "int32") + ops.convert_to_tensor(roots[np.newaxis], "int32")
     for _ in range(depth):
-        feature, threshold, right = ops.unstack(nodes(node), axis=-1)  # each [batch, trees]
+        feature, threshold, left, right = ops.unstack(nodes(node), axis=-1)  # each [batch, trees]
         value = ops.take_along_axis(seen, ops.cast(feature, "int32"), axis=1)
-        node = ops.where(value > threshold, ops.cast(right, "int32"), node + 1)
+        node = ops.cast(ops.where(value > threshold, right, left), "int32")
     return ops.log(ops.maximum(ops.mean(shares(node), axis=1), LEAST_SHARE))
