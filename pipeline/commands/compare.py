@@ -154,6 +154,6 @@ def _apply(file: Path, model: "ModelConfig") -> None:
     if model.options or there.get("options"):
         values["options"] = model.options
     try:
-        write_atomically(epath.Path(file), with_values(file.read_text(encoding="utf-8"), "model", values))
+        write_atomically(epath.Path(file), with_values(file.read_bytes().decode(), "model", values))
     except (OSError, ValueError) as error:
         raise UserError(f"{file}: not changed ({error}). Set model.kind to {model.kind} there.") from error

@@ -141,7 +141,7 @@ def with_values(text: str, section: str, values: Mapping[str, Any]) -> str:
     """
     expected = parse(text) or {}
     expected[section] = {**(expected.get(section) or {}), **values}
-    written = {key: json.dumps(value, ensure_ascii=False) for key, value in values.items()}
+    written = {key: _written(value) for key, value in values.items()}
     found = _values_of(yaml.compose(text, _Loader)).get(section)
     if found is None or found.start_mark.index == found.end_mark.index:
         whole = "".join(f"  {key}: {value}\n" for key, value in written.items())
@@ -151,12 +151,15 @@ def with_values(text: str, section: str, values: Mapping[str, Any]) -> str:
         changed = before + ("" if before.endswith("\n") or not before else "\n") + heading + whole + text[place:]
     else:
         there = _values_of(found)
-        first = found.start_mark
         edits = [(there[key].start_mark.index, _end(there[key]), written[key]) for key in written if key in there]
         new = [f"{key}: {value}" for key, value in written.items() if key not in there]
-        flow = isinstance(found, MappingNode) and found.flow_style
-        joined = "".join(f"{line}, " if flow else f"{line}\n{' ' * first.column}" for line in new)
-        edits.append((first.index + bool(flow), first.index + bool(flow), joined))
+        if isinstance(found, CollectionNode) and found.flow_style:
+            place, joined = found.start_mark.index + 1, "".join(f"{line}, " for line in new)
+        else:  # behind the last line, with its comment
+            last = text.find("\n", _end(found))
+            place = last if last >= 0 else len(text)
+            joined = "".join(f"\n{' ' * found.start_mark.column}{line}" for line in new)
+        edits.append((place, place, joined))
         changed = text
         for start, stop, value in sorted(edits, reverse=True):
             changed = changed[:start] + value + changed[stop:]
@@ -167,6 +170,11 @@ def with_values(text: str, section: str, values: Mapping[str, Any]) -> str:
     if not same:
         raise ValueError(f"the section {section} is written in a way that cannot be changed by a program")
     return changed
+
+
+def _written(value: Any) -> str:
+    """Returns a value on one line: a word as it is, all else as JSON, which is YAML."""
+    return value if isinstance(value, str) and parse(value) == value else json.dumps(value, ensure_ascii=False)
 
 
 def _values_of(node: Node | None) -> dict[str, Node]:

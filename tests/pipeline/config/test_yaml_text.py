@@ -121,7 +121,7 @@ AFTER = """# ours
 name: songs  # of the archive
 model:
   # as in the talk
-  kind: "yamnet"  # small
+  kind: yamnet  # small
   options:
     {"weights": "no", "C": [0.1, 1.0]}  # less
   # windows
@@ -133,6 +133,10 @@ train: {epochs: 3}
 def test_a_section_gets_other_values_and_keeps_its_comments() -> None:
     assert with_values(BEFORE, "model", CHOSEN) == AFTER
     assert with_values(AFTER, "model", CHOSEN) == AFTER
+    text = "model:\n  kind: knn  # near\ntrain: {epochs: 3}\n"
+    assert with_values(text, "model", {"kind": "svm", "options": {}}) == text.replace("knn", "svm").replace(
+        "near\n", "near\n  options: {}\n"
+    )
 
 
 @pytest.mark.parametrize(
