@@ -57,7 +57,7 @@ class EnsembleOptions(Section):
     """Settings of every kind that averages other kinds, a part of `model.options`."""
 
     members: tuple[str, ...] = Field(
-        ("logistic_regression", "svm_rbf", "musicnn", "yamnet"),
+        ("svm_rbf", "extra_trees", "musicnn", "yamnet"),
         min_length=1,
         description="kinds of model whose calibrated probabilities are averaged: kinds on descriptors, musicnn, yamnet",
     )

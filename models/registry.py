@@ -58,6 +58,7 @@ KINDS = {
     "naive_bayes": Kind("models.kinds.naive_bayes", "descriptors", "classical"),
     "svm_rbf": Kind("models.kinds.svm_rbf", "descriptors", "classical"),
     "svm_linear": Kind("models.kinds.svm_linear", "descriptors", "classical"),
+    "extra_trees": Kind("models.kinds.extra_trees", "descriptors", "classical"),
 }
 
 

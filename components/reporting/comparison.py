@@ -1,8 +1,11 @@
 """The comparison of kinds of model: its records, a table for a terminal, and files for a browser or a document."""
 
 import csv
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from components.base.section import Section
 from components.evaluation.results import CALIBRATION_BINS, Metrics
@@ -40,8 +43,9 @@ class FoldOutcome(Section):
     train_accuracy: float
     validation_accuracy: float
     seconds: float
-    megabytes: float
-    milliseconds: float
+    megabytes: float | None
+    """None where size and speed were not measured, as in all folds but the first."""
+    milliseconds: float | None
 
 
 class Row(Section):
@@ -54,7 +58,7 @@ class Row(Section):
     train_accuracy: float
     """Mean over folds, on whole clips without augmentation, of those that the model learned from."""
     validation_accuracy: float
-    """Mean over folds, on the clips by which settings, epoch and temperature were chosen."""
+    """Mean over folds, on the clips by which settings, epoch and calibration were chosen."""
     seconds: float
     """Processor time of fitting, mean over folds, without what is computed once for all folds."""
     megabytes: float
@@ -115,11 +119,16 @@ def show(comparison: Comparison, console: "Console") -> None:
     console.print(table)
 
 
-def markdown(comparison: Comparison) -> str:
-    """Returns the table for a document."""
-    rule = ("---", *["---:"] * (len(COLUMNS) - 2), "---")
-    rows = (COLUMNS, rule, *(cells(row) for row in comparison.rows))
-    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+def markdown(rows: Sequence[tuple[str, ...]], numbers: slice) -> str:
+    """Returns a table for a document.
+
+    Args:
+      rows: the first one has the names of the columns.
+      numbers: columns of numbers, which stand to the right.
+    """
+    rule = np.full(len(rows[0]), "---", object)
+    rule[numbers] = "---:"
+    return "".join(f"| {' | '.join(row)} |\n" for row in (rows[0], tuple(rule), *rows[1:]))
 
 
 def render_comparison(comparison: Comparison) -> str:
@@ -133,7 +142,9 @@ def write(comparison: Comparison, directory: Path) -> None:
     """Writes comparison.json, comparison.csv (figures at full precision), comparison.md and comparison.html."""
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "comparison.json").write_text(comparison.model_dump_json(indent=2), encoding="utf-8")
-    (directory / "comparison.md").write_text(markdown(comparison), encoding="utf-8")
+    (directory / "comparison.md").write_text(
+        markdown([COLUMNS, *map(cells, comparison.rows)], slice(1, -1)), encoding="utf-8"
+    )
     (directory / "comparison.html").write_text(render_comparison(comparison), encoding="utf-8")
     with (directory / "comparison.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
@@ -155,3 +166,24 @@ def write(comparison: Comparison, directory: Path) -> None:
                     *(row.fold_accuracies if folds else ()),
                 ]
             )
+
+
+def best(comparison: Comparison) -> Row:
+    """Returns the kind to deploy: of those that no other is significantly better than, that of the lowest log loss."""
+    beaten = {kind for row in comparison.rows for kind in row.better_than}
+    return min((row for row in comparison.rows if row.kind not in beaten), key=lambda row: row.metrics.log_loss)
+
+
+def curves(comparisons: Mapping[int, Comparison]) -> list[tuple[str, ...]]:
+    """Returns the accuracies of kinds that learned from fewer clips: a row per kind, under the names of the columns.
+
+    Args:
+      comparisons: by the number of clips per genre to learn from.
+    """
+    kinds = [row.kind for row in comparisons[max(comparisons)].rows]
+    found = {
+        count: {row.kind: f"{row.metrics.accuracy:.1%}" for row in comparison.rows}
+        for count, comparison in comparisons.items()
+    }
+    rows = [(kind, *(figures.get(kind, "-") for figures in found.values())) for kind in kinds]
+    return [("model", *(f"{count} clips per genre" for count in found)), *rows]

@@ -273,7 +273,7 @@ def _facts(inputs: ReportInputs) -> list[tuple[str, str]]:
     facts: dict[str, Any] = {"kind": history.get("kind"), **inputs.model}
     facts |= {
         key: history[key]
-        for key in ("kind", "parameters", "strategy", "best_epoch", "temperature")
+        for key in ("kind", "parameters", "strategy", "best_epoch", "temperature", "doubt")
         if history.get(key) is not None
     }
     facts["training_time"] = f"{number(history.get('seconds'), 1)} s" if history.get("seconds") is not None else None

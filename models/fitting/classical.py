@@ -102,6 +102,11 @@ class Front(Section):
     standardise: bool = Field(
         True, description="bring each descriptor to mean 0 and standard deviation 1 over the training clips"
     )
+    compress: bool = Field(
+        True,
+        description="take the inverse hyperbolic sine of each centred descriptor: outliers count less, because it "
+        "grows as slowly as the logarithm",
+    )
     pca: int | None = Field(
         None, ge=1, description="number of principal components that are kept, at most clips - 1; null: no PCA"
     )
@@ -256,10 +261,12 @@ def _check(examples: Examples, classes: int) -> None:
 
 def _front_steps(front: Front, x: NDArray) -> list:
     from sklearn.decomposition import PCA
-    from sklearn.preprocessing import StandardScaler
+    from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
     # Centring changes no model that is offered here, and keeps digits in squared distances.
     steps: list = [StandardScaler(with_std=front.standardise)]
+    if front.compress:
+        steps.append(FunctionTransformer(np.arcsinh))
     if front.pca:
         # n centred clips span n - 1 directions. Only the solver "full" never draws random numbers.
         steps.append(PCA(max(1, min(front.pca, len(x) - 1, x.shape[1])), svd_solver="full"))
@@ -308,8 +315,11 @@ def _front_layers(front: "Pipeline", x: "keras.KerasTensor") -> "keras.KerasTens
     layer.build(x.shape)
     layer.set_weights([scaler.mean_, np.ones_like(scaler.mean_) if scaler.scale_ is None else scaler.scale_**2])
     x = layer(x, training=False)
-    for pca in rest:
-        x = dense(pca.components_.T, -pca.components_ @ pca.mean_, "pca")(x)
+    for step in rest:
+        if hasattr(step, "components_"):
+            x = dense(step.components_.T, -step.components_ @ step.mean_, "pca")(x)
+        else:
+            x = keras.ops.arcsinh(x)
     return x
 
 

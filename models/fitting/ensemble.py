@@ -40,7 +40,7 @@ def choose_weights(logits: Mapping[str, np.ndarray], labels: np.ndarray) -> dict
     the best round counts. A member's weight is its share of the additions.
 
     Args:
-      logits: of clips that the members did not learn from, by member, at the member's temperature.
+      logits: of clips that the members did not learn from, by member, calibrated.
       labels: int [clips].
 
     Returns:
@@ -91,7 +91,6 @@ def describe(
 
 def join(
     networks: Mapping[str, keras.Model],
-    temperatures: Mapping[str, float],
     weights: Mapping[str, float],
     features: FeatureConfig,
     name: str,
@@ -99,8 +98,7 @@ def join(
     """Joins the members' networks to one.
 
     Args:
-      networks: by kind; each takes its part of the representation `combined`.
-      temperatures: by kind, to divide the member's logits by.
+      networks: by kind, calibrated; each takes its part of the representation `combined`.
       weights: by kind, with a sum of 1.
       features: with the representation `combined`.
 
@@ -121,7 +119,7 @@ def join(
     for kind, front, head in zip(networks, fronts, heads, strict=True):
         stop = start + front.shape[1]
         logits = head(ops.cast(embeddings[:, start:stop], front.dtype))
-        probabilities.append(weights[kind] * ops.softmax(ops.cast(logits, "float32") / temperatures[kind]))
+        probabilities.append(weights[kind] * ops.softmax(ops.cast(logits, "float32")))
         start = stop
     mean = ops.sum(ops.stack(probabilities), axis=0)
     logits = keras.layers.Identity(dtype="float32", name="logits")(ops.log(ops.maximum(mean, LEAST_SHARE)))

@@ -77,7 +77,7 @@ def fit_head(
     ]
     # Fewer clips than entries span only so many directions. Turned into these, the fit is the same and far quicker.
     few = len(examples.x) < examples.x.shape[1]
-    front = Front(standardise=True, pca=len(examples.x) if few else None)
+    front = Front(compress=False, pca=len(examples.x) if few else None)
     chosen = choose(front, examples, classes, candidates, seed)
     (_, scaler), *rotation = chosen.front.steps
     size = examples.x.shape[1]

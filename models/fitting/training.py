@@ -27,7 +27,7 @@ from models.config import (
     with_hyperparameters,
 )
 from models.fitting.batches import Clips, read_clips, training_batches, validation_batches
-from models.fitting.calibration import clip_probabilities, fit_temperature, with_temperature
+from models.fitting.calibration import Calibration, calibrated, clip_probabilities, fit_calibration
 from models.fitting.classical import Examples
 from models.fitting.devices import seeded, synchronise_batch_norm, training_devices
 from models.fitting.ensemble import choose_weights, describe, join, mean_logits, measure
@@ -69,9 +69,9 @@ class _Logits:
     labels: np.ndarray
     """int64 [clips]."""
 
-    def accuracy(self, temperature: float) -> float:
+    def accuracy(self, calibration: Calibration) -> float:
         """Computes the share of clips that are right; with several windows the temperature counts."""
-        return float(np.mean(clip_probabilities(self.values / temperature).argmax(axis=1) == self.labels))
+        return float(np.mean(clip_probabilities(calibration(self.values)).argmax(axis=1) == self.labels))
 
 
 @dataclass(frozen=True)
@@ -110,11 +110,11 @@ def fit(
       start_from: weights to start from.
 
     Returns:
-      A model from a window to calibrated logits; and its history: kind, what it started from, parameters, strategy,
-      seconds, cpu_seconds, best_epoch, the figures of each epoch (none of a model that is fitted in one go), what was
-      chosen, what pretrained bases had learned from before (`trained_on`), the temperature and the clips that it was
-      found on, and the accuracies on the clips that were learned from (`train_accuracy`) and on clips that were held
-      out (`validation_accuracy`).
+      A model from a window to calibrated log-probabilities; and its history: kind, what it started from, parameters,
+      strategy, seconds, cpu_seconds, best_epoch, the figures of each epoch (none of a model that is fitted in one go),
+      what was chosen, what pretrained bases had learned from before (`trained_on`), temperature and doubt and the clips
+      that they were found on, and the accuracies on the clips that were learned from (`train_accuracy`) and on clips
+      that were held out (`validation_accuracy`).
     """
     start, busy = time.monotonic(), time.process_time()
     kind = registry.kind_of(model)
@@ -122,8 +122,8 @@ def fit(
         fitted = _fit(_Work(train, validation, model, features, config, logs, checkpoints, start_from))
     if not np.isfinite(fitted.held_out.values).all():
         raise UserError("the training diverged: its answers are no numbers. Lower train.learning_rate.")
-    temperature = fit_temperature(fitted.held_out.values, fitted.held_out.labels)
-    if temperature.on_bound:
+    calibration = fit_calibration(fitted.held_out.values, fitted.held_out.labels)
+    if calibration.on_bound:
         logging.warning("the logits of %s say nothing about its confidence: its probabilities are a guess", model.kind)
     history = {
         "kind": model.kind,
@@ -135,15 +135,16 @@ def fit(
         "trained_on": {},
         "started_from": start_from.words,
         **fitted.history,
-        "temperature": temperature.value,
-        "temperature_on_bound": temperature.on_bound,
+        "temperature": calibration.temperature,
+        "temperature_on_bound": calibration.on_bound,
+        "doubt": calibration.doubt,
         "held_out_by": fitted.held_out_by,
-        "train_accuracy": fitted.learned.accuracy(temperature.value),
-        "validation_accuracy": fitted.held_out.accuracy(temperature.value),
+        "train_accuracy": fitted.learned.accuracy(calibration),
+        "validation_accuracy": fitted.held_out.accuracy(calibration),
         "seconds": round(time.monotonic() - start, 1),
         "cpu_seconds": round(time.process_time() - busy, 1),
     }
-    return with_temperature(fitted.network, temperature.value), history
+    return calibrated(fitted.network, calibration), history
 
 
 def _fit(work: _Work) -> _Fitted:
@@ -327,13 +328,20 @@ def _fit_ensemble(work: _Work) -> _Fitted:
             fitted[kind] = _fit(_member_work(work, member, features))
     first = next(iter(fitted.values()))
     labels = first.held_out.labels
-    temperatures = {kind: fit_temperature(each.held_out.values, labels).value for kind, each in fitted.items()}
-    held_out = {kind: each.held_out.values / temperatures[kind] for kind, each in fitted.items()}
-    learned = {kind: each.learned.values / temperatures[kind] for kind, each in fitted.items()}
+    calibrations = {kind: fit_calibration(each.held_out.values, labels) for kind, each in fitted.items()}
+    held_out = {kind: calibrations[kind](each.held_out.values) for kind, each in fitted.items()}
+    learned = {kind: calibrations[kind](each.learned.values) for kind, each in fitted.items()}
     weights = dict.fromkeys(fitted, 1 / len(fitted)) if options.equal else choose_weights(held_out, labels)
     mean = mean_logits(held_out, weights)
     together = measure(mean, labels)
-    alone = {kind: {**each.history["chosen"], "temperature": temperatures[kind]} for kind, each in fitted.items()}
+    alone = {
+        kind: {
+            **each.history["chosen"],
+            "temperature": calibrations[kind].temperature,
+            "doubt": calibrations[kind].doubt,
+        }
+        for kind, each in fitted.items()
+    }
     history = {
         "chosen": {
             **together,
@@ -343,8 +351,8 @@ def _fit_ensemble(work: _Work) -> _Fitted:
         },
         "trained_on": {base: what for kind in weights for base, what in fitted[kind].history["trained_on"].items()},
     }
-    networks = {kind: fitted[kind].network for kind in weights}
-    network = join(networks, temperatures, weights, work.features, work.model.kind)
+    networks = {kind: calibrated(fitted[kind].network, calibrations[kind]) for kind in weights}
+    network = join(networks, weights, work.features, work.model.kind)
     return _Fitted(
         network,
         history,

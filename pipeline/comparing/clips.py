@@ -1,11 +1,12 @@
-"""Reads the clips of a span and computes their representations, each once for all models and folds."""
+"""Reads the clips of a window and computes their representations, each once for all models and folds."""
 
 import hashlib
 import itertools
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import tensorflow as tf
@@ -25,49 +26,58 @@ from models.windows import window_shape
 from pipeline.planning.source_digest import source_digest
 
 _BATCH = 16
+_Clip = TypeVar("_Clip")
 Track = Callable[[Iterable[Any], str, int], Iterable[Any]]
 """Passes items through, and shows progress: items, their description, their number."""
 
 
-def read_wavs(root: Path, span: int) -> Iterator[tuple[str, bytes]]:
-    """Reads the clips of a span from its examples: track id and WAV file."""
-    files = sorted(str(path) for path in span_dir(root, span).glob("*/*.tfrecord"))
-    strings = tf.io.FixedLenFeature([], tf.string)
-    for record in tf.data.TFRecordDataset(files):
-        example = tf.io.parse_single_example(record, {"track_id": strings, AUDIO: strings})
-        yield example["track_id"].numpy().decode(), example[AUDIO].numpy()
+@dataclass(frozen=True)
+class Source:
+    """The clips that are compared on."""
+
+    root: Path
+    """Of the library."""
+    window: tuple[Manifest, ...]
+    """Its spans whose clips are used."""
+    clips: tuple[tuple[int, str], ...]
+    """Span and track id of each clip."""
+
+    def read_wavs(self) -> Iterator[tuple[tuple[int, str], bytes]]:
+        """Reads the clips from their examples, in any order: one of `clips`, and its WAV file."""
+        strings = tf.io.FixedLenFeature([], tf.string)
+        for manifest in self.window:
+            files = sorted(str(path) for path in span_dir(self.root, manifest.span).glob("*/*.tfrecord"))
+            for record in tf.data.TFRecordDataset(files):
+                example = tf.io.parse_single_example(record, {"track_id": strings, AUDIO: strings})
+                yield (manifest.span, example["track_id"].numpy().decode()), example[AUDIO].numpy()
 
 
-def stored_features(
-    root: Path, manifest: Manifest, track_ids: Sequence[str], features: FeatureConfig, cache: Path, track: Track
-) -> np.memmap:
+def stored_features(source: Source, features: FeatureConfig, cache: Path, track: Track) -> np.memmap:
     """Computes the representation of every clip, or opens what an earlier call computed.
 
     Args:
-      root: root of the library.
-      manifest: the span whose clips are used.
-      track_ids: all clips of the span.
       cache: directory that keeps the result.
       track: shows the progress of what is computed.
 
     Returns:
-      A memory map [clips, *feature_shape] of the stored type, in the order of `track_ids`.
+      A memory map [clips, *feature_shape] of the stored type, in the order of `source.clips`.
     """
-    key = json.dumps([manifest.digest, features.model_dump(), source_digest("components.audio.preprocessing")])
+    digests = [manifest.digest for manifest in source.window]
+    key = json.dumps([digests, features.model_dump(), source_digest("components.audio.preprocessing")])
     path = cache / f"features-{features.representation}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.npy"
     if not path.exists():
-        place = {track_id: index for index, track_id in enumerate(track_ids)}
-        shape = (len(track_ids), *feature_shape(features))
+        place = {clip: index for index, clip in enumerate(source.clips)}
+        shape = (len(place), *feature_shape(features))
         compute = tf.function(
             lambda wavs: represent(decode_wavs(wavs, features.audio), features),
             input_signature=[tf.TensorSpec([None], tf.string)],
         )
         with replacing(epath.Path(path)) as partial:
             table = np.lib.format.open_memmap(partial, "w+", representation_of(features).dtype.as_numpy_dtype, shape)
-            clips = track(read_wavs(root, manifest.span), f"{features.representation} of all clips", len(track_ids))
-            for batch in _batches(clips):
-                wavs = tf.constant([wav for _, wav in batch])
-                table[[place[track_id] for track_id, _ in batch]] = compute(wavs).numpy()
+            wavs = track(source.read_wavs(), f"{features.representation} of all clips", len(place))
+            for batch in _batches(wavs):
+                stored = compute(tf.constant([wav for _, wav in batch])).numpy()
+                table[[place[clip] for clip, _ in batch]] = stored
             table.flush()
     return np.load(path, mmap_mode="r")
 
@@ -105,7 +115,7 @@ def stored_embeddings(
     return np.load(path)
 
 
-def _batches(clips: Iterable[tuple[str, bytes]]) -> Iterator[list[tuple[str, bytes]]]:
+def _batches(clips: Iterable[_Clip]) -> Iterator[list[_Clip]]:
     remaining = iter(clips)
     while batch := list(itertools.islice(remaining, _BATCH)):
         yield batch

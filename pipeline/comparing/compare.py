@@ -35,8 +35,8 @@ from models.fitting.batches import Clips
 from models.fitting.training import fit
 from models.registry import kind_of, lacks_weights, learners, modules, weights_digest
 from models.serving import GenreModel, clip_probabilities, export
-from pipeline.comparing.clips import Track, clips_of, read_wavs, stored_embeddings, stored_features
-from pipeline.comparing.folds import make_folds
+from pipeline.comparing.clips import Source, Track, clips_of, stored_embeddings, stored_features
+from pipeline.comparing.folds import limited, make_folds
 from pipeline.config.settings import PipelineConfig
 from pipeline.planning.source_digest import source_digest
 
@@ -69,7 +69,7 @@ def _outcome(
     model: ModelConfig,
     features: FeatureConfig,
     config: PipelineConfig,
-    wav: bytes,
+    wav: bytes | None,
     scratch: Path,
 ) -> FoldOutcome:
     network, history = fit(
@@ -91,7 +91,7 @@ def _outcome(
         features=features,
         trained_on=history["trained_on"],
     )
-    size, milliseconds = _cost(network, card, wav)
+    size, milliseconds = _cost(network, card, wav) if wav else (None, None)
     return FoldOutcome(
         test_clips=tuple(test_clips),
         probabilities=tuple(tuple(map(float, row)) for row in probabilities),
@@ -106,9 +106,10 @@ def _outcome(
 def compare_models(
     config: PipelineConfig,
     data: Path,
-    manifest: Manifest,
+    window: Sequence[Manifest],
     models: dict[str, tuple[ModelConfig, FeatureConfig]],
     folds_column: str | None,
+    clips_per_genre: int | None,
     cache: Path,
     report: Callable[[str], None],
     track: Track,
@@ -118,42 +119,48 @@ def compare_models(
     Args:
       config: the whole configuration; of its model only what `models` leaves open.
       data: root of the library.
-      manifest: the span whose clips are used.
+      window: the spans whose clips are used.
       models: settings and features by kind.
       folds_column: column of tracks.csv to cross-validate over; None: the library's split.
+      clips_per_genre: most clips of a genre to learn from; None: all.
       cache: where outcomes are kept.
       report: called with a line per step.
       track: shows the progress of what is computed once for all folds.
 
     Raises:
-      UserError: the files of the span are not as its manifest says.
+      UserError: the files of a span are not as its manifest says, or a split has no clips.
     """
-    require_verified(epath.Path(data), manifest.span)
-    tracks = sorted(read_examples(data, manifest.span), key=lambda row: row["track_id"])
-    track_ids = [row["track_id"] for row in tracks]
-    folds = make_folds(tracks, folds_column)
+    for manifest in window:
+        require_verified(epath.Path(data), manifest.span)
+    listed = {
+        (manifest.span, row["track_id"]): row for manifest in window for row in read_examples(data, manifest.span)
+    }
+    source = Source(data, tuple(window), tuple(sorted(listed)))
+    tracks = [listed[clip] for clip in source.clips]
     genres = next(iter(models.values()))[1].genres
     labels = np.array([genres.index(row["genre"]) for row in tracks], np.int64)
     _, groups = np.unique([row["artist"] for row in tracks], return_inverse=True)
-    wav = next(read_wavs(data, manifest.span))[1]
+    folds = make_folds(tracks, folds_column)
+    if clips_per_genre is not None:
+        folds = [limited(fold, labels, clips_per_genre) for fold in folds]
+    wav = next(source.read_wavs())[1]
     outcomes: dict[str, list[FoldOutcome]] = {}
     left_out: dict[str, str] = {}
     for kind, (model, features) in models.items():
-        source = source_digest("models.fitting.training", *modules(model)) + weights_digest(model)
+        code = source_digest("models.fitting.training", *modules(model)) + weights_digest(model)
         for fold in folds:
-            sections = [model.model_dump(), features.model_dump(), config.train.model_dump(), manifest.digest, source]
-            members = {split: [track_ids[index] for index in part] for split, part in fold.parts.items()}
+            digests = [manifest.digest for manifest in window]
+            sections = [model.model_dump(), features.model_dump(), config.train.model_dump(), digests, code]
+            members = {split: [source.clips[index] for index in part] for split, part in fold.parts.items()}
             key = hashlib.sha256(json.dumps([sections, members], sort_keys=True).encode()).hexdigest()[:16]
             kept, scratch = cache / f"{kind}-{fold.name}-{key}.json", cache / f"{kind}-{fold.name}-{key}"
             if kept.exists():
                 outcome, how = read_record(epath.Path(kept), FoldOutcome, "Remove it: it is computed again."), "kept"
             else:
                 try:
-                    table = stored_features(data, manifest, track_ids, features, cache, track)
+                    table = stored_features(source, features, cache, track)
                     embeddings = {
-                        name: stored_embeddings(
-                            stored_features(data, manifest, track_ids, seen, cache, track), member, seen, cache, track
-                        )
+                        name: stored_embeddings(stored_features(source, seen, cache, track), member, seen, cache, track)
                         for name, (member, seen) in learners(model, features).items()
                         if kind_of(member).family == "transfer" and not lacks_weights(member)
                     }
@@ -161,7 +168,11 @@ def compare_models(
                         split: clips_of(table, labels, groups, embeddings, indices)
                         for split, indices in fold.parts.items()
                     }
-                    outcome = _outcome(parts, members["test"], model, features, config, wav, scratch)
+                    # Size and speed are those of the first fold: an export takes longer than the fit of many a kind.
+                    tested = [track_id for _, track_id in members["test"]]
+                    outcome = _outcome(
+                        parts, tested, model, features, config, wav if fold is folds[0] else None, scratch
+                    )
                 except UserError as error:
                     left_out[kind] = str(error)
                     report(f"{kind}: left out: {error}")
@@ -206,7 +217,8 @@ def _rows(
     significant = {pair for pair, p in holm(pairs).items() if p < SIGNIFICANCE}
 
     def mean(kind: str, name: str) -> float:
-        return float(np.mean([getattr(fold, name) for fold in outcomes[kind]]))
+        values = [getattr(fold, name) for fold in outcomes[kind]]
+        return float(np.mean([value for value in values if value is not None]))
 
     return tuple(
         Row(

@@ -1,13 +1,15 @@
 """Reads settings from YAML: strictly, as their author wrote them, and in bounded time whatever the text is."""
 
+import json
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 from yaml.constructor import ConstructorError
-from yaml.nodes import MappingNode, Node, ScalarNode
+from yaml.nodes import CollectionNode, MappingNode, Node, ScalarNode
 
 from components.base.errors import UserError
 
@@ -124,3 +126,65 @@ def read_mapping(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise UserError(f"{path}: expected `section: ...` lines, found a {type(values).__name__}")
     return values
+
+
+def with_values(text: str, section: str, values: Mapping[str, Any]) -> str:
+    """Returns a YAML text in which keys of a section have other values. All else stays as it is, comments included.
+
+    Args:
+      text: of a mapping.
+      section: name of the section, which is added at the end if it is not there.
+      values: by key.
+
+    Raises:
+      ValueError: the section is written in a way that is not supported, such as with an alias.
+    """
+    expected = parse(text) or {}
+    expected[section] = {**(expected.get(section) or {}), **values}
+    written = {key: _written(value) for key, value in values.items()}
+    found = _values_of(yaml.compose(text, _Loader)).get(section)
+    if found is None or found.start_mark.index == found.end_mark.index:
+        whole = "".join(f"  {key}: {value}\n" for key, value in written.items())
+        heading = "" if found else f"{section}:\n"
+        place = found.end_mark.index if found else len(text)
+        before = text[:place]
+        changed = before + ("" if before.endswith("\n") or not before else "\n") + heading + whole + text[place:]
+    else:
+        there = _values_of(found)
+        edits = [(there[key].start_mark.index, _end(there[key]), written[key]) for key in written if key in there]
+        new = [f"{key}: {value}" for key, value in written.items() if key not in there]
+        if isinstance(found, CollectionNode) and found.flow_style:
+            place, joined = found.start_mark.index + 1, "".join(f"{line}, " for line in new)
+        else:  # behind the last line, with its comment
+            last = text.find("\n", _end(found))
+            place = last if last >= 0 else len(text)
+            joined = "".join(f"\n{' ' * found.start_mark.column}{line}" for line in new)
+        edits.append((place, place, joined))
+        changed = text
+        for start, stop, value in sorted(edits, reverse=True):
+            changed = changed[:start] + value + changed[stop:]
+    try:
+        same = parse(changed) == expected
+    except ValueError:
+        same = False
+    if not same:
+        raise ValueError(f"the section {section} is written in a way that cannot be changed by a program")
+    return changed
+
+
+def _written(value: Any) -> str:
+    """Returns a value on one line: a word as it is, all else as JSON, which is YAML."""
+    return value if isinstance(value, str) and parse(value) == value else json.dumps(value, ensure_ascii=False)
+
+
+def _values_of(node: Node | None) -> dict[str, Node]:
+    """Returns the values of a mapping by key; none of anything else."""
+    return {key.value: value for key, value in node.value} if isinstance(node, MappingNode) else {}
+
+
+def _end(node: Node) -> int:
+    """Returns where a value ends; the mark of a block lies behind the comments that follow it."""
+    if not isinstance(node, CollectionNode) or node.flow_style:
+        return int(node.end_mark.index)
+    last = node.value[-1]
+    return _end(last[1] if isinstance(last, tuple) else last)

@@ -19,7 +19,7 @@ from components.evaluation.metrics import measure
 from components.evaluation.predictions import ScoredClips, predictions
 from components.library.layout import Manifest, SplitCount
 from components.reporting.charts import compared_histogram, histogram, line_chart
-from components.reporting.comparison import COLUMNS, Comparison, Row, cells, render_comparison
+from components.reporting.comparison import COLUMNS, Comparison, Row, best, cells, curves, render_comparison
 from components.reporting.fit import fit_in_words
 from components.reporting.page import number, p_value, percent
 from components.reporting.report import ReportInputs, render_report
@@ -466,6 +466,10 @@ def test_a_comparison_is_a_page_of_the_same_kind(folds: tuple[str, ...]) -> None
     comparison = Comparison(
         data=HOSTILE, clips=30, genres=("a", "b", HOSTILE), folds=folds, rows=rows, left_out={HOSTILE: HOSTILE}
     )
+    assert best(comparison).kind == "svm"
+    fewer = comparison.model_copy(update={"rows": rows[1:]})
+    table = [("model", "5 clips per genre", "20 clips per genre"), ("svm", "-", "90.0%"), (HOSTILE, "40.0%", "40.0%")]
+    assert curves({5: fewer, 20: comparison}) == table
     html = render_comparison(comparison)
     page = Page(html)
     assert tuple(page.ids) == (("models", "folds", "left-out") if len(folds) > 1 else ("models", "left-out"))

@@ -1,4 +1,4 @@
-"""The temperature: the best one there is, and nothing about a clip changed by it but the confidence."""
+"""Temperature and doubt: the best ones there are, and nothing about a clip changed by them but the confidence."""
 
 from functools import partial
 from pathlib import Path
@@ -12,7 +12,15 @@ from scipy.special import log_softmax, logsumexp
 from scipy.special import softmax as scipy_softmax
 
 from components.evaluation.metrics import expected_calibration_error
-from models.fitting.calibration import fit_temperature, softmax, with_temperature
+from models.fitting.calibration import (
+    LEAST_DOUBT,
+    Calibration,
+    calibrated,
+    clip_probabilities,
+    fit_calibration,
+    fit_temperature,
+    softmax,
+)
 
 CLASSES = 5
 
@@ -131,33 +139,66 @@ def small_network(policy: str = "float32") -> keras.Model:
 
 
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
-@pytest.mark.parametrize("temperature", [0.3, 1.0, 2.5])
-def test_logits_are_divided(temperature: float, policy: str) -> None:
-    network = small_network(policy)
+@pytest.mark.parametrize(("temperature", "doubt"), [(0.3, LEAST_DOUBT), (1.0, 0.02), (2.5, 0.5)])
+def test_the_network_is_calibrated(temperature: float, doubt: float, policy: str) -> None:
+    network, calibration = small_network(policy), Calibration(temperature, doubt, on_bound=False)
     windows = tf.constant(np.random.default_rng(0).normal(size=(6, 9)).astype(np.float32))
-    scaled = with_temperature(network, temperature)
-    found = scaled(windows, training=False)
-    assert found.dtype == tf.float32
-    np.testing.assert_allclose(found, network(windows, training=False) / temperature, rtol=1e-6)
+    scaled = calibrated(network, calibration)
+
+    def check() -> None:
+        logits = network(windows, training=False).numpy().astype(np.float64)
+        expected = (1 - doubt) * scipy_softmax(logits / temperature, axis=1) + doubt / CLASSES
+        np.testing.assert_allclose(np.exp(calibration(logits)), expected, rtol=1e-9)
+        np.testing.assert_allclose(softmax(scaled(windows, training=False).numpy()), expected, rtol=1e-4)
+
+    assert scaled(windows, training=False).dtype == tf.float32
+    check()
     assert scaled.name == network.name
     assert scaled.input_shape == network.input_shape
     assert scaled.output_shape == network.output_shape
     assert scaled.count_params() == network.count_params()
     network.set_weights([weight + 1.0 for weight in network.get_weights()])  # the weights are the same ones
-    np.testing.assert_allclose(
-        scaled(windows, training=False), network(windows, training=False) / temperature, rtol=1e-6
-    )
+    check()
+
+
+def test_a_model_that_is_sure_and_sometimes_wrong_learns_to_doubt() -> None:
+    """A fifth of the labels are drawn at random: a temperature alone takes confidence from all clips."""
+    generator = np.random.default_rng(1)
+    logits, labels = judged(4000, 1, 1.0, noise=4.0)
+    labels = np.where(generator.random(4000) < 0.2, generator.integers(0, CLASSES, 4000), labels)
+    known, unheard = slice(0, 2000), slice(2000, 4000)
+    found = fit_calibration(logits[known], labels[known])
+    assert found.doubt == pytest.approx(0.2, abs=0.04)
+    assert found.temperature == pytest.approx(1.0, rel=0.2)
+    alone = Calibration(fit_temperature(logits[known], labels[known]).value, LEAST_DOUBT, on_bound=False)
+    truth = labels[unheard]
+    errors = [expected_calibration_error(truth, np.exp(each(logits[unheard]))[:, 0]) for each in (found, alone)]
+    assert errors[0] < 0.03 < errors[1]
+
+
+@pytest.mark.parametrize("windows", [1, 3])
+def test_doubt_only_where_it_lowers_the_log_loss(windows: int) -> None:
+    logits, labels = judged(500, windows, 4.0)
+    found = fit_calibration(logits, labels)
+
+    def loss(probabilities: np.ndarray) -> float:
+        return -np.log(probabilities[np.arange(len(labels)), labels]).mean()
+
+    alone = clip_probabilities(logits / fit_temperature(logits, labels).value)
+    assert loss(np.exp(found(logits)).mean(axis=1)) <= loss(alone) + 1e-3
+    wrong = np.eye(CLASSES)[(np.arange(40) + 1) % CLASSES, np.newaxis]
+    assert fit_calibration(wrong, np.arange(40) % CLASSES).on_bound
 
 
 def test_it_outlives_every_way_of_saving(tmp_path: Path) -> None:
-    network = with_temperature(small_network(), 1.7)
+    network = calibrated(small_network(), Calibration(1.7, 0.1, on_bound=False))
     windows = np.random.default_rng(0).normal(size=(6, 9)).astype(np.float32)
     expected = network(windows, training=False).numpy()
     network.save(tmp_path / "network.keras")
     again = keras.models.load_model(tmp_path / "network.keras", safe_mode=True)
     np.testing.assert_allclose(again(windows, training=False), expected, rtol=1e-6)
     network.save_weights(tmp_path / "best.weights.h5")
-    fresh = with_temperature(small_network(), 1.7)
+    fresh = calibrated(small_network(), Calibration(1.7, 0.1, on_bound=False))
     fresh.set_weights([weight * 0.0 for weight in fresh.get_weights()])
     fresh.load_weights(tmp_path / "best.weights.h5")
     np.testing.assert_allclose(fresh(windows, training=False), expected, rtol=1e-6)

@@ -17,33 +17,34 @@ import tensorflow as tf
 from sklearn.base import ClassifierMixin
 from sklearn.datasets import load_digits, load_wine, make_classification
 from sklearn.decomposition import PCA
+from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.svm import SVC, LinearSVC
 
 from components.base.errors import UserError
 from models.fitting.calibration import fit_temperature
 from models.fitting.classical import Examples, _inner_folds
 
-KINDS = ("logistic_regression", "knn", "naive_bayes", "svm_linear", "svm_rbf")
-PROBABILISTIC = KINDS[:3]
+KINDS = ("logistic_regression", "knn", "naive_bayes", "extra_trees", "svm_linear", "svm_rbf")
 FEW = {
     "logistic_regression": {"C": [0.01, 0.1]},
     "knn": {},
     "naive_bayes": {},
+    "extra_trees": {"trees": 20, "leaf": [1, 2]},
     "svm_linear": {"C": [0.0001, 0.001]},
     "svm_rbf": {"C": [1.0, 10.0], "gamma": [0.3, 1.0]},
 }
 """Candidates: few, where it is not about the choice."""
 FRONTS = (
     {"pca": None},
-    {"pca": 10},
+    {"compress": False, "pca": 10},
     {"standardise": False, "pca": None},
-    {"standardise": False, "pca": 10},
+    {"standardise": False, "compress": False, "pca": 10},
 )
 
 every_kind = pytest.mark.parametrize("kind", KINDS)
@@ -103,6 +104,8 @@ def classifier(kind: str, chosen: dict[str, Any], x: np.ndarray) -> ClassifierMi
             return KNeighborsClassifier(chosen["neighbours"], weights=chosen["weights"])
         case "naive_bayes":
             return GaussianNB(var_smoothing=chosen["smoothing"])
+        case "extra_trees":
+            return ExtraTreesClassifier(chosen["trees"], min_samples_leaf=chosen["leaf"], random_state=1)
         case "svm_linear":
             return LinearSVC(C=chosen["C"], dual=False, max_iter=module_of(kind).MAX_ITERATIONS)
         case "svm_rbf":
@@ -113,6 +116,8 @@ def classifier(kind: str, chosen: dict[str, Any], x: np.ndarray) -> ClassifierMi
 def by_hand(kind: str, options: dict, chosen: dict[str, Any], x: np.ndarray, y: np.ndarray) -> Pipeline:
     x = x.astype(np.float64)
     steps = [StandardScaler(with_std=options.get("standardise", True))]
+    if options.get("compress", True):
+        steps.append(FunctionTransformer(np.arcsinh))
     if options["pca"]:
         steps.append(PCA(options["pca"], svd_solver="full"))
     x = make_pipeline(*steps).fit_transform(x)
@@ -259,8 +264,8 @@ def test_the_history_has_every_candidate(kind: str) -> None:
     examples, _, classes = data("wine")
     _, chosen, _ = fit(kind, {}, examples, classes)
     chosen = json.loads(json.dumps(chosen))
-    settings = set(module_of(kind).Options.model_fields) - {"standardise", "pca"}
-    count = np.prod([len(getattr(module_of(kind).Options(), name)) for name in settings])
+    settings = set(module_of(kind).Options.model_fields) - {"standardise", "compress", "pca"}
+    count = np.prod([len(getattr(module_of(kind).Options(), name)) for name in settings - {"trees"}])
     assert len(chosen["candidates"]) == count
     for candidate in chosen["candidates"]:
         assert settings <= set(candidate)

@@ -157,6 +157,7 @@ def test_the_history_is_complete_and_true(family: str, splits: dict, tmp_path: P
         "started_from",
         "temperature",
         "temperature_on_bound",
+        "doubt",
         "held_out_by",
         "trained_on",
         "train_accuracy",

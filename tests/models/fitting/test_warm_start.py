@@ -11,7 +11,7 @@ from etils import epath
 from components.audio.config import AudioConfig, FeatureConfig, MelConfig
 from components.store.model_card import ModelCard, write_card
 from models.config import ModelConfig
-from models.fitting.calibration import with_temperature
+from models.fitting.calibration import Calibration, calibrated
 from models.fitting.head import build_head
 from models.fitting.transfer import assemble
 from models.fitting.warm_start import FRESH, begin, warm_start, write_weights
@@ -78,7 +78,9 @@ def test_it_goes_on_where_the_champion_was(kind: str, tmp_path: Path) -> None:
     champion.trainable = False  # as a frozen base is: that must not change the order
     expected = answers(champion)
     assert np.abs(answers(network) - expected).max() > 1e-4
-    start = warm_start(push(tmp_path, model, with_temperature(champion, 2.5)), model, features_of(model))
+    start = warm_start(
+        push(tmp_path, model, calibrated(champion, Calibration(2.5, 0.1, on_bound=False))), model, features_of(model)
+    )
     assert begin(network, start) == start.words == "the champion's weights"
     np.testing.assert_allclose(answers(network), expected, atol=1e-5)
 

@@ -6,7 +6,7 @@ import pytest
 from components.base.errors import UserError
 from components.library.layout import SPLITS
 from pipeline.comparing.compare import holm
-from pipeline.comparing.folds import make_folds
+from pipeline.comparing.folds import limited, make_folds
 
 TRACKS = [
     {"track_id": str(index), "split": SPLITS[index % 3], "fold": str(index % 5 + 1), "genre": "rock"}
@@ -32,6 +32,30 @@ def test_every_clip_is_tested_once_and_never_trained_on_in_that_fold() -> None:
         assert len(values["eval"]) == 1
         assert not values["train"] & (values["test"] | values["eval"])
         assert sum(map(len, fold.parts.values())) == 20
+
+
+def test_a_split_without_clips_is_named() -> None:
+    with pytest.raises(UserError, match="no eval clips"):
+        make_folds([row for row in TRACKS if row["split"] != "eval"], None)
+
+
+def test_fewer_clips_to_learn_from_and_the_same_ones_to_test_on() -> None:
+    generator = np.random.default_rng(0)
+    labels = generator.permutation(np.arange(200) % 4)
+    tracks = [{"fold": str(index % 5)} for index in range(200)]  # 10 of a genre in each fold
+    smaller: set[int] = set()
+    for count in (2, 5, 20, 100):
+        for whole in make_folds(tracks, "fold")[:1]:
+            fold = limited(whole, labels, count)
+            np.testing.assert_array_equal(fold.parts["test"], whole.parts["test"])
+            for split in ("train", "eval"):
+                assert set(fold.parts[split]) <= set(whole.parts[split])
+                assert set(labels[fold.parts[split]]) == {0, 1, 2, 3}
+            learned = np.concatenate([fold.parts["train"], fold.parts["eval"]])
+            whole_counts = np.bincount(labels[np.concatenate([whole.parts["train"], whole.parts["eval"]])])
+            np.testing.assert_array_equal(np.bincount(labels[learned]), np.minimum(count, whole_counts))
+            assert smaller <= set(learned)
+            smaller = set(learned)
 
 
 @pytest.mark.parametrize(("column", "told"), [("artist", "no such column in tracks.csv"), ("genre", "1 values")])

@@ -6,7 +6,7 @@ import pytest
 from yaml import safe_load
 
 from components.base.errors import UserError
-from pipeline.config.yaml_text import parse, read_mapping
+from pipeline.config.yaml_text import parse, read_mapping, with_values
 
 
 def test_keys_are_the_texts_that_were_written() -> None:
@@ -102,3 +102,72 @@ def test_files_that_hold_no_settings(content: bytes, words: str, tmp_path: Path)
     with pytest.raises(UserError, match="not readable as YAML") as refusal:
         read_mapping(file)
     assert words in str(refusal.value)
+
+
+CHOSEN = {"kind": "yamnet", "options": {"weights": "no", "C": [0.1, 1.0]}}
+BEFORE = """# ours
+name: songs  # of the archive
+model:
+  # as in the talk
+  kind: mel_cnn  # small
+  options:
+    filters: [8, 16]
+    dropout: 0.1  # less
+  # windows
+  window_seconds: 2.5
+train: {epochs: 3}
+"""
+AFTER = """# ours
+name: songs  # of the archive
+model:
+  # as in the talk
+  kind: yamnet  # small
+  options:
+    {"weights": "no", "C": [0.1, 1.0]}  # less
+  # windows
+  window_seconds: 2.5
+train: {epochs: 3}
+"""
+
+
+def test_a_section_gets_other_values_and_keeps_its_comments() -> None:
+    assert with_values(BEFORE, "model", CHOSEN) == AFTER
+    assert with_values(AFTER, "model", CHOSEN) == AFTER
+    text = "model:\n  kind: knn  # near\ntrain: {epochs: 3}\n"
+    assert with_values(text, "model", {"kind": "svm", "options": {}}) == text.replace("knn", "svm").replace(
+        "near\n", "near\n  options: {}\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "# nothing\n",
+        "name: songs",
+        "name: songs\nmodel:\ntrain: {epochs: 3}\n",
+        "model: {}\n",
+        "model: {kind: knn, window_seconds: 2.5}  # short\nname: songs\n",
+        "model:\n    window_seconds: 2.5\nname: songs",
+        "model:\r\n  kind: knn\r\nname: Größe\r\n",
+    ],
+)
+def test_however_it_is_written(text: str) -> None:
+    before = parse(text) or {}
+    changed = parse(with_values(text, "model", CHOSEN))
+    assert changed == {**before, "model": {**(before.get("model") or {}), **CHOSEN}}
+    assert all(comment in with_values(text, "model", CHOSEN) for comment in ("# nothing", "# short") if comment in text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{name: songs}",
+        "x: &x {kind: knn}\nmodel: *x\ny: *x\n",
+        "name: songs\n...\n",
+        "model:\n  kind: >\n    knn\n  options: {C: [1.0]}\n",
+    ],
+)
+def test_what_cannot_be_changed_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="model"):
+        with_values(text, "model", CHOSEN)
