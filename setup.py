@@ -10,6 +10,7 @@ PREDICT = [
     "etils[epath]>=1.9",
     "fastapi>=0.115",
     "matplotlib>=3.9",
+    "mutagen>=1.47",  # tags of songs
     "numpy>=2,<3",
     "pandas>=2,<3",
     "pillow>=10",
