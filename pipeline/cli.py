@@ -23,6 +23,7 @@ from pipeline.commands.schedule import schedule
 from pipeline.commands.spans import spans
 from pipeline.commands.status import status
 from pipeline.commands.submit import submit
+from pipeline.commands.tag import tag
 from pipeline.commands.watch import watch
 from pipeline.commands.weights import weights
 from pipeline.commands.why import why
@@ -54,6 +55,7 @@ cli.add_command(schedule)
 cli.add_command(spans)
 cli.add_command(status)
 cli.add_command(submit)
+cli.add_command(tag)
 cli.add_command(watch)
 cli.add_command(weights)
 cli.add_command(why)

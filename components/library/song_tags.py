@@ -68,7 +68,7 @@ def read_song_tags(path: Path) -> SongTags:
     """
     with opened_song(path) as file:
         try:
-            tags = _opened(path, file).tags
+            tags = _opened(path.name, file).tags
             if tags is None:
                 return SongTags()
             names = _names(tags)
@@ -81,18 +81,21 @@ def read_song_tags(path: Path) -> SongTags:
             raise TagError(f"its tags are broken: {str(error) or type(error).__name__}") from error
 
 
-def write_genre(path: Path, genre: str) -> None:
+def write_genre(copy: Path, genre: str, name: str) -> None:
     """Puts a genre into the tags of a song, in the place of any that are there. Other tags, and the sound, stay.
 
-    The file is written in place: call it with a copy.
+    Args:
+      copy: of the song; it is written in place.
+      genre: the text to write.
+      name: of the song, for formats that the content alone does not tell.
 
     Raises:
       TagError: its tags are broken, or no tags can be written into such a file.
       OSError: it cannot be written.
     """
     try:
-        with path.open("rb+") as file:
-            song = _opened(path, file)
+        with copy.open("rb+") as file:
+            song = _opened(name, file)
             if song.tags is None:
                 song.add_tags()
             tags = song.tags
@@ -102,15 +105,15 @@ def write_genre(path: Path, genre: str) -> None:
                 version = next((each for each in _ID3_VERSIONS if each >= tags.version[1]), _ID3_VERSIONS[-1])
                 if version == _ID3_VERSIONS[0]:
                     tags.update_to_v23()
-                song.save(fileobj=file, filename=str(path), v2_version=version)
+                song.save(fileobj=file, v2_version=version)
             else:
-                song.save(fileobj=file, filename=str(path))
+                song.save(fileobj=file)
     except _FAILURES as error:
         raise TagError(f"its tags cannot be written: {str(error) or type(error).__name__}") from error
 
 
-def _opened(path: Path, file: Any) -> Any:
-    song = mutagen.File(fileobj=file, filename=str(path))
+def _opened(name: str, file: Any) -> Any:
+    song = mutagen.File(fileobj=file, filename=name)
     if song is None:
         raise TagError("the tags of such a file are not known")
     return song

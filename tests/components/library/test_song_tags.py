@@ -1,18 +1,14 @@
 """Tags of songs, and libraries that are sorted by them: written and read back by mutagen and by FFmpeg."""
 
-import io
 import os
 import subprocess
 import sys
 from collections import Counter
-from contextlib import ExitStack
 from pathlib import Path
 
-import av
 import mutagen
 import numpy as np
 import pytest
-import soundfile
 from mutagen.flac import FLAC
 from mutagen.id3 import ID3, TCON, TPE1, TPE2
 
@@ -20,93 +16,39 @@ from components.base.errors import UserError
 from components.library.song_tags import SongTags, TagError, read_song_tags, write_genre
 from components.library.sources.tags import GenreNames, read_tags
 
-CODECS = {
-    "a.mp3": ("mp3", "libmp3lame", "s16p"),
-    "a.flac": ("flac", "flac", "s16"),
-    "a.ogg": ("ogg", "libvorbis", "fltp"),
-    "a.opus": ("ogg", "libopus", "flt"),
-    "a.m4a": ("mp4", "aac", "fltp"),
-    "a.wav": ("wav", "pcm_s16le", "s16"),
-    "a.aiff": ("aiff", "pcm_s16be", "s16"),
-    "a.wma": ("asf", "wmav2", "fltp"),
-}
-BY_FFMPEG = [name for name in CODECS if name not in ("a.wav", "a.aiff")]
+FORMATS = (".mp3", ".flac", ".ogg", ".opus", ".m4a", ".wma", ".wav", ".aiff")
+BY_FFMPEG = FORMATS[:6]
 """Where FFmpeg writes tags of the kinds that mutagen reads."""
 
 
-def encode(file: Path, seconds: float = 0.5, pitch: float = 440.0, **metadata: str) -> Path:
-    """Has FFmpeg write a tone with tags. Its own encoder of Vorbis is an experiment: that sound is of libsndfile."""
-    kind, codec, form = CODECS[f"a{file.suffix}"]
-    rate = 48000
-    samples = (0.3 * np.sin(2 * np.pi * pitch * np.arange(int(seconds * rate)) / rate)).astype(np.float32)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with av.open(str(file), "w", format=kind) as container, ExitStack() as stack:
-        container.metadata.update(metadata)
-        if codec == "libvorbis":
-            vorbis = io.BytesIO()
-            soundfile.write(vorbis, samples, rate, format="OGG", subtype="VORBIS")
-            source = stack.enter_context(av.open(io.BytesIO(vorbis.getvalue())))
-            stream = container.add_stream_from_template(source.streams.audio[0])
-            stream.metadata.update(metadata)
-            for packet in source.demux(audio=0):
-                if packet.dts is not None:
-                    packet.stream = stream
-                    container.mux(packet)
-            return file
-        stream = container.add_stream(codec, rate=rate, layout="mono", bit_rate=128000)
-        if kind == "ogg":
-            stream.metadata.update(metadata)
-        frame = av.AudioFrame.from_ndarray(samples[np.newaxis], format="flt", layout="mono")
-        frame.rate = rate
-        stream.codec_context.open()
-        resampler = av.AudioResampler(form, layout="mono", rate=rate, frame_size=stream.frame_size or 1024)
-        for part in [*resampler.resample(frame), *resampler.resample(None)]:
-            container.mux(stream.encode(part))
-        container.mux(stream.encode(None))
-    return file
-
-
-def by_ffmpeg(file: Path) -> dict[str, str]:
-    """Tags as FFmpeg reads them, by lower-case name."""
-    with av.open(str(file)) as container:
-        found = {**container.metadata, **container.streams.audio[0].metadata}
-    return {name.lower(): value for name, value in found.items()}
-
-
-def sound(file: Path) -> bytes:
-    """The encoded sound as FFmpeg finds it, without any tags."""
-    with av.open(str(file)) as container:
-        return b"".join(bytes(packet) for packet in container.demux(audio=0))
-
-
 @pytest.mark.parametrize("name", BY_FFMPEG)
-def test_tags_that_ffmpeg_wrote_are_read(tmp_path, name):
-    file = encode(tmp_path / name, genre="Drum & Bass", artist="Björk", album_artist="Someone")
-    expected = "Björk" if name == "a.wma" and not mutagen.File(file).tags.get("WM/AlbumArtist") else "Someone"
+def test_tags_that_ffmpeg_wrote_are_read(tmp_path, name, ffmpeg):
+    file = ffmpeg.encode(tmp_path / f"a{name}", genre="Drum & Bass", artist="Björk", album_artist="Someone")
+    expected = "Björk" if name == ".wma" and not mutagen.File(file).tags.get("WM/AlbumArtist") else "Someone"
     assert read_song_tags(file) == SongTags(("Drum & Bass",), expected)
 
 
-@pytest.mark.parametrize("name", CODECS)
+@pytest.mark.parametrize("name", FORMATS)
 @pytest.mark.parametrize("before", [{}, {"genre": "Old", "title": "Kept"}])
-def test_a_genre_is_written_and_nothing_else_changes(tmp_path, name, before):
-    file = encode(tmp_path / name, **before)
-    heard = sound(file)
-    write_genre(file, "Hip-Hop/Räp")
+def test_a_genre_is_written_and_nothing_else_changes(tmp_path, name, before, ffmpeg):
+    file = ffmpeg.encode(tmp_path / f"a{name}", **before)
+    heard = ffmpeg.sound(file)
+    write_genre(file, "Hip-Hop/Räp", file.name)
     assert read_song_tags(file).genres == ("Hip-Hop/Räp",)
-    assert sound(file) == heard
-    found = by_ffmpeg(file)
+    assert ffmpeg.sound(file) == heard
+    found = ffmpeg.tags(file)
     assert found["genre"] == "Hip-Hop/Räp"
     if before and name in BY_FFMPEG:
         assert found["title"] == "Kept"
 
 
 @pytest.mark.parametrize("version", [3, 4])
-def test_the_version_of_id3_is_kept(tmp_path, version):
-    file = encode(tmp_path / "a.mp3")
+def test_the_version_of_id3_is_kept(tmp_path, version, ffmpeg):
+    file = ffmpeg.encode(tmp_path / "a.mp3")
     tags = ID3(file)
     tags.add(TPE1(encoding=3, text="Someone"))
     tags.save(file, v2_version=version)
-    write_genre(file, "Rock")
+    write_genre(file, "Rock", file.name)
     assert file.read_bytes()[:4] == b"ID3" + bytes([version])
     assert ID3(file)["TPE1"].text == ["Someone"]
 
@@ -122,20 +64,20 @@ def test_the_version_of_id3_is_kept(tmp_path, version):
         ([""], ()),
     ],
 )
-def test_numbers_of_id3_have_names(tmp_path, texts, genres):
-    file = encode(tmp_path / "a.mp3")
+def test_numbers_of_id3_have_names(tmp_path, texts, genres, ffmpeg):
+    file = ffmpeg.encode(tmp_path / "a.mp3")
     tags = ID3(file)
     tags.add(TCON(encoding=3, text=texts))
     tags.save(file)
     assert read_song_tags(file).genres == genres
-    song = FLAC(encode(tmp_path / "a.flac"))
+    song = FLAC(ffmpeg.encode(tmp_path / "a.flac"))
     song["genre"] = texts
     song.save()
     assert read_song_tags(tmp_path / "a.flac").genres == genres
 
 
-def test_id3_at_the_end_of_old_files(tmp_path):
-    file = encode(tmp_path / "a.mp3")
+def test_id3_at_the_end_of_old_files(tmp_path, ffmpeg):
+    file = ffmpeg.encode(tmp_path / "a.mp3")
     ID3(file).delete(file)
     tag = b"TAG" + b"Title".ljust(30, b"\0") + b"Artist".ljust(30, b"\0") + bytes(30 + 4 + 30) + bytes([17])
     file.write_bytes(file.read_bytes() + tag)
@@ -146,8 +88,8 @@ def test_id3_at_the_end_of_old_files(tmp_path):
     ("album", "song", "artist"),
     [("Band", "Band feat. Else", "Band"), ("Various Artists", "Band", "Band"), ("", " Band  ", "Band"), ("VA", "", "")],
 )
-def test_the_artist_is_that_of_the_album_or_else_of_the_song(tmp_path, album, song, artist):
-    file = encode(tmp_path / "a.mp3")
+def test_the_artist_is_that_of_the_album_or_else_of_the_song(tmp_path, album, song, artist, ffmpeg):
+    file = ffmpeg.encode(tmp_path / "a.mp3")
     tags = ID3(file)
     for frame in (TPE2(encoding=3, text=album), TPE1(encoding=3, text=song)):
         tags.add(frame)
@@ -155,19 +97,19 @@ def test_the_artist_is_that_of_the_album_or_else_of_the_song(tmp_path, album, so
     assert read_song_tags(file).artist == artist
 
 
-@pytest.mark.parametrize("name", CODECS)
-def test_broken_tags_are_an_error_of_that_file(tmp_path, name):
+@pytest.mark.parametrize("name", FORMATS)
+def test_broken_tags_are_an_error_of_that_file(tmp_path, name, ffmpeg):
     """Whatever bytes are wrong, it is a `TagError`, or tags."""
-    whole = encode(tmp_path / name, genre="Rock", artist="Someone").read_bytes()
+    whole = ffmpeg.encode(tmp_path / f"a{name}", genre="Rock", artist="Someone").read_bytes()
     generator = np.random.default_rng(1)
     for _ in range(100):
         damaged = bytearray(whole)
         for place in generator.integers(0, min(len(whole), 4096), 8):
             damaged[place] = generator.integers(256)
-        (tmp_path / name).write_bytes(damaged[: generator.integers(1, len(damaged))])
-        for touch in (read_song_tags, lambda file: write_genre(file, "Rock")):
+        (tmp_path / f"a{name}").write_bytes(damaged[: generator.integers(1, len(damaged))])
+        for touch in (read_song_tags, lambda file: write_genre(file, "Rock", file.name)):
             try:
-                touch(tmp_path / name)
+                touch(tmp_path / f"a{name}")
             except TagError as error:
                 assert str(error)
 
@@ -202,19 +144,19 @@ def test_the_genre_of_several(texts, genre):
 
 
 @pytest.fixture
-def songs(tmp_path: Path) -> Path:
+def songs(tmp_path: Path, ffmpeg) -> Path:
     """A folder of songs that are sorted by nothing but their tags."""
     root = tmp_path / "songs"
     for number in range(4):
         artist = f"Artist {number}"
-        encode(root / f"in/a/{number}.mp3", genre="Hip Hop/Rap", artist=artist, pitch=200.0 + number)
-        encode(root / f"{number}.ogg", genre="hip-hop", artist=artist, pitch=300.0 + number)
-        encode(root / f"b/{number}.flac", genre="Jazz", artist=f"Trio {number}", pitch=400.0 + number)
-        encode(root / f"b/{number}.m4a", genre="Jazz", artist=f"Trio {number}", pitch=500.0 + number)
-    encode(root / "polka.mp3", genre="Polka", artist="Trio 1", pitch=600.0)
-    encode(root / "speech.mp3", genre="Speech", artist="Trio 2", pitch=700.0)
-    encode(root / "nothing.flac", pitch=800.0)
-    encode(root / ".trash/x.mp3", genre="Rock", artist="Nobody")
+        ffmpeg.encode(root / f"in/a/{number}.mp3", genre="Hip Hop/Rap", artist=artist, samples=200.0 + number)
+        ffmpeg.encode(root / f"{number}.ogg", genre="hip-hop", artist=artist, samples=300.0 + number)
+        ffmpeg.encode(root / f"b/{number}.flac", genre="Jazz", artist=f"Trio {number}", samples=400.0 + number)
+        ffmpeg.encode(root / f"b/{number}.m4a", genre="Jazz", artist=f"Trio {number}", samples=500.0 + number)
+    ffmpeg.encode(root / "polka.mp3", genre="Polka", artist="Trio 1", samples=600.0)
+    ffmpeg.encode(root / "speech.mp3", genre="Speech", artist="Trio 2", samples=700.0)
+    ffmpeg.encode(root / "nothing.flac", samples=800.0)
+    ffmpeg.encode(root / ".trash/x.mp3", genre="Rock", artist="Nobody")
     (root / "broken.flac").write_bytes(b"fLaC" + bytes(10))
     (root / "cover.jpg").touch()
     return root
@@ -248,12 +190,12 @@ def test_a_genre_that_the_library_has_is_never_rare(songs):
     assert "Polka" in read_tags(songs, NAMES, min_songs=2, known=("Polka",)).texts
 
 
-def test_names_and_tags_that_are_no_text(songs):
+def test_names_and_tags_that_are_no_text(songs, ffmpeg):
     try:
         os.rename(os.fsencode(songs / "polka.mp3"), os.fsencode(songs) + b"/caf\xe9.mp3")
     except OSError:
         pytest.skip("this file system takes only UTF-8")
-    encode(songs / "control.flac", genre="Ro\x07ck", artist="Someone")
+    ffmpeg.encode(songs / "control.flac", genre="Ro\x07ck", artist="Someone")
     problems = {track.path: track.problem for track in read_tags(songs, NAMES).tracks}
     assert problems["caf\udce9.mp3"].startswith("unreadable: its name is not valid UTF-8")
     assert "it has control characters" in problems["control.flac"]
@@ -267,7 +209,7 @@ def test_folders_without_songs(tmp_path):
         read_tags(tmp_path, NAMES)
 
 
-def genre(*arguments: object) -> subprocess.CompletedProcess[str]:
+def genre_command(*arguments: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", "from pipeline.cli import main; main()", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
 
@@ -285,17 +227,17 @@ def test_the_command_shows_before_it_writes(songs, tmp_path):
         "beam.mode=in_memory",
     )
     command = ("ingest", "tags", songs, "--genres", names, "--min-songs", 2, "--data", data, *settings)
-    shown = genre(*command, "--dry-run")
+    shown = genre_command(*command, "--dry-run")
     assert shown.returncode == 0, shown.stderr
     assert "Hip Hop/Rap 4, hip-hop 4" in shown.stdout and "Polka 1" in shown.stdout
-    asked = genre(*command)
+    asked = genre_command(*command)
     assert asked.returncode == 1 and "--yes" in asked.stderr
     assert not data.exists()
-    done = genre(*command, "--yes")
+    done = genre_command(*command, "--yes")
     assert done.returncode == 0, done.stderr
     assert "16 of 18 files are examples of span 1" in done.stdout
     left_out = (data / "span-1" / "left-out.csv").read_text()
     assert "polka.mp3,\"rare genre: songs of 'Polka': 1, fewer than 2\"" in left_out
     names.write_text("Hip Hop/Rap: 17\n")
-    wrong = genre(*command)
+    wrong = genre_command(*command)
     assert wrong.returncode == 1 and "Hip Hop/Rap: 17 is no name for a genre" in wrong.stderr
