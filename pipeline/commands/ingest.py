@@ -342,6 +342,8 @@ def _show(console: "Console", result: "Ingested", clip_seconds: float) -> None:
     """Prints the result of an ingest for a person."""
     from rich.table import Table
 
+    from components.library.duplicates import NEAR_DUPLICATE
+
     manifest = result.manifest
     if result.existed:
         console.print(f"already ingested as span {manifest.span}, nothing to do")
@@ -372,6 +374,14 @@ def _show(console: "Console", result: "Ingested", clip_seconds: float) -> None:
     if manifest.left_out:
         counts = ", ".join(f"{count} {kind}" for kind, count in manifest.left_out.items())
         console.print(f"left out: {counts}; each is in {result.directory / 'left-out.csv'}", soft_wrap=True)
+    if pairs := result.near_duplicates:
+        how = (
+            "one of each was left out"
+            if NEAR_DUPLICATE in manifest.rejects
+            else ("one of each is left out with --set ingest.near_duplicates=reject")
+        )
+        listed = result.directory / "near-duplicates.csv"
+        _warn(console, f"{pairs} pairs of songs sound the same in two splits, listed in {listed}; {how}")
     if empty := result.empty_splits:
         console.print(
             f"span {manifest.span} has no {' and no '.join(empty)} clips: a run trains and judges on it together with "

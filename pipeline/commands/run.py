@@ -35,6 +35,6 @@ def run(
     place = prospect(config, asked=True).inputs.workspace
     with place.locked():
         result = execute(prospect(config, asked=True))
-        finish(result, place, summary)
+        finish(result, place, config.notify, summary)
     if fail_if_refused and result.blessed is False:
         click.get_current_context().exit(options.REFUSED)
