@@ -80,7 +80,11 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.11,<3.12",
     packages=find_packages(include=["components*", "genre*", "models*", "pipeline*"]),
-    package_data={"components.library": ["*.pbtxt"], "components.reporting": ["templates/*"]},
+    package_data={
+        "components.library": ["*.pbtxt"],
+        "components.reporting": ["templates/*"],
+        "genre": ["py.typed"],
+    },
     install_requires=PREDICT,
     extras_require={"train": TRAIN, "export": EXPORT, "dev": DEVELOPMENT, "gpu": GPU},
     entry_points={"console_scripts": ["genre=pipeline.cli:main"]},

@@ -13,6 +13,7 @@ from pipeline.commands.compile import compile_
 from pipeline.commands.config import config
 from pipeline.commands.demo_library import demo_library
 from pipeline.commands.doctor import doctor
+from pipeline.commands.embed import embed
 from pipeline.commands.history import history
 from pipeline.commands.ingest import ingest
 from pipeline.commands.models import models, rollback
@@ -20,6 +21,7 @@ from pipeline.commands.predict import predict
 from pipeline.commands.retrain import retrain
 from pipeline.commands.run import run
 from pipeline.commands.schedule import schedule
+from pipeline.commands.similar import similar
 from pipeline.commands.spans import spans
 from pipeline.commands.status import status
 from pipeline.commands.submit import submit
@@ -44,6 +46,7 @@ cli.add_command(compile_)
 cli.add_command(config)
 cli.add_command(demo_library)
 cli.add_command(doctor)
+cli.add_command(embed)
 cli.add_command(history)
 cli.add_command(ingest)
 cli.add_command(models)
@@ -52,6 +55,7 @@ cli.add_command(retrain)
 cli.add_command(rollback)
 cli.add_command(run)
 cli.add_command(schedule)
+cli.add_command(similar)
 cli.add_command(spans)
 cli.add_command(status)
 cli.add_command(submit)

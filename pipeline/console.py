@@ -4,12 +4,13 @@ rich would redirect what Python prints to the terminal, too. Here it stays where
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
@@ -38,6 +39,22 @@ def busy(console: Console, text: str) -> Iterator[None]:
     spinner = Spinner("dots", text)
     with Live(spinner, console=console, transient=True, redirect_stdout=False, redirect_stderr=False):
         yield
+
+
+@contextmanager
+def counting(console: Console, what: str, total: int) -> Iterator[Callable[[], None]]:
+    """Shows how much is done, and the time left, on a terminal, until the block ends.
+
+    Yields:
+      What to call when one of `total` is done.
+    """
+    if not console.is_interactive:
+        yield lambda: None
+        return
+    shown = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*shown, console=console, transient=True, redirect_stdout=False, redirect_stderr=False) as progress:
+        task = progress.add_task(what, total=total)
+        yield lambda: progress.advance(task)
 
 
 class NodeTable:

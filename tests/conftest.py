@@ -210,6 +210,38 @@ def ffmpeg() -> Ffmpeg:
     return Ffmpeg()
 
 
+@pytest.fixture(scope="session")
+def export_model() -> Callable[[Path, "FeatureConfig"], Path]:
+    """Exports, as the Trainer does, a network of two layers with random weights; a clip is one window if not told."""
+    import keras
+    import tensorflow as tf
+
+    from components.audio.preprocessing import AUDIO, FEATURE
+    from components.audio.representations import represent, to_bytes
+    from components.audio.waveform import decode_wavs
+    from components.store.model_card import ModelCard
+    from models.config import EMBEDDING, ModelConfig
+    from models.serving import GenreModel, export
+    from models.windows import window_shape
+
+    def write(directory: Path, features: "FeatureConfig", window_seconds: float | None = None) -> Path:
+        class Transform(tf.Module):
+            def __call__(self, inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+                samples = decode_wavs(tf.reshape(inputs[AUDIO], [-1]), features.audio)
+                return {FEATURE: to_bytes(represent(samples, features))}
+
+        keras.utils.set_random_seed(0)
+        seconds = window_seconds or features.audio.clip_seconds
+        window = keras.Input(window_shape(ModelConfig(window_seconds=seconds), features))
+        embedding = keras.layers.Dense(5, "tanh", name=EMBEDDING)(keras.layers.Flatten()(window))
+        network = keras.Model(window, keras.layers.Dense(len(features.genres))(embedding))
+        card = ModelCard(kind="dense", parameters=network.count_params(), window_seconds=seconds, features=features)
+        export(GenreModel(network, Transform(), features), card, str(directory))
+        return directory
+
+    return write
+
+
 def _compose(root: Path, per_split: dict[str, int], seed: int = 7) -> Path:
     """Tones, noises and clicks of a second: three genres that a small network tells apart in a few epochs."""
     generator = np.random.default_rng(seed)

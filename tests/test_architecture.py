@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = ("components", "models", "pipeline", "bench")
+PACKAGES = ("components", "models", "pipeline", "genre", "bench")
 SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
 LARGEST_FOLDER = 17
@@ -50,8 +50,11 @@ def test_modules_that_are_imported_by_name_are_known_to_the_digest() -> None:
 
 
 def test_packages_do_nothing_on_import() -> None:
-    """The digest of the source does not look into them, and no import may cost more than it says."""
-    for path in (path for path in SOURCES if path.name == "__init__.py"):
+    """The digest of the source does not look into them, and no import may cost more than it says.
+
+    `genre` is what other programs import: it names its parts there.
+    """
+    for path in (path for path in SOURCES if path.name == "__init__.py" and path.parent.name != "genre"):
         body = ast.parse(path.read_text()).body
         assert len(body) == 1, path
         assert isinstance(body[0], ast.Expr), path

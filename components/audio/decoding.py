@@ -13,9 +13,10 @@ Memory is bounded by the length of a clip, not by that of the file or by what it
 
 import functools
 import io
+import itertools
 import math
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,7 @@ from numpy.typing import NDArray
 
 from components.audio import ffmpeg
 from components.audio.config import AudioConfig
+from components.audio.samples import Samples
 
 FLOOR_DBFS = -120.0
 """Level given to digital silence, in place of minus infinity, in dBFS."""
@@ -77,7 +79,7 @@ class Clip:
     start_seconds: float
     """Start of the clip in the source, in seconds."""
     duration_seconds: float
-    """Length of the whole source; from `consecutive_clips`, of this part of it."""
+    """Length of the whole source; from `clips_at` and `consecutive_clips`, of this part of it."""
     rms_dbfs: float
     """Root mean square, FLOOR_DBFS to 0; 0 dBFS is a square wave of full scale."""
     peak_dbfs: float
@@ -94,6 +96,10 @@ class Clip:
     def silent(self) -> bool:
         """True if the peak is below SILENCE_DBFS."""
         return self.peak_dbfs < SILENCE_DBFS
+
+    def stands_alone(self, config: AudioConfig) -> bool:
+        """Returns whether this part of a song answers for it: the first, or one of half a clip or more."""
+        return self.start_seconds == 0.0 or 2.0 * self.duration_seconds >= config.clip_seconds
 
 
 def decode_clip(source: Source, config: AudioConfig) -> Clip:
@@ -127,28 +133,38 @@ def decode_clip(source: Source, config: AudioConfig) -> Clip:
     return _clip(stretch, config)
 
 
-def consecutive_clips(source: Source, config: AudioConfig) -> Iterator[Clip]:
+def consecutive_clips(source: Source | Samples, config: AudioConfig) -> Iterator[Clip]:
     """Decodes a song as consecutive clips from its beginning, each when it is asked for.
 
     A remainder of half a clip or more is padded with zeros. A shorter one is dropped, unless the song has no more.
+    Arguments and errors are those of `clips_at`.
+    """
+    starts = (number * config.clip_seconds for number in itertools.count())
+    return (clip for clip in clips_at(source, config, starts) if clip.stands_alone(config))
+
+
+def clips_at(source: Source | Samples, config: AudioConfig, starts: Iterable[float]) -> Iterator[Clip]:
+    """Decodes the clips of a song that begin at `starts`, each when it is asked for; they may overlap.
 
     Args:
-      source: path of a file, or a seekable binary file.
+      source: path of a file, a seekable binary file, or samples.
       config: rate and length of the clips.
+      starts: in seconds, ascending; those after the end of the song are passed over. They may be endless.
+
+    Yields:
+      The clip at each start. Where the song ends within one, zeros follow.
 
     Raises:
       AudioError, OSError: see `decode_clip`; at the first clip, or at the broken place of the file.
     """
-    start = 0
-    with _binary(source) as file, (decoder := _decoder(file))(file) as sound:
-        wanted = math.ceil(config.clip_seconds * sound.samplerate)
-        for piece in _pieces(_unbroken(file, decoder, sound), wanted):
+    empty = True
+    with _from_the_beginning(source) as (sound, blocks):
+        rate, wanted = sound.samplerate, math.ceil(config.clip_seconds * sound.samplerate)
+        for start, piece in _pieces(blocks, wanted, (round(start * rate) for start in starts)):
             mono = _mono(piece)
-            if start and 2 * len(mono) < wanted:
-                return
-            yield _clip(_Stretch(mono, start, len(mono), sound.samplerate, sound.channels), config)
-            start += len(mono)
-    if not start:
+            yield _clip(_Stretch(mono, start, len(mono), rate, sound.channels), config)
+            empty = False
+    if empty:
         raise AudioError("no samples in it")
 
 
@@ -214,6 +230,33 @@ class _SndfileSound(soundfile.SoundFile):
         while left > 0 and len(block := self.read(min(size, left), dtype="float32", always_2d=True)):
             left -= len(block)
             yield block
+
+
+class _SampleSound:
+    """Samples in memory, as a sound."""
+
+    def __init__(self, samples: Samples) -> None:
+        self._samples = samples
+        self.samplerate = samples.rate
+        self.channels = samples.values.shape[1] if samples.values.ndim == 2 else 1
+
+    def blocks(self) -> Iterator[NDArray[np.float32]]:
+        """Yields the samples."""
+        return self._samples.blocks()
+
+
+@contextmanager
+def _from_the_beginning(source: Source | Samples) -> Iterator[tuple[_Sound, Iterator[NDArray[np.float32]]]]:
+    """Opens a sound to be read in one go; yields it, and its blocks [n, channels]."""
+    if isinstance(source, Samples):
+        if problem := source.problem():
+            raise AudioError(problem)
+        held = _SampleSound(source)
+        _check_rate(held)
+        yield held, held.blocks()
+        return
+    with _binary(source) as file, (decoder := _decoder(file))(file) as sound:
+        yield sound, _unbroken(file, decoder, sound)
 
 
 @contextmanager
@@ -414,19 +457,21 @@ def _between(blocks: Iterator[NDArray], start: int, stop: int | None = None) -> 
             return
 
 
-def _pieces(blocks: Iterator[NDArray], frames: int) -> Iterator[list[NDArray]]:
-    """Groups blocks to pieces of `frames` frames, the last of which may be shorter."""
-    piece: list[NDArray] = []
-    missing = frames
-    for block in blocks:
-        while len(block) >= missing:
-            yield [*piece, block[:missing]]
-            block, piece, missing = block[missing:], [], frames
-        if len(block):
-            piece.append(block)
-            missing -= len(block)
-    if piece:
-        yield piece
+def _pieces(blocks: Iterator[NDArray], frames: int, starts: Iterable[int]) -> Iterator[tuple[int, list[NDArray]]]:
+    """Yields the frames from each of `starts`, which ascend, to `frames` later or to the end, as blocks."""
+    held: list[NDArray] = []
+    first = end = 0  # of what is held
+    for start in starts:
+        while True:
+            while held and first + len(held[0]) <= start:
+                first += len(held.pop(0))
+            if end >= start + frames or (block := next(blocks, None)) is None:
+                break
+            held.append(block)
+            end += len(block)
+        if start >= end:
+            return
+        yield start, list(_between(iter(held), start - first, start - first + frames))
 
 
 # --- From samples to a clip --------------------------------------------------------------------------------------

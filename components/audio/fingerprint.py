@@ -51,7 +51,7 @@ def fingerprint(pcm: NDArray[np.int16], rate: int) -> NDArray[np.uint32]:
     for step in range(1, min(_PARTNERS, len(times) - 1) + 1):
         apart = (times[step:] - times[:-step]).astype(np.uint32)
         near = (apart > 1) & (apart <= _LONGEST)
-        hashes = half[:-step][near] << 16 | half[step:][near] << 7 | apart[near]
+        hashes = (half[:-step][near] << 16 | half[step:][near] << 7 | apart[near]).astype(np.uint32)
         pairs.append(np.stack([_mixed(hashes), times[:-step][near].astype(np.uint32)], axis=1))
     found = np.concatenate(pairs)
     return found[np.lexsort((found[:, 1], found[:, 0]))[:PAIRS]]

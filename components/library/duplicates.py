@@ -57,8 +57,8 @@ class Duplicates:
             return replace(fact, reject=IN_OTHER_SPAN, reason=reason)
         first = self._firsts[key]
         if first.track_id == fact.track_id:
-            reason = self._apart.get(fact.track_id)
-            return replace(fact, reject=NEAR_DUPLICATE, reason=reason) if reason else fact
+            near = self._apart.get(fact.track_id)
+            return replace(fact, reject=NEAR_DUPLICATE, reason=near) if near else fact
         unlike = [f"in split {first.split}"] * (first.split != fact.split)
         unlike += [f"of genre {first.genre}"] * (first.genre != fact.genre)
         aside = f" ({', '.join(unlike)})" if unlike else ""

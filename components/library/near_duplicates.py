@@ -3,7 +3,7 @@
 The hash of the PCM, by which `duplicates` works, sees only what is the same to the bit.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,20 +62,20 @@ def alike(clips: Sequence[Heard]) -> list[Alike]:
         found.append(
             np.stack([np.where(turned, other, one), np.where(turned, one, other), np.where(turned, -apart, apart)], 1)
         )
-    pairs = {(one, other): shared for one, other, shared in _shared(np.concatenate(found))} if found else {}
     result = []
-    for (one, other), shared in pairs.items():
-        first, second = sorted((clips[one], clips[other]), key=lambda clip: (clip.span is not None, -_rank(clip)))
+    for (one_clip, other_clip), shared in _shared(np.concatenate(found)).items() if found else ():
+        pair = (clips[one_clip], clips[other_clip])
+        first, second = sorted(pair, key=lambda clip: (clip.span is not None, -SPLITS.index(clip.split)))
         result.append(Alike(first, second, shared))
     return sorted(result, key=lambda each: (each.clip.track_id, -each.shared, each.other.track_id))
 
 
-def _rank(clip: Heard) -> int:
-    return SPLITS.index(clip.split)
+def _shared(found: NDArray[np.int64]) -> dict[tuple[int, int], int]:
+    """Counts what two clips share at one distance in time, where that is enough.
 
-
-def _shared(found: NDArray[np.int64]) -> Iterator[tuple[int, int, int]]:
-    """Yields the pairs of clips that share enough, [.., 3]: two clips, and a distance in time, for each common hash."""
+    Args:
+      found: two clips and a distance for each common hash, [n, 3].
+    """
     rows, counts = np.unique(found, axis=0, return_counts=True)
     # A distance may be rounded to either of two neighbours.
     next_to = np.zeros(len(rows), bool)
@@ -83,5 +83,6 @@ def _shared(found: NDArray[np.int64]) -> Iterator[tuple[int, int, int]]:
     both = counts + np.where(next_to, np.append(counts[1:], 0), 0)
     best: dict[tuple[int, int], int] = {}
     for (one, other, _), count in zip(rows[both >= FEWEST], both[both >= FEWEST], strict=True):
-        best[one, other] = max(int(count), best.get((one, other), 0))
-    yield from ((one, other, shared) for (one, other), shared in best.items())
+        pair = (int(one), int(other))
+        best[pair] = max(int(count), best.get(pair, 0))
+    return best

@@ -1,41 +1,85 @@
-"""Names the genre of any song with a pushed model. Needs TensorFlow, but not TFX."""
+"""Names the genre of any song with a pushed model, as a whole and over time. Needs TensorFlow, but not TFX."""
 
+import heapq
 import itertools
+import math
 import os
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from etils import epath
+from numpy.typing import NDArray
 
-from components.audio.decoding import AudioError, consecutive_clips
+from components.audio.decoding import SILENCE_DBFS, AudioError, Clip, Source, clips_at
+from components.audio.samples import Samples
 from components.audio.wav import encode_wav
+from components.base.errors import UserError
+from components.store.answers import Segment, SongGenres
 from components.store.checksums import require_sound
 from components.store.loading import load
-from components.store.model_card import read_card
+from components.store.model_card import ModelCard, read_card
 
 _BATCH = 4
 """Clips that a model answers at a time: the largest, musicnn, takes 0.6 GB for 30 s."""
+_CORES = os.cpu_count() or 1
+_WHOLE, _WINDOWS, _EMBEDDINGS = "audio", "windows", "embeddings"
+"""Signatures."""
+_READ = ("probabilities", "heard", "embedding")
+"""Their outputs that are read."""
+_ALL = (True,)
+"""What is heard of a clip by a model that does not answer windows."""
+LEAST_HOP = 0.05
+"""Seconds."""
+_ROUNDING = 1e-6
+_SILENT = 32768.0 * 10 ** (SILENCE_DBFS / 20)
+"""A window whose largest sample is smaller is silent."""
+
+Song = Source | Samples
+"""A path, a seekable binary file, or samples with their rate."""
 
 
 @dataclass(frozen=True)
-class SongGenres:
-    """The genres of a song by a model."""
+class _Place:
+    """A clip to answer for."""
 
-    probabilities: dict[str, float]
-    """Probability by genre, from 0 to 1, the most probable first; the mean over the clips that are not silent.
+    start: float
+    """Seconds from the beginning of the song."""
+    whole: bool
+    """True if the clip is one of those whose mean is the song's answer."""
+    group: int | None
+    """The clips of a group are those whose windows lie between each other's; None: its windows are no segments."""
 
-    Empty for a song that is silent from beginning to end.
-    """
-    clips: int
-    """Number of consecutive clips that are not silent."""
+
+@dataclass(frozen=True)
+class _Answer:
+    """What a model says about a clip, without its samples."""
+
+    place: _Place
+    start: float
+    end: float
+    """Seconds from the beginning of the song; the end is that of the song, if it ends in this clip."""
+    last: bool
+    """True if the song ends in this clip."""
+    counted: bool
+    """True if the song's answer is the mean over this clip and others."""
+    outputs: dict[str, NDArray] | None
+    """Those of the signature, without the batch; None if the clip is silent."""
+    loud: tuple[bool, ...]
+    """Which of the windows are not silent."""
+
+
+_Taken = list[tuple[_Place, Clip]] | AudioError | OSError
+"""Some clips of a song, or why there are none."""
 
 
 class Predictor:
-    """A loaded model."""
+    """A loaded model. Its methods may be called from several threads at a time."""
 
     def __init__(self, saved_model: epath.Path) -> None:
         """Loads `saved_model`, a version of the model store.
@@ -44,43 +88,272 @@ class Predictor:
           UserError: it is damaged, or does not load.
         """
         require_sound(saved_model)
-        self._audio = read_card(saved_model).features.audio
-        self._model = load(saved_model, "audio")
+        self.card: ModelCard = read_card(saved_model)
+        self._audio = self.card.features.audio
+        self._model = load(saved_model, _WHOLE)
 
-    def _answers(self, song: Path) -> Iterator[dict[str, np.ndarray]]:
-        clips = (clip for clip in consecutive_clips(song, self._audio) if not clip.silent)
-        while batch := list(itertools.islice(clips, _BATCH)):
-            wavs = [encode_wav(clip.pcm, self._audio.sample_rate) for clip in batch]
-            yield {
-                key: value.numpy() for key, value in self._model.signatures["audio"](audio=tf.constant(wavs)).items()
-            }
+    @property
+    def answers_windows(self) -> bool:
+        """False for a model of an earlier release, which has no signature for that: its segments are whole clips."""
+        return _WINDOWS in self._model.signatures
 
-    def predict(self, song: Path) -> SongGenres:
-        """Names the genres of an audio file of any length. It is decoded clip by clip, so memory does not grow with it.
+    @cached_property
+    def windows(self) -> tuple[tuple[float, float], ...]:
+        """Start and end of each window of a clip, in seconds from its beginning; they are evenly spaced."""
+        if not self.answers_windows:
+            return ((0.0, self._audio.clip_seconds),)
+        wav = encode_wav(np.zeros(0, np.int16), self._audio.sample_rate)
+        answer = self._model.signatures[_WINDOWS](audio=tf.constant([wav]))
+        return tuple(zip(*(answer[name].numpy()[0].tolist() for name in ("starts", "ends")), strict=True))
+
+    def predict(self, song: Song) -> SongGenres:
+        """Names the genres of a song of any length. It is decoded clip by clip, so memory does not grow with it.
 
         Raises:
-          AudioError: the file does not decode.
+          AudioError: it does not decode.
+          OSError: it cannot be read.
         """
-        answers = list(self._answers(song))
-        if not answers:
-            return SongGenres({}, 0)
-        genres = [genre.decode() for genre in answers[0]["genres"][0]]
-        probabilities = np.concatenate([answer["probabilities"] for answer in answers])
-        ranked = sorted(zip(genres, probabilities.mean(axis=0).tolist(), strict=True), key=lambda pair: -pair[1])
-        return SongGenres(dict(ranked), len(probabilities))
+        answer = next(self.predict_all([song]))
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
-    def predict_all(self, songs: Iterable[Path]) -> Iterator[SongGenres | AudioError | OSError]:
-        """Names the genres of many songs, one per processor at a time.
+    def predict_all(
+        self, songs: Iterable[Song], segments: bool = False, hop: float | None = None
+    ) -> Iterator[SongGenres | AudioError | OSError]:
+        """Names the genres of many songs: some are decoded while others are answered, in batches across songs.
+
+        Args:
+          segments: name the genres of each song's segments, too.
+          hop: see `segments`.
 
         Yields:
           The genres of each song, in the order of `songs`; for a song that cannot be read, the error.
         """
-
-        def attempt(song: Path) -> SongGenres | AudioError | OSError:
+        signature = _WINDOWS if segments and self.answers_windows else _WHOLE
+        for answers in self._answers(songs, signature, lambda: self._places(segments, hop)):
             try:
-                return self.predict(song)
+                heard = list(answers)
+            except (AudioError, OSError) as error:
+                yield error
+                continue
+            counted = [_clip_answer(each.outputs) for each in heard if each.counted and each.outputs]
+            parts = tuple(self._segments(heard, hop)) if segments else ()
+            yield SongGenres(self._ranked(np.mean(counted, axis=0)) if counted else {}, len(counted), parts)
+
+    def segments(self, song: Song, hop: float | None = None) -> Iterator[Segment]:
+        """Names the genres of a song over time, as it is decoded: memory does not grow with its length.
+
+        Args:
+          hop: distance between the starts of two segments, in seconds, at most: the nearest that divides, or is a
+            multiple of, the distance between the model's windows. None: the windows that the song's genres are the
+            mean of, one after the other.
+
+        Yields:
+          Segments in order. The last is the first that reaches the end of the song, unless less than half a window is
+          left for it.
+
+        Raises:
+          AudioError, OSError: see `predict`.
+        """
+        signature = _WINDOWS if self.answers_windows else _WHOLE
+        return self._segments(next(self._answers([song], signature, lambda: self._places(True, hop))), hop)
+
+    def embed(self, song: Song) -> NDArray[np.float32]:
+        """Computes what the model's last layer sees of a song, to compare songs by: the mean over its clips.
+
+        Returns:
+          float32 [E]; [0] for a song that is silent from beginning to end.
+
+        Raises:
+          AudioError, OSError: see `predict`.
+          UserError: a model of an earlier release has no embeddings.
+        """
+        if _EMBEDDINGS not in self._model.signatures:
+            raise UserError(
+                "the model is of an earlier release, and has no embeddings. Train it again with `genre run`."
+            )
+        answers = next(self._answers([song], _EMBEDDINGS, lambda: self._places(False, None)))
+        found = [answer.outputs["embedding"] for answer in answers if answer.counted and answer.outputs]
+        return np.mean(found, axis=0) if found else np.zeros(0, np.float32)
+
+    # --- Which clips, and what the windows in them stand for
+
+    def _places(self, segments: bool, hop: float | None) -> Iterator[_Place]:
+        """Yields the clips of a song of any length, in order."""
+        length = self._audio.clip_seconds
+        whole = (
+            _Place(number * length, True, number if segments and hop is None else None) for number in itertools.count()
+        )
+        if not segments or hop is None:
+            return whole
+        shifts, distance, _ = self._grid(hop)
+        between = (
+            _Place((group * shifts * len(self.windows) + shift) * distance, False, group)
+            for group in itertools.count()
+            for shift in range(shifts)
+        )
+        return heapq.merge(whole, between, key=lambda place: place.start)
+
+    def _grid(self, hop: float) -> tuple[int, float, int]:
+        """Lays windows out evenly, `hop` seconds apart or less.
+
+        Returns:
+          How many clips, each shifted against the one before, have their windows between each other's; the shift, in
+          seconds; and which of the windows become segments: every how manyth.
+
+        Raises:
+          UserError: `hop` is too small.
+        """
+        if not hop >= LEAST_HOP:
+            raise UserError(f"hop: {hop:g} s between two segments is too little; give {LEAST_HOP:g} s or more")
+        starts = [start for start, _ in self.windows]
+        distance = (starts[-1] - starts[0]) / (len(starts) - 1) if len(starts) > 1 else self._audio.clip_seconds
+        shifts = math.ceil(distance / hop - _ROUNDING)
+        return shifts, distance / shifts, max(1, math.floor(hop / distance + _ROUNDING))
+
+    def _segments(self, answers: Iterable[_Answer], hop: float | None) -> Iterator[Segment]:
+        every = 1 if hop is None else self._grid(hop)[2]
+        numbers, end = itertools.count(), math.inf
+        placed = (answer for answer in answers if answer.place.group is not None)
+        for _, members in itertools.groupby(placed, key=lambda answer: answer.place.group):
+            found: list[tuple[float, float, dict[str, float]]] = []
+            for answer in members:
+                end = min(end, answer.end if answer.last else math.inf)
+                found += self._answered_windows(answer)
+            for start, stop, probabilities in sorted(found, key=lambda one: one[0]):
+                number = next(numbers)
+                left = min(stop, end) - start
+                if number % every or (number and left < (stop - start) / 2.0):
+                    continue
+                yield Segment(round(start, 3), round(start + left, 3), probabilities)
+                if stop >= end:
+                    return
+
+    def _answered_windows(self, answer: _Answer) -> Iterator[tuple[float, float, dict[str, float]]]:
+        """Yields start, end and probabilities of each window, in seconds from the beginning of the song."""
+        for number, (start, end) in enumerate(self.windows):
+            probabilities: dict[str, float] = {}
+            if answer.outputs and answer.loud[number] and answer.outputs.get("heard", _ALL)[number]:
+                probabilities = self._ranked(np.atleast_2d(answer.outputs["probabilities"])[number])
+            yield answer.start + start, answer.start + end, probabilities
+
+    def _ranked(self, probabilities: NDArray) -> dict[str, float]:
+        pairs = zip(self.card.features.genres, probabilities.tolist(), strict=True)
+        return dict(sorted(pairs, key=lambda pair: -pair[1]))
+
+    # --- From songs to answers
+
+    def _answers(
+        self, songs: Iterable[Song], signature: str, places: Callable[[], Iterator[_Place]]
+    ) -> Iterator[Iterator[_Answer]]:
+        """Yields the answers of each song, as they come; their iterator raises what makes the song unreadable."""
+        for _, items in itertools.groupby(self._answers_or_errors(songs, signature, places), key=lambda item: item[0]):
+            yield map(_or_raise, (item for _, item in items))
+
+    def _answers_or_errors(
+        self, songs: Iterable[Song], signature: str, places: Callable[[], Iterator[_Place]]
+    ) -> Iterator[tuple[int, _Answer | AudioError | OSError]]:
+        """Yields the answer to each clip of each song, or the song's error, with the number of the song."""
+        clips = (
+            (number, each)
+            for number, taken in self._decoded(songs, places)
+            for each in (taken if isinstance(taken, list) else [taken])
+        )
+        with ThreadPoolExecutor(_CORES) as threads:  # a graph does not use all cores for one batch
+            asked = deque[tuple[list[tuple[int, Any]], "Future[Iterator[dict[str, NDArray]]]"]]()
+            while True:
+                if batch := list(itertools.islice(clips, _BATCH)):
+                    loud = [each[1].pcm for _, each in batch if isinstance(each, tuple) and not each[1].silent]
+                    asked.append((batch, threads.submit(self._outputs, loud, signature)))
+                elif not asked:
+                    return
+                if batch and len(asked) < _CORES:
+                    continue
+                batch, future = asked.popleft()
+                outputs = future.result()
+                for number, each in batch:
+                    if isinstance(each, tuple):
+                        yield number, self._answer(*each, None if each[1].silent else next(outputs))
+                    else:
+                        yield number, each
+
+    def _decoded(self, songs: Iterable[Song], places: Callable[[], Iterator[_Place]]) -> Iterator[tuple[int, _Taken]]:
+        """Yields the clips of songs in order, some at a time, with the song's number; decodes the next meanwhile."""
+
+        def begin(song: Song) -> Iterator[tuple[_Place, Clip]]:
+            wanted, starts = itertools.tee(places())
+            clips = clips_at(song, self._audio, (place.start for place in starts))
+            return (
+                (place, clip)
+                for clip, place in zip(clips, wanted, strict=False)
+                if place.group is not None or clip.stands_alone(self._audio)
+            )
+
+        def take(clips: Iterator[tuple[_Place, Clip]]) -> _Taken:
+            try:
+                return list(itertools.islice(clips, _BATCH))
             except (AudioError, OSError) as error:
                 return error
 
-        with ThreadPoolExecutor(os.cpu_count()) as threads:  # decoders and graph release the GIL
-            yield from threads.map(attempt, songs)
+        coming, ahead = map(begin, songs), deque[tuple[Iterator[tuple[_Place, Clip]], "Future[_Taken]"]]()
+        with ThreadPoolExecutor(_CORES) as threads:  # decoders release the GIL, as the graph does
+            try:
+                for number in itertools.count():
+                    for clips in itertools.islice(coming, _CORES + 1 - len(ahead)):
+                        ahead.append((clips, threads.submit(take, clips)))
+                    if not ahead:
+                        return
+                    clips, future = ahead.popleft()
+                    while isinstance(taken := future.result(), list) and len(taken) == _BATCH:
+                        future = threads.submit(take, clips)
+                        yield number, taken
+                    yield number, taken
+            finally:
+                threads.shutdown(cancel_futures=True)
+
+    def _outputs(self, pcm: list[NDArray[np.int16]], signature: str) -> Iterator[dict[str, NDArray]]:
+        """Yields the outputs of a signature for each clip, having asked for all of them."""
+        if not pcm:
+            return iter(())
+        wavs = [encode_wav(each, self._audio.sample_rate) for each in pcm]
+        if signature == _EMBEDDINGS:
+            answer = self._model.signatures[signature](examples=tf.constant([_example(wav) for wav in wavs]))
+        else:
+            answer = self._model.signatures[signature](audio=tf.constant(wavs))
+        arrays = {name: values.numpy() for name, values in answer.items() if name in _READ}
+        return ({name: rows[clip] for name, rows in arrays.items()} for clip in range(len(wavs)))
+
+    def _answer(self, place: _Place, clip: Clip, outputs: dict[str, NDArray] | None) -> _Answer:
+        rate, loud = self._audio.sample_rate, []
+        for start, end in self.windows if place.group is not None else ():
+            part = clip.pcm[round(start * rate) : round(end * rate)]
+            loud.append(bool(np.abs(part.astype(np.int32)).max(initial=0) >= _SILENT))
+        return _Answer(
+            place=place,
+            start=clip.start_seconds,
+            end=clip.start_seconds + clip.duration_seconds,
+            last=clip.duration_seconds < self._audio.clip_seconds,
+            counted=place.whole and clip.stands_alone(self._audio),
+            outputs=outputs,
+            loud=tuple(loud),
+        )
+
+
+def _clip_answer(outputs: dict[str, NDArray]) -> NDArray:
+    """Returns the probabilities of a clip: the mean over its windows that have sound, or over all if none has."""
+    probabilities, heard = outputs["probabilities"], outputs.get("heard")
+    if heard is None:
+        return probabilities
+    return (probabilities[heard] if heard.any() else probabilities).mean(axis=0)
+
+
+def _or_raise(item: _Answer | AudioError | OSError) -> _Answer:
+    if isinstance(item, Exception):
+        raise item
+    return item
+
+
+def _example(wav: bytes) -> bytes:
+    feature = tf.train.Feature(bytes_list=tf.train.BytesList(value=[wav]))
+    return tf.train.Example(features=tf.train.Features(feature={"audio": feature})).SerializeToString()

@@ -1,127 +1,170 @@
-"""`genre predict`: names the genre of any song with the served model."""
+"""`genre predict`: names the genre of any song with the served model, as a whole and over time."""
 
-import json
 import os
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from stat import S_ISDIR
 from typing import TYPE_CHECKING
 
 import click
 
 from components.base.errors import UserError
-from components.base.text import as_utf8, one_line
+from components.base.text import as_utf8
 from pipeline.commands import options
-from pipeline.output import echo
+from pipeline.output import echo, plain_console
+from pipeline.process import large_imports, output_to
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from components.store.predictor import SongGenres
-
-_SILENT = "silent"
-"""The answer for a song without sound, in place of a genre."""
+_FORMATS = ("table", "json", "jsonl", "csv", "parquet", "audacity")
+_TOP = {"table": 3, "audacity": 1}
+"""Genres that are written if nobody says how many; in the other formats all."""
+_WHOLE_CLIPS = (
+    "Version {version} was pushed by an earlier release, which answered whole clips alone: its segments are clips. "
+    "`genre run` trains one that answers windows."
+)
 
 
 @click.command()
-@click.argument("paths", metavar="FILE|DIR...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("paths", metavar="[FILE|DIR|-]...", nargs=-1, type=click.Path(path_type=Path, allow_dash=True))
 @options.configuration
 @options.workspace
-@click.option("--top", type=click.IntRange(min=1), default=3, show_default=True, help="Genres to show of each song.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON list, with every genre.")
+@click.option(
+    "--files-from",
+    type=click.Path(path_type=Path, allow_dash=True),
+    metavar="FILE",
+    help="Take songs and folders from a file, or from standard input for -: a line for each, or NUL bytes between.",
+)
+@click.option("--segments", is_flag=True, help="Name the genres over time, too: of every window of the model.")
+@click.option(
+    "--hop",
+    type=click.FloatRange(min=0.05),
+    metavar="SECONDS",
+    help="At most so much time from one segment to the next, so that they overlap. Implies --segments.",
+)
+@click.option("--top", type=click.IntRange(min=1), help="Most genres to write of each. Default: 3; in files all.")
+@click.option("--min-confidence", "least", type=click.FloatRange(0, 1), default=0.0, help="Least probability, 0 to 1.")
+@click.option(
+    "--format", "form", type=click.Choice(_FORMATS), default="table", show_default=True, help="Of the output."
+)
+@click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
+@click.option(
+    "-o",
+    "--output",
+    "out",
+    type=click.Path(path_type=Path),
+    metavar="FILE|DIR",
+    help="Write there instead of printing; label tracks of several songs become files in a folder.",
+)
+@click.option("--resume", is_flag=True, help="Go on with an interrupted batch: leave out what is in the output.")
+@click.option(
+    "--timeline",
+    type=click.Path(path_type=Path),
+    metavar="FILE.png|DIR",
+    help="Draw the spectrogram of each song, and its genres over time beneath.",
+)
 def predict(
     paths: tuple[Path, ...],
     config_file: Path | None,
     overrides: tuple[str, ...],
     workspace: Path | None,
-    top: int,
+    files_from: Path | None,
+    segments: bool,
+    hop: float | None,
+    top: int | None,
+    least: float,
+    form: str,
     as_json: bool,
+    out: Path | None,
+    resume: bool,
+    timeline: Path | None,
 ) -> None:
-    """Name the genre of songs, and of the songs in directories.
+    """Name the genre of songs, and of the songs in folders; - is one song on standard input.
 
     Any format that the ingest reads, of any length: a long song is cut into clips whose probabilities are averaged.
-    A silent song has no genre. Hidden files and folders, and folders of systems, are left out of directories. The exit
+    A silent song has no genre. Hidden files and folders, and folders of systems, are left out of folders. The exit
     code is 1 if any file could not be read; the other songs are named all the same.
+
+    \b
+    genre predict song.mp3 --segments                # over time
+    genre predict ~/music --format csv -o genres.csv --resume
+    genre predict song.mp3 --format audacity -o labels.txt
+    find . -name '*.opus' -print0 | genre predict --files-from -
+    curl -s https://example.org/song.mp3 | genre predict -
     """
     from components.store.model_store import current_version, version_dir
-    from pipeline.process import large_imports, output_to
+    from pipeline.predicting import earlier
+    from pipeline.predicting.batch import Batch
+    from pipeline.predicting.formats import Choice
+    from pipeline.predicting.output import FileForEach, print_text, write_file
+    from pipeline.predicting.songs import find_songs, read_list
     from pipeline.workspace import nothing_there
 
-    songs, left_out = find_songs(paths)
+    form = "json" if as_json else form
+    if not paths and files_from is None:
+        raise click.UsageError("Name songs or folders, --files-from FILE, or - for a song on standard input.")
+    if resume and (out is None or form not in earlier.RESUMABLE):
+        raise click.UsageError(f"--resume goes with --format {' or '.join(earlier.RESUMABLE)}, and -o FILE.")
+    if form == "parquet" and out is None:
+        raise click.UsageError("--format parquet is not for a terminal: name a file with -o.")
+    choice = Choice(top or _TOP.get(form), least, segments or hop is not None or form == "audacity")
+    songs, left_out = find_songs([*paths, *(read_list(files_from) if files_from else [])])
+    several = len(songs) > 1
+    if form == "audacity" and several and out is None:
+        raise click.UsageError("Each song gets a label track of its own: name a folder with -o.")
+    pictures = FileForEach(timeline, ".png", several) if timeline else None
+    tracks = FileForEach(out, ".txt", several) if out and form == "audacity" else None
     place = options.configured(config_file, overrides, workspace=workspace)[1]
-    store = place.models
-    version = current_version(store)
-    readable = [song for song, problem in songs if not problem]
+    version = current_version(place.models)
+    readable = any(not song.problem for song in songs)
     if readable and version is None:
         raise nothing_there(place)
+    if resume and out:
+        done = earlier.resume(out, form, choice, version)
+        songs = [song for song in songs if as_utf8(str(song.path)) not in done]
+        echo(f"{out}: {len(done)} songs are done; {len(songs)} are to do.", err=True)
 
-    results: list[dict[str, object]] = []
-    failures: list[str] = []
-    with output_to(Path(os.devnull)) as console:
-        answers: Iterator[SongGenres | Exception] = iter(())
-        if readable and version is not None:
+    batch = Batch(songs, choice.segments, hop, pictures)
+    with _consoles() as (console, errors):
+        predictor = None
+        if version is not None and any(not song.problem for song in songs):
             with large_imports():
                 from components.store.predictor import Predictor
 
-            answers = Predictor(version_dir(store, version)).predict_all(readable)
-        for song, problem in songs:
-            answer = OSError(0, problem) if problem else next(answers)
-            if isinstance(answer, Exception):
-                reason = str(answer.strerror if isinstance(answer, OSError) else answer)
-                failures.append(f"{one_line(str(song))}: {'' if problem else 'cannot be read: '}{reason}")
-                results.append({"path": as_utf8(str(song)), "error": as_utf8(reason)})
-                continue
-            genres = answer.probabilities
-            result: dict[str, object] = {"path": as_utf8(str(song)), "version": version}
-            result |= {"clips": answer.clips, "genres": genres}
-            results.append(result if answer.clips else {**result, "reason": _SILENT})
-            if not as_json:
-                _show(console, song, answer, top)
-        if as_json:
-            console.file.write(json.dumps(results, indent=2, ensure_ascii=False) + "\n")
+            predictor = Predictor(version_dir(place.models, version))
+            if batch.segments and not predictor.answers_windows:
+                errors.print(_WHOLE_CLIPS.format(version=version), soft_wrap=True)
+        with _progress(console, errors, len(songs), out is None, form) as advance:
+            results = batch.results(predictor, version, advance)
+            if out is None:
+                print_text((result for _, result in results), form, choice, console)
+            elif tracks:
+                for song, result in results:
+                    if result.answer:
+                        write_file([result], form, choice, tracks.of(song))
+            else:
+                write_file((result for _, result in results), form, choice, out, goes_on=resume)
     if left_out:
         listed = ", ".join(f"{count} {kind}" for kind, count in sorted(left_out.items()))
         echo(f"left out of folders: {listed}", err=True)
-    if failures:
-        raise UserError("\n".join(failures))
+    if batch.failures:
+        raise UserError("\n".join(batch.failures))
 
 
-def find_songs(paths: tuple[Path, ...]) -> tuple[list[tuple[Path, str]], Counter[str]]:
-    """Lists the files among `paths`, and those below the folders among them that `walk` takes for songs.
-
-    Returns:
-      Each song with the reason why it cannot be read, which is empty for a regular file; and how much was left out of
-      the folders, by kind.
-
-    Raises:
-      UserError: a folder cannot be listed.
-    """
-    from components.library.sources.track import AUDIO_SUFFIXES, LEFT_OUT
-    from components.library.sources.walk import look, walk
-
-    songs: list[tuple[Path, str]] = []
-    left_out: Counter[str] = Counter()
-    for path in paths:
-        try:
-            status, problem = look(path)
-        except OSError as error:
-            status, problem = None, f"cannot be read: {error.strerror}"
-        if status is None or not S_ISDIR(status.st_mode):
-            songs.append((path, problem))
-            continue
-        before = len(songs)
-        for entry in walk(path):
-            if (kind := entry.problem.partition(":")[0]) in LEFT_OUT:
-                left_out[kind] += 1
-            else:
-                songs.append((path / entry.path, entry.problem))
-        if len(songs) == before:
-            songs.append((path, f"no audio files in it ({', '.join(AUDIO_SUFFIXES[:11])} ...)"))
-    return songs, left_out
+@contextmanager
+def _consoles() -> "Iterator[tuple[Console, Console]]":
+    """Sends what libraries print nowhere; yields consoles on standard output and on standard error."""
+    with os.fdopen(os.dup(2), "w", encoding="utf-8") as errors, output_to(Path(os.devnull)) as console:
+        yield console, plain_console(errors)
 
 
-def _show(console: "Console", song: Path, answer: "SongGenres", top: int) -> None:
-    best = list(answer.probabilities.items())[:top]
-    named = "  ".join(f"{genre} {probability:.0%}" for genre, probability in best) or _SILENT
-    console.print(f"{one_line(str(song))}: {named}", soft_wrap=True)
+def _progress(
+    console: "Console", errors: "Console", songs: int, printed: bool, form: str
+) -> "AbstractContextManager[Callable[[], None]]":
+    """Shows progress where it does not get between the lines of the output."""
+    from pipeline.console import counting
+
+    if songs < 2 or (printed and console.is_terminal and form != "table"):
+        return nullcontext(lambda: None)
+    return counting(console if printed and console.is_terminal else errors, "songs", songs)

@@ -13,7 +13,6 @@ import click
 from components.base.errors import UserError, command_line
 from components.base.text import one_line
 from pipeline.commands import options
-from pipeline.commands.predict import find_songs
 from pipeline.output import echo
 
 if TYPE_CHECKING:
@@ -139,12 +138,14 @@ def _to_tag(paths: tuple[Path, ...], account: _Account, *, overwrite: bool) -> l
     """Returns the songs that may get a genre."""
     from components.library.song_files import StorageError
     from components.library.song_tags import TagError, read_song_tags
+    from pipeline.predicting.songs import find_songs
 
     found = []
-    for song, problem in find_songs(paths)[0]:
+    for listed in find_songs(paths)[0]:
+        song = listed.path
         try:
-            if problem:
-                raise TagError(problem)
+            if listed.problem:
+                raise TagError(listed.problem)
             genres = read_song_tags(song).genres
         except (TagError, OSError, StorageError) as error:
             account.fail(song, error)

@@ -2,12 +2,8 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
-
-if TYPE_CHECKING:
-    from components.audio.config import FeatureConfig
 
 SaveModel = Callable[..., Path]
 GENRES = ("folk", "rock")
@@ -47,34 +43,3 @@ def save_model() -> SaveModel:
         return directory
 
     return save
-
-
-@pytest.fixture(scope="session")
-def export_model() -> Callable[[Path, "FeatureConfig"], Path]:
-    """Exports, as the Trainer does, a network of two layers with random weights."""
-    import keras
-    import tensorflow as tf
-
-    from components.audio.preprocessing import AUDIO, FEATURE
-    from components.audio.representations import feature_shape, represent, to_bytes
-    from components.audio.waveform import decode_wavs
-    from components.store.model_card import ModelCard
-    from models.config import EMBEDDING
-    from models.serving import GenreModel, export
-
-    def write(directory: Path, features: "FeatureConfig") -> Path:
-        class Transform(tf.Module):
-            def __call__(self, inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-                samples = decode_wavs(tf.reshape(inputs[AUDIO], [-1]), features.audio)
-                return {FEATURE: to_bytes(represent(samples, features))}
-
-        keras.utils.set_random_seed(0)
-        window = keras.Input(feature_shape(features))
-        embedding = keras.layers.Dense(5, "tanh", name=EMBEDDING)(keras.layers.Flatten()(window))
-        network = keras.Model(window, keras.layers.Dense(len(features.genres))(embedding))
-        seconds = features.audio.clip_seconds
-        card = ModelCard(kind="dense", parameters=network.count_params(), window_seconds=seconds, features=features)
-        export(GenreModel(network, Transform(), features), card, str(directory))
-        return directory
-
-    return write

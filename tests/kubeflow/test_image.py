@@ -20,7 +20,7 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCKERFILE = ROOT / "kubeflow" / "Dockerfile"
-PACKAGES = {"components", "models", "pipeline"}
+PACKAGES = {"components", "genre", "models", "pipeline"}
 LOCKS = {"requirements.lock", "requirements-gpu.lock", "requirements-dev.lock"}
 INSTALLED_FROM = LOCKS | {
     *("LICENSE", "README.md", "pyproject.toml", "setup.py"),

@@ -7,24 +7,30 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
+import click
 import pytest
 
 from components.audio.decoding import AudioError
 from components.base.errors import UserError
 from components.store import model_store
+from components.store.answers import Segment, SongGenres
 from pipeline.cli import cli
 
 
 class Predictor:
     """Takes every song for `Lo-Fi [/] Chill`, but for `broken.wav`."""
 
+    answers_windows = True
+
     def __init__(self, saved_model: object) -> None:
         pass
 
-    def predict_all(self, songs: Iterable[Path]) -> Iterator[object]:
+    def predict_all(self, songs: Iterable[Path], segments: bool, hop: float | None) -> Iterator[object]:
         for song in songs:
-            broken = song.name == "broken.wav"
-            yield AudioError("no audio") if broken else SimpleNamespace(probabilities={"Lo-Fi [/] Chill": 1.0}, clips=1)
+            genres = {"Lo-Fi [/] Chill": 0.75, "Folk": 0.25}
+            parts = (Segment(0.0, hop or 5.0, genres),) if segments else ()
+            broken = getattr(song, "name", "") == "broken.wav"
+            yield AudioError("no audio") if broken else SongGenres(genres, 1, parts)
 
 
 @pytest.fixture
@@ -64,7 +70,7 @@ def test_every_song_has_an_answer_or_a_reason(songs: Path, capfd: pytest.Capture
     failed = predict()
     shown = capfd.readouterr()
     assert shown.out.splitlines() == [
-        f"{name}: Lo-Fi [/] Chill 100%"
+        f"{name}: Lo-Fi [/] Chill 75%  Folk 25%"
         for name in (r"songs/\x1b[31m\n[bold]x.wav", r"songs/Bj\xf6rk.wav", "songs/a.wav", "songs/album/c.wav")
     ]
     assert failed.splitlines() == [
@@ -79,3 +85,77 @@ def test_as_json(songs: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert {path: answer["error"] for path, answer in answers.items() if "error" in answer} == FAILURES
     named = {path for path, answer in answers.items() if "genres" in answer}
     assert named == {"songs/\x1b[31m\n[bold]x.wav", r"songs/Bj\xf6rk.wav", "songs/a.wav", "songs/album/c.wav"}
+
+
+def test_nothing_before_a_formats_own_file_is_whole_but_lines_are_there_at_once(songs: Path) -> None:
+    """What an interrupted batch leaves: rows of the songs that are done, and no file that is cut off."""
+
+    class Stopped(Predictor):
+        def predict_all(self, *arguments: object) -> Iterator[object]:
+            yield SongGenres({"Folk": 1.0}, 1)
+            raise KeyboardInterrupt
+
+    sys.modules["components.store.predictor"].Predictor = Stopped  # type: ignore[attr-defined]
+    for form in ("jsonl", "csv", "json", "parquet", "table"):
+        with pytest.raises((KeyboardInterrupt, click.Abort)):
+            cli(["predict", "songs", "--format", form, "-o", f"out.{form}"], standalone_mode=False)
+    assert sorted(path.name for path in Path().glob("*out.*")) == ["out.csv", "out.jsonl"]
+    assert len(Path("out.jsonl").read_text().splitlines()) == 1
+    sys.modules["components.store.predictor"].Predictor = Predictor  # type: ignore[attr-defined]
+    failed = predict("--format", "jsonl", "-o", "out.jsonl", "--resume")
+    assert len(failed.splitlines()) == len(FAILURES)
+    answers = [json.loads(line) for line in Path("out.jsonl").read_text().splitlines()]
+    assert next(answer["genres"] for answer in answers if "genres" in answer) == {"Folk": 1.0}
+    assert len({answer["path"] for answer in answers}) == len(answers) == 4 + len(FAILURES)
+
+
+def test_segments_and_label_tracks(songs: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    cli(["predict", "songs/a.wav", "--hop", "2"], standalone_mode=False)
+    assert capfd.readouterr().out.splitlines()[1] == "   0:00.0 to  0:02.0  Lo-Fi [/] Chill 75%  Folk 25%"
+    cli(["predict", "songs/a.wav", "--format", "audacity"], standalone_mode=False)
+    assert capfd.readouterr().out == "0.000000\t5.000000\tLo-Fi [/] Chill 0.75\n"
+    predict("--format", "audacity", "-o", "tracks")
+    assert len(os.listdir(b"tracks")) == 4
+    assert b"Bj\xf6rk.wav.txt" in os.listdir(b"tracks")
+
+
+def test_who_reads_may_stop(songs: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """As `genre predict ... | head -n 1` does."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    saved = os.dup(1)
+    os.dup2(writer, 1)
+    try:
+        cli(["predict", "songs/a.wav", "elsewhere/c.wav", "--format", "jsonl"], standalone_mode=False)
+    finally:
+        os.dup2(saved, 1)
+    assert "Traceback" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ((), "Name songs or folders"),
+        (("a.wav", "--resume"), "--resume goes with --format jsonl or csv, and -o FILE"),
+        (("a.wav", "--resume", "--format", "json", "-o", "x"), "--resume goes with"),
+        (("a.wav", "--format", "parquet"), "name a file with -o"),
+        (("songs", "--format", "audacity"), "name a folder with -o"),
+        (("songs", "--timeline", "one.png"), "Name a folder"),
+        (("a.wav", "--hop", "0"), "range"),
+        (("a.wav", "--min-confidence", "7"), "range"),
+    ],
+)
+def test_options_that_do_not_go_together(songs: Path, arguments: tuple[str, ...], told: str) -> None:
+    with pytest.raises((click.UsageError, UserError)) as failed:
+        cli(["predict", *arguments], standalone_mode=False)
+    assert told in str(failed.value)
+
+
+def test_a_model_of_an_earlier_release_says_that_its_segments_are_clips(
+    songs: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(Predictor, "answers_windows", False)
+    cli(["predict", "songs/a.wav", "--segments"], standalone_mode=False)
+    assert "its segments are clips" in capfd.readouterr().err
+    cli(["predict", "songs/a.wav"], standalone_mode=False)
+    assert "its segments are clips" not in capfd.readouterr().err

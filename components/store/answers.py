@@ -1,0 +1,30 @@
+"""What a model says about a song. Needs no TensorFlow, as the callers of a server have none."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Segment:
+    """The genres of a part of a song: of one of the model's windows."""
+
+    start: float
+    """Seconds from the beginning of the song."""
+    end: float
+    """Seconds from the beginning of the song, at most its length."""
+    probabilities: dict[str, float]
+    """Probability by genre, from 0 to 1, the most probable first; empty where it is silent."""
+
+
+@dataclass(frozen=True)
+class SongGenres:
+    """The genres of a song by a model."""
+
+    probabilities: dict[str, float]
+    """Probability by genre, from 0 to 1, the most probable first; the mean over the clips that are not silent.
+
+    Empty for a song that is silent from beginning to end.
+    """
+    clips: int
+    """Number of consecutive clips that are not silent."""
+    segments: tuple[Segment, ...] = ()
+    """Its parts in order, if they were asked for; windows may overlap."""

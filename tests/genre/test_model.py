@@ -1,0 +1,246 @@
+"""`import genre`, against TensorFlow's own signature of the pushed model, and against a server of its protocol."""
+
+import email.parser
+import email.policy
+import io
+import json
+import subprocess
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import numpy as np
+import pytest
+import soundfile
+import tensorflow as tf
+from etils import epath
+
+import genre
+from components.audio.config import AudioConfig, FeatureConfig, MelConfig
+from components.audio.wav import encode_wav
+from components.store.model_store import Lineage, publish
+
+ROOT = Path(__file__).resolve().parents[2]
+RATE = 8000
+GENRES = ("Rock", "Folk", "Jazz")
+
+
+def noise(seconds: float, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(-9000, 9000, round(seconds * RATE), np.int16)
+
+
+@pytest.fixture(scope="module")
+def workspace(export_model: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """With one version, whose clips of 2 s have two windows."""
+    audio, mel = AudioConfig(sample_rate=RATE, clip_seconds=2.0), MelConfig(n_fft=256, hop_length=128, n_mels=12)
+    features = FeatureConfig(representation="waveform", genres=GENRES, audio=audio, mel=mel)
+    root = tmp_path_factory.mktemp("workspace")
+    saved = export_model(tmp_path_factory.mktemp("model") / "model", features, 1.0)
+    publish(
+        epath.Path(root / "models"), epath.Path(saved), Lineage(candidate="a", parent=None, data="b", span=1, window=1)
+    )
+    return root
+
+
+@pytest.fixture(scope="module")
+def model(workspace: Path) -> genre.Model:
+    return genre.load(workspace)
+
+
+@pytest.fixture(scope="module")
+def signature(workspace: Path) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
+    """What TensorFlow says of a clip."""
+    loaded = tf.saved_model.load(str(workspace / "models" / "1"))
+
+    def ask(pcm: np.ndarray) -> dict[str, np.ndarray]:
+        wavs = tf.constant([encode_wav(pcm, RATE)])
+        answer = {
+            **loaded.signatures["windows"](audio=wavs),
+            "whole": loaded.signatures["audio"](audio=wavs)["probabilities"],
+        }
+        return {name: values.numpy()[0] for name, values in answer.items()}
+
+    return ask
+
+
+def values(probabilities: dict[str, float]) -> list[float]:
+    return [probabilities[name] for name in GENRES]
+
+
+def test_nothing_heavy_is_imported_before_it_is_needed() -> None:
+    code = "import sys, genre; print(*{'tensorflow', 'tfx', 'apache_beam', 'pandas', 'matplotlib'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
+
+
+def test_the_answers_are_those_of_the_signature(model: genre.Model, signature: Callable, tmp_path: Path) -> None:
+    song = noise(2.0)
+    (tmp_path / "song.wav").write_bytes(encode_wav(song, RATE))
+    answer = model.predict(tmp_path / "song.wav")
+    expected = signature(song)
+    np.testing.assert_allclose(values(answer), expected["whole"], atol=1e-6)
+    assert list(answer.values()) == sorted(answer.values(), reverse=True)
+    assert model.version == 1
+    segments = model.segments(str(tmp_path / "song.wav"))
+    assert [(segment.start, segment.end) for segment in segments] == [(0.0, 1.0), (1.0, 2.0)]
+    for segment, row in zip(segments, expected["probabilities"], strict=True):
+        np.testing.assert_allclose(values(segment.probabilities), row, atol=1e-6)
+    assert len(model.segments(tmp_path / "song.wav", hop=0.5)) == 3
+    assert model.embed(tmp_path / "song.wav").shape == (5,)
+
+
+def test_whatever_holds_the_song(model: genre.Model, tmp_path: Path) -> None:
+    song = noise(2.0)
+    path = tmp_path / "song.flac"
+    soundfile.write(path, song, RATE)
+    expected = model.predict(path)
+    mono, rate = soundfile.read(path)
+    with path.open("rb") as file:
+        for answer in (
+            *(model.predict(str(path)), model.predict(path.read_bytes()), model.predict(file)),
+            *(model.predict(mono, rate), model.predict(song, RATE), model.predict(mono.tolist(), RATE)),
+            model.predict(np.stack([mono, mono], axis=1), rate=rate),
+        ):
+            np.testing.assert_allclose(values(answer), values(expected), atol=1e-6)
+    assert model.predict(0 * song, RATE) == {}
+
+
+def test_many_songs_are_a_table(model: genre.Model, tmp_path: Path) -> None:
+    for seed in range(3):
+        (tmp_path / f"{seed}.wav").write_bytes(encode_wav(noise(2.0, seed), RATE))
+    (tmp_path / "broken.wav").write_bytes(b"nothing")
+    with pytest.warns(UserWarning, match=r"1 of 4 songs cannot be read: .*broken\.wav: not one"):
+        table = model.predict_all(tmp_path)
+    assert sorted(Path(path).name for path in table.index) == ["0.wav", "1.wav", "2.wav", "broken.wav"]
+    assert list(table.columns) == sorted(GENRES)
+    assert table.loc[str(tmp_path / "broken.wav")].isna().all()
+    assert list(table.attrs["errors"]) == [str(tmp_path / "broken.wav")]
+    for seed in range(3):
+        path = tmp_path / f"{seed}.wav"
+        assert table.loc[str(path)].to_dict() == pytest.approx(model.predict(path), abs=1e-6)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        listed = model.predict_all([tmp_path / "1.wav", (noise(2.0, 1), RATE), (tmp_path / "1.wav").read_bytes()])
+        over_time = model.predict_all([tmp_path / "0.wav", tmp_path / "1.wav"], segments=True)
+        assert model.predict_all([]).empty
+    assert list(listed.index) == [str(tmp_path / "1.wav"), 1, 2]
+    np.testing.assert_allclose(listed.to_numpy(), [listed.iloc[0]] * 3, atol=1e-6)
+    assert over_time.index.names == ["song", "start", "end"]
+    assert over_time.loc[str(tmp_path / "1.wav")].index.tolist() == [(0.0, 1.0), (1.0, 2.0)]
+
+
+def test_mistakes_are_told_in_words(model: genre.Model, tmp_path: Path) -> None:
+    (tmp_path / "text.mp3").write_text("la la la")
+    with pytest.raises(genre.AudioError, match=r"text\.mp3: not one of the formats that are read \(it is text\)"):
+        model.predict(tmp_path / "text.mp3")
+    with pytest.raises(genre.AudioError, match="the audio: an array of the shape 2x8000"):
+        model.embed(np.zeros((2, 8000)), RATE)
+    with pytest.raises(FileNotFoundError):
+        model.predict(tmp_path / "none.mp3")
+    with pytest.raises(genre.UserError, match="`predict_all` names all songs in it"):
+        model.predict(tmp_path)
+    with pytest.raises(genre.UserError, match="no such folder"):
+        model.predict_all(tmp_path / "text.mp3")
+    with pytest.raises(genre.UserError, match="hop"):
+        model.segments(noise(2.0), RATE, hop=0.0)
+    with pytest.raises(TypeError, match="needs its sample rate"):
+        model.predict(noise(2.0))
+    with pytest.raises(TypeError, match="has its own sample rate"):
+        model.predict("song.mp3", RATE)
+
+
+def test_a_model_is_found_wherever_it_is(workspace: Path, tmp_path: Path) -> None:
+    song = noise(2.0)
+    answers = [
+        genre.load(place).predict(song, RATE)
+        for place in (workspace, str(workspace), workspace / "models", workspace / "models" / "1")
+    ]
+    assert all(answer == answers[0] for answer in answers)
+    with pytest.raises(genre.UserError, match="no model in it"):
+        genre.load(tmp_path)
+
+
+# --- A server ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def server(model: genre.Model) -> Iterator[str]:
+    """Answers by the model, in the form that `genre serve` has; only for who has the token."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def answer(self, status: int, found: Any) -> None:
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(json.dumps(found).encode())
+
+        def do_GET(self) -> None:
+            assert self.path == "/v1/models/genre"
+            if self.headers["Authorization"] != "Bearer secret":
+                self.answer(401, {"error": "a token is needed"})
+                return
+            self.answer(200, {"model_version_status": [{"version": "1", "state": "AVAILABLE"}]})
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            head = f"Content-Type: {self.headers['Content-Type']}\r\n\r\n".encode()
+            message = email.parser.BytesParser(policy=email.policy.HTTP).parsebytes(head + body)
+            (part,) = message.iter_parts()
+            assert part.get_param("name", header="Content-Disposition") == "file"
+            song = part.get_payload(decode=True)
+            assert isinstance(song, bytes)
+            hop = parse_qs(urlsplit(self.path).query).get("hop")
+            try:
+                segments = model.segments(io.BytesIO(song), hop=float(hop[0]) if hop else None)
+                found = {
+                    "genres": model.predict(io.BytesIO(song)),
+                    "segments": [{"start": one.start, "end": one.end, "genres": one.probabilities} for one in segments],
+                    "version": 1,
+                }
+            except genre.AudioError as error:
+                self.answer(422, {"error": str(error)})
+                return
+            self.answer(200, found)
+
+        def log_message(self, *_: object) -> None:
+            """Stays quiet."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
+        threading.Thread(target=http.serve_forever).start()
+        yield f"http://127.0.0.1:{http.server_port}/"
+        http.shutdown()
+
+
+def test_a_server_gives_the_same_answers(model: genre.Model, server: str, tmp_path: Path) -> None:
+    remote = genre.load(server, token="secret")
+    assert remote.version == 1
+    song = noise(3.0)
+    (tmp_path / 'Bj\udcf6rk "1".wav').write_bytes(encode_wav(song, RATE))
+    (tmp_path / "text.mp3").write_text("la la la")
+    for path in (tmp_path / 'Bj\udcf6rk "1".wav',):
+        assert remote.predict(path) == model.predict(path)
+        assert remote.segments(path, hop=0.5) == model.segments(path, hop=0.5)
+        assert remote.predict(path.read_bytes()) == model.predict(path)
+    for array in (song, song / 32768.0, (song / 32768.0).astype(np.float32), song.astype(np.int64) << 48):
+        assert remote.predict(array, RATE) == model.predict(song, RATE)
+    with pytest.warns(UserWarning, match="1 of 2 songs cannot be read"):
+        assert remote.predict_all(tmp_path).notna().all(axis=1).sum() == 1
+    with pytest.raises(genre.AudioError, match=r"text\.mp3: .*it is text"):
+        remote.predict(tmp_path / "text.mp3")
+    with pytest.raises(genre.AudioError, match="no samples"):
+        remote.predict(np.zeros(0), RATE)
+    with pytest.raises(FileNotFoundError):
+        remote.predict(tmp_path / "none.mp3")
+    with pytest.raises(genre.UserError, match="no embeddings"):
+        remote.embed(song, RATE)
+
+
+def test_a_server_that_refuses_or_is_not_there(server: str) -> None:
+    with pytest.raises(genre.UserError, match="401: a token is needed"):
+        genre.load(server)
+    with pytest.raises(genre.UserError, match="no answer"):
+        genre.load("http://127.0.0.1:9")

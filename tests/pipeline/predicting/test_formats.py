@@ -1,0 +1,156 @@
+"""What is written of an answer, read back by what others read it with."""
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from components.base.errors import UserError
+from components.store.answers import Segment, SongGenres
+from pipeline.predicting import earlier
+from pipeline.predicting.formats import TEXTS, Choice, Result
+from pipeline.predicting.output import FileForEach, write_file
+from pipeline.predicting.songs import Found
+
+GENRES = {"=Rock": 0.5, "Folk, new": 0.375, "Ünder\nground": 0.125}
+SONG = SongGenres(GENRES, 2, (Segment(0.0, 5.0, GENRES), Segment(4.2, 9.2, {}), Segment(8.4, 12.0, {"Folk, new": 1.0})))
+RESULTS = [
+    Result("a.mp3", 3, SONG),
+    Result("Bj\udcf6rk\u2028.mp3", 3, SONG),
+    Result("none.mp3", None, error="missing file"),
+    Result("quiet.wav", 3, SongGenres({}, 0, (Segment(0.0, 5.0, {}),))),
+]
+ALL, OVER_TIME = Choice(None, 0.0, segments=False), Choice(2, 0.2, segments=True)
+BJORK = "Bj\\xf6rk\u2028.mp3"
+
+
+def text(form: str, choice: Choice, results: list[Result] = RESULTS) -> str:
+    return "".join(TEXTS[form](results, choice))
+
+
+def test_a_table_is_a_line_for_each_song() -> None:
+    assert text("table", ALL, [RESULTS[0], *RESULTS[2:]]).splitlines() == [
+        r"a.mp3: =Rock 50%  Folk, new 38%  Ünder\nground 12%",
+        "quiet.wav: silent",
+    ]
+    assert text("table", OVER_TIME, RESULTS[:1]).splitlines() == [
+        "a.mp3: =Rock 50%  Folk, new 38%",
+        "   0:00.0 to  0:05.0  =Rock 50%  Folk, new 38%",
+        "   0:04.2 to  0:09.2  silent",
+        "   0:08.4 to  0:12.0  Folk, new 100%",
+    ]
+    assert text("table", Choice(3, 0.9, False), RESULTS[:1]) == "a.mp3: nothing above 90%\n"
+
+
+def test_json_and_lines_of_json_say_the_same() -> None:
+    for choice in (ALL, OVER_TIME):
+        lines = text("jsonl", choice).removesuffix("\n").split("\n")
+        records = [json.loads(line) for line in lines]
+        assert json.loads(text("json", choice)) == records
+    assert [record["path"] for record in records] == ["a.mp3", BJORK, "none.mp3", "quiet.wav"]
+    assert records[0] == {
+        "path": "a.mp3",
+        "version": 3,
+        "clips": 2,
+        "genres": {"=Rock": 0.5, "Folk, new": 0.375},
+        "segments": [
+            {"start": 0.0, "end": 5.0, "genres": {"=Rock": 0.5, "Folk, new": 0.375}},
+            {"start": 4.2, "end": 9.2, "genres": {}},
+            {"start": 8.4, "end": 12.0, "genres": {"Folk, new": 1.0}},
+        ],
+    }
+    assert records[2] == {"path": "none.mp3", "error": "missing file"}
+    assert records[3]["reason"] == "silent"
+    assert json.loads(text("json", ALL, [])) == []
+    assert text("jsonl", ALL, []) == ""
+
+
+def test_csv_has_a_row_for_each_genre_and_no_formula() -> None:
+    rows = list(csv.DictReader(io.StringIO(text("csv", OVER_TIME), newline="")))
+    assert [(row["path"], row["start"], row["genre"], row["error"]) for row in rows] == [
+        *((path, *row, "") for path in ("a.mp3", BJORK) for row in (
+            ("0.0", "'=Rock"), ("0.0", "Folk, new"), ("4.2", ""), ("8.4", "Folk, new")
+        )),
+        ("none.mp3", "", "", "missing file"),
+        ("quiet.wav", "0.0", "", ""),
+    ]  # fmt: skip
+    assert text("csv", ALL, []) == "path,genre,probability,version,error\n"
+    assert {row["version"] for row in rows} == {"3", ""}
+
+
+def test_parquet_holds_the_rows_of_the_csv(tmp_path: Path) -> None:
+    for choice in (ALL, OVER_TIME):
+        write_file(RESULTS, "parquet", choice, tmp_path / "new" / "out.parquet")
+        found = pd.read_parquet(tmp_path / "new" / "out.parquet")
+        expected = pd.read_csv(io.StringIO(text("csv", choice), newline=""))
+        expected["genre"] = expected["genre"].str.removeprefix("'")
+        pd.testing.assert_frame_equal(found.astype(object).fillna(""), expected.astype(object).fillna(""))
+    assert list(tmp_path.glob("new/.*")) == []
+
+
+def test_audacity_reads_start_end_and_label() -> None:
+    """Its format of label tracks: two numbers and a text, with tabs between."""
+    lines = [line.split("\t") for line in text("audacity", Choice(1, 0.4, True), RESULTS[:1]).splitlines()]
+    assert lines == [["0.000000", "5.000000", "=Rock 0.50"], ["8.400000", "12.000000", "Folk, new 1.00"]]
+
+
+def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for form in ("csv", "parquet", "json"):
+        with pytest.raises(UserError, match="file/out: cannot be written"):
+            write_file(RESULTS, form, ALL, tmp_path / "file" / "out")
+
+
+def test_each_song_gets_a_file_of_its_own(tmp_path: Path) -> None:
+    tracks = FileForEach(tmp_path / "tracks", ".txt", several=True)
+    files = [tracks.of(Found(Path(name))) for name in ("a/x.mp3", "b/x.mp3", "x.ogg")]
+    assert [file.name for file in files] == ["x.mp3.txt", "x.mp3-2.txt", "x.ogg.txt"]
+    assert FileForEach(tmp_path / "one.txt", ".txt", several=False).of(Found(Path("x.mp3"))) == tmp_path / "one.txt"
+    with pytest.raises(UserError, match="Name a folder"):
+        FileForEach(tmp_path / "one.png", ".png", several=True)
+
+
+# --- An interrupted batch ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("form", earlier.RESUMABLE)
+@pytest.mark.parametrize("choice", [ALL, OVER_TIME], ids=["songs", "segments"])
+def test_a_batch_goes_on_wherever_it_was_cut(form: str, choice: Choice, tmp_path: Path) -> None:
+    """At every byte: what is done is not done again, and the file is at last what it would have been."""
+    results = [result for result in RESULTS if result.answer]
+    whole = text(form, choice, results).encode()
+    file = tmp_path / "out"
+    seen = set()
+    for cut in range(0, len(whole) + 1, 7):
+        file.write_bytes(whole[:cut])
+        done = earlier.resume(file, form, choice, 3)
+        seen.add(len(done))
+        left = [result for result in results if result.path.replace("\udcf6", "\\xf6") not in done]
+        write_file(left, form, choice, file, goes_on=True)
+        assert file.read_bytes() == whole, cut
+    assert seen >= {0, 1}
+
+
+@pytest.mark.parametrize("form", earlier.RESUMABLE)
+def test_what_failed_is_tried_again(form: str, tmp_path: Path) -> None:
+    write_file(RESULTS, form, ALL, tmp_path / "out")
+    assert "none.mp3" not in earlier.resume(tmp_path / "out", form, ALL, 3)
+    assert "missing file" not in (tmp_path / "out").read_text()
+    assert earlier.resume(tmp_path / "no such file", form, ALL, 3) == set()
+
+
+@pytest.mark.parametrize("form", earlier.RESUMABLE)
+def test_what_does_not_belong_together_is_not_continued(form: str, tmp_path: Path) -> None:
+    write_file(RESULTS, form, ALL, tmp_path / "out")
+    before = (tmp_path / "out").read_bytes()
+    with pytest.raises(UserError, match="version 3, and version 4 is served"):
+        earlier.resume(tmp_path / "out", form, ALL, 4)
+    with pytest.raises(UserError, match="cannot be continued"):
+        earlier.resume(tmp_path / "out", form, OVER_TIME, 3)
+    assert (tmp_path / "out").read_bytes() == before
+    (tmp_path / "other").write_text("Dear diary,\nnothing of this may be lost\n")
+    with pytest.raises(UserError, match="cannot be continued"):
+        earlier.resume(tmp_path / "other", form, ALL, 3)
