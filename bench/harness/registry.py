@@ -140,6 +140,16 @@ BENCHMARKS = {
             "tfx": at_most("modules of TFX that genre predict imports", 0, "modules"),
         },
     ),
+    "similar": Benchmark(
+        "the ten nearest of 100,000 embeddings, against scikit-learn's exact search",
+        clips=12,
+        minutes=1,
+        targets={
+            "question": at_most("genre similar, one question among 100,000 songs", 50, "ms"),
+            "scikit-learn": stated("genre similar, against scikit-learn", "x faster"),
+            "same": at_least("neighbours that scikit-learn's exact search names, too", 99, "%"),
+        },
+    ),
     "evaluation": Benchmark(
         "GateEvaluator on the test split, and Transform on as many clips",
         clips=192,
