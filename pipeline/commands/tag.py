@@ -65,8 +65,8 @@ def tag(
         raise UserError("--write changes the songs, and --copies does not. Give one of them.")
 
     from components.base.locks import held
-    from components.library.song_tags import TagError
-    from components.library.tagging import UndoFile, tag_copy, tag_in_place
+    from components.library.tagging.song_tags import TagError
+    from components.library.tagging.writing import UndoFile, tag_copy, tag_in_place
     from pipeline.process import output_to
 
     place = options.configured(config_file, overrides, workspace=workspace)[1]
@@ -137,7 +137,7 @@ class _Account:
 def _to_tag(paths: tuple[Path, ...], account: _Account, *, overwrite: bool) -> list[Path]:
     """Returns the songs that may get a genre."""
     from components.library.song_files import StorageError
-    from components.library.song_tags import TagError, read_song_tags
+    from components.library.tagging.song_tags import TagError, read_song_tags
     from pipeline.predicting.songs import find_songs
 
     found = []
@@ -184,8 +184,8 @@ def _below(song: Path, paths: tuple[Path, ...]) -> Path:
 
 def _undo(file: Path) -> None:
     """Makes songs again what they were."""
-    from components.library.song_tags import TagError
-    from components.library.tagging import UndoFile, undo_change
+    from components.library.tagging.song_tags import TagError
+    from components.library.tagging.writing import UndoFile, undo_change
 
     account = _Account()
     for change in UndoFile(file).changes():

@@ -10,7 +10,6 @@ from components.base.errors import UserError
 from components.base.labels import checked_label, folded
 from components.base.text import is_text
 from components.library.song_files import StorageError
-from components.library.song_tags import TagError, read_song_tags
 from components.library.sources.track import (
     LEFT_OUT,
     MISSING,
@@ -22,6 +21,7 @@ from components.library.sources.track import (
     Track,
 )
 from components.library.sources.walk import Entry, walk
+from components.library.tagging.song_tags import TagError, read_song_tags
 
 _BETWEEN_GENRES, _WITHIN_GENRES = re.compile("[;,|]"), re.compile(r"[;,|/\\]")
 """What separates several genres in one text; and what may also be a part of a genre's name, as in Hip Hop/Rap."""

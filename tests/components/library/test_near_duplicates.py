@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from etils import epath
 
 from components.audio.config import AudioConfig
 from components.beam.config import BeamConfig
@@ -67,7 +68,7 @@ def test_they_are_listed_or_left_out(songs, tmp_path):
         ("rock/c12/copy.mp3", "test", "rock/a0/0.flac", "train"),
     ]
     assert reported.near_duplicates == 2 and reported.manifest.rejects == {}
-    assert verify(tmp_path / "reported", 1) == []
+    assert verify(epath.Path(tmp_path / "reported"), 1) == []
 
     without = ingested(songs, tmp_path / "without", near_duplicates="reject")
     assert without.manifest.rejects == {"near-duplicate": 2}

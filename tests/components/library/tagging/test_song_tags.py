@@ -13,8 +13,8 @@ from mutagen.flac import FLAC
 from mutagen.id3 import ID3, TCON, TPE1, TPE2
 
 from components.base.errors import UserError
-from components.library.song_tags import SongTags, TagError, read_song_tags, write_genre
 from components.library.sources.tags import GenreNames, read_tags
+from components.library.tagging.song_tags import SongTags, TagError, read_song_tags, write_genre
 
 FORMATS = (".mp3", ".flac", ".ogg", ".opus", ".m4a", ".wma", ".wav", ".aiff")
 BY_FFMPEG = FORMATS[:6]

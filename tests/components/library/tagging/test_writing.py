@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from components.base.errors import UserError
-from components.library.song_tags import TagError, read_song_tags
-from components.library.tagging import UndoFile, tag_copy, tag_in_place, undo_change
+from components.library.tagging.song_tags import TagError, read_song_tags
+from components.library.tagging.writing import UndoFile, tag_copy, tag_in_place, undo_change
 
 FORMATS = (".mp3", ".flac", ".ogg", ".opus", ".m4a", ".wma", ".wav", ".aiff")
 NOISE = np.random.default_rng(1).uniform(-0.3, 0.3, 10 * 48000)

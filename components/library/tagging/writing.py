@@ -22,7 +22,7 @@ from etils import epath
 
 from components.base.errors import UserError
 from components.base.files import flush, make_directory, replacing
-from components.library.song_tags import TagError, write_genre
+from components.library.tagging.song_tags import TagError, write_genre
 
 _CHUNK = 1 << 20
 
