@@ -181,7 +181,7 @@ def ingest(
                 _decode(missing, made, audio_root, audio, config, beam_args)
 
         duplicates = Duplicates(made, shards, earlier.clips)
-        near = _near_duplicates(duplicates, shards, root, spans)
+        near = _near_duplicates(duplicates, shards, earlier.heard)
         if config.near_duplicates == "reject":
             duplicates.reject(near)
         sorting = sort_files(duplicates, shards, rejects)
@@ -217,6 +217,7 @@ class _Earlier:
     """Track id and span of every clip, by the hash of its PCM."""
     groups: dict[str, Group] = field(default_factory=dict)
     """By name."""
+    heard: list[Heard] = field(default_factory=list)
 
 
 def _spans(root: Path) -> list[int]:
@@ -322,17 +323,17 @@ def _library(root: Path, spans: Sequence[int], audio: AudioConfig) -> Library | 
 def _read_earlier(root: Path, spans: Sequence[int]) -> _Earlier:
     earlier = _Earlier()
     for number in spans:
+        earlier.heard.extend(read_fingerprints(root, number))
         for row in read_examples(root, number):
             earlier.clips.setdefault(bytes.fromhex(row["sha256"]), (row["track_id"], number))
             earlier.groups.setdefault(row["artist"], Group(row["split"], number)).genres.add(row["genre"])
     return earlier
 
 
-def _near_duplicates(duplicates: Duplicates, shards: Sequence[Shard], root: Path, spans: Sequence[int]) -> list[Alike]:
-    """Finds the songs of `shards` that sound the same as one of another split, here or in a span of `spans`."""
+def _near_duplicates(duplicates: Duplicates, shards: Sequence[Shard], earlier: Sequence[Heard]) -> list[Alike]:
+    """Finds the songs of `shards` that sound the same as one of another split, there or in an `earlier` span."""
     facts = (fact for shard in shards for _, fact in duplicates.facts(shard) if not fact.reject)
-    heard = [Heard(fact.track_id, fact.split, None, fact.fingerprint) for fact in facts]
-    return alike([*heard, *(clip for span in spans for clip in read_fingerprints(root, span))])
+    return alike([*(Heard(fact.track_id, fact.split, None, fact.fingerprint) for fact in facts), *earlier])
 
 
 def _clear(staging: Path, shards: Sequence[Shard]) -> list[Shard]:
