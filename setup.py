@@ -11,6 +11,7 @@ PREDICT = [
     "fastapi>=0.115",
     "google-crc32c>=1.5",
     "matplotlib>=3.9",
+    "mutagen>=1.47",  # tags of songs
     "numpy>=2,<3",
     "pandas>=2,<3",
     "pillow>=10",

@@ -14,6 +14,7 @@ from pipeline.commands.compile import compile_
 from pipeline.commands.config import config
 from pipeline.commands.demo_library import demo_library
 from pipeline.commands.doctor import doctor
+from pipeline.commands.embed import embed
 from pipeline.commands.export import export
 from pipeline.commands.history import history
 from pipeline.commands.ingest import ingest
@@ -24,9 +25,11 @@ from pipeline.commands.retrain import retrain
 from pipeline.commands.run import run
 from pipeline.commands.schedule import schedule
 from pipeline.commands.serve import serve
+from pipeline.commands.similar import similar
 from pipeline.commands.spans import spans
 from pipeline.commands.status import status
 from pipeline.commands.submit import submit
+from pipeline.commands.tag import tag
 from pipeline.commands.tensorboard import tensorboard
 from pipeline.commands.watch import watch
 from pipeline.commands.weights import weights
@@ -60,6 +63,9 @@ GROUPS: dict[str, dict[click.Command, str]] = {
     "Use": {
         predict: "genre predict ~/new/song.mp3",
         serve: "genre serve --port 8501",
+        tag: "genre tag ~/new --min-confidence 0.8",
+        embed: "genre embed",
+        similar: "genre similar ~/new/song.mp3",
         export: "genre export --format onnx -o genre.onnx",
     },
     "Operate": {

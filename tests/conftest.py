@@ -2,6 +2,7 @@
 
 import csv
 import fcntl
+import io
 import itertools
 import json
 import os
@@ -131,6 +132,82 @@ def transform(tmp_path_factory: pytest.TempPathFactory) -> Transform:
         return [pickle.loads(record) for record in records], str(directory / "output")
 
     return run
+
+
+class Ffmpeg:
+    """Writes songs, and reads them."""
+
+    FORMATS = {  # noqa: RUF012 (a constant)
+        ".mp3": ("mp3", "libmp3lame", "s16p"),
+        ".flac": ("flac", "flac", "s16"),
+        ".ogg": ("ogg", "", ""),
+        ".opus": ("ogg", "libopus", "flt"),
+        ".m4a": ("mp4", "aac", "fltp"),
+        ".wav": ("wav", "pcm_s16le", "s16"),
+        ".aiff": ("aiff", "pcm_s16be", "s16"),
+        ".wma": ("asf", "wmav2", "fltp"),
+    }
+    """Container, codec and form of samples by the end of a file's name."""
+
+    def encode(
+        self, file: Path, samples: np.ndarray | float = 440.0, rate: int = 48000, bit_rate: int = 128000, **tags: str
+    ) -> Path:
+        """Writes samples [n], or a tone of half a second of so many Hz, with tags.
+
+        FFmpeg's own encoder of Vorbis is an experiment: that sound is of libsndfile.
+        """
+        import av
+        import soundfile
+
+        if isinstance(samples, float):
+            samples = 0.3 * np.sin(2 * np.pi * samples * np.arange(rate // 2) / rate)
+        samples = samples.astype(np.float32)
+        kind, codec, form = self.FORMATS[file.suffix]
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with av.open(str(file), "w", format=kind) as container:
+            container.metadata.update(tags)
+            if not codec:
+                vorbis = io.BytesIO()
+                soundfile.write(vorbis, samples, rate, format="OGG", subtype="VORBIS")
+                with av.open(io.BytesIO(vorbis.getvalue())) as source:
+                    stream = container.add_stream_from_template(source.streams.audio[0])
+                    stream.metadata.update(tags)
+                    for packet in source.demux(audio=0):
+                        if packet.dts is not None:
+                            packet.stream = stream
+                            container.mux(packet)
+                return file
+            stream = container.add_stream(codec, rate=rate, layout="mono", bit_rate=bit_rate)
+            stream.metadata.update(tags if kind == "ogg" else {})
+            stream.codec_context.open()
+            frame = av.AudioFrame.from_ndarray(samples[np.newaxis], format="flt", layout="mono")
+            frame.rate = rate
+            resampler = av.AudioResampler(form, layout="mono", rate=rate, frame_size=stream.frame_size or 1024)
+            for part in [*resampler.resample(frame), *resampler.resample(None)]:
+                container.mux(stream.encode(part))
+            container.mux(stream.encode(None))
+        return file
+
+    def tags(self, file: Path) -> dict[str, str]:
+        """Returns the tags by their names in lower case."""
+        import av
+
+        with av.open(str(file)) as container:
+            found = {**container.metadata, **container.streams.audio[0].metadata}
+        return {name.lower(): value for name, value in found.items()}
+
+    def sound(self, file: Path) -> bytes:
+        """Returns the encoded sound alone."""
+        import av
+
+        with av.open(str(file)) as container:
+            return b"".join(bytes(packet) for packet in container.demux(audio=0))
+
+
+@pytest.fixture(scope="session")
+def ffmpeg() -> Ffmpeg:
+    """FFmpeg, through PyAV."""
+    return Ffmpeg()
 
 
 @pytest.fixture(scope="session")

@@ -100,7 +100,7 @@ class Workspace:
             self.root,
             "--summary",
             summary,
-            *options(settings or {}),
+            *options({"notify.command": f"(cat; echo) >> {self.root / 'messages'}"} | (settings or {})),
             cwd=cwd,
         )
         assert done.returncode == 0, done.stdout + done.stderr
@@ -176,6 +176,20 @@ def test_first_run_executes_every_node_and_pushes(story: dict[str, Any]) -> None
     assert summary["status"] == "succeeded"
     assert summary["pushed"]["version"] == summary["served"]["version"] == 1
     assert summary["verdict"]["champion"] is None
+
+
+def test_each_news_is_told_once(story: dict[str, Any]) -> None:
+    messages = [json.loads(line) for line in (story["workspace"].root / "messages").read_text().splitlines()]
+    assert [(each["event"], each["version"]) for each in messages] == [
+        ("pushed", 1),
+        ("pushed", 2),
+        ("refused", None),
+    ]
+    for name, told in zip(("first", "better", "worse"), messages, strict=False):
+        summary = story[name]
+        assert (told["run"], told["accuracy"]) == (summary["run_id"], summary["accuracy"])
+        assert told["reasons"] == summary["verdict"]["reasons"]
+        assert Path(told["report"].removeprefix("file://")) == Path(summary["report"])
 
 
 def test_unchanged_run_is_cached_throughout(story: dict[str, Any]) -> None:
@@ -340,9 +354,14 @@ def test_anomalous_data_stop_the_run_in_words(data: Path, tmp_path: Path, genre:
     assert narrow != text
     schema.write_text(narrow)
     workspace = tmp_path / "workspace"
-    done = genre("run", "--data", copy, "--workspace", workspace, *options({}))
+    told = tmp_path / "messages"
+    settings = options({"notify.command": f"(cat; echo) >> {told}"})
+    done = genre("run", "--data", copy, "--workspace", workspace, *settings)
     assert done.returncode == 1
     assert "rms_dbfs" in done.stderr
+    messages = [json.loads(line) for line in told.read_text().splitlines()]
+    assert [(each["event"], each["span"]) for each in messages] == [("set aside", 1), ("failed", 1)]
+    assert all("rms_dbfs" in each["text"] and each["report"] is None for each in messages)
     assert "validation.on_anomaly=continue" in done.stderr
     assert "Traceback" not in done.stderr
     assert not (workspace / "models").exists()

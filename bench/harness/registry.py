@@ -158,6 +158,16 @@ BENCHMARKS = {
             "memory": at_most("resident memory after the last round, against the first", 1.1),
         },
     ),
+    "similar": Benchmark(
+        "the ten nearest of 100,000 embeddings, against scikit-learn's exact search",
+        clips=12,
+        minutes=1,
+        targets={
+            "question": at_most("genre similar, one question among 100,000 songs", 50, "ms"),
+            "scikit-learn": stated("genre similar, against scikit-learn", "x faster"),
+            "same": at_least("neighbours that scikit-learn's exact search names, too", 99, "%"),
+        },
+    ),
     "evaluation": Benchmark(
         "GateEvaluator on the test split, and Transform on as many clips",
         clips=192,

@@ -28,6 +28,11 @@ class IngestConfig(Section):
     max_reject_share: Share = Field(
         0.1, description="largest share of rejected files, from 0 to 1, before the ingest fails"
     )
+    near_duplicates: Literal["report", "reject"] = Field(
+        "report",
+        description="songs that are another encoding, cut or level of one in another split; report: they are only "
+        "listed; reject: of two such songs, the one of the test or else of the validation is left out",
+    )
     splits: SplitConfig = SplitConfig()
 
 

@@ -1,15 +1,16 @@
 """Sorts the files of a library into examples and rejects, such as duplicates; checks that a model can learn from it."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from components.library.layout import SPLITS, SplitCount
+from components.library.near_duplicates import Alike
 from components.library.shards import Fact, Shard, read_facts
 from components.library.sources.track import Track
 
-DUPLICATE, IN_OTHER_SPAN = "duplicate", "already ingested"
+DUPLICATE, IN_OTHER_SPAN, NEAR_DUPLICATE = "duplicate", "already ingested", "near-duplicate"
 """Kinds of reject. That a song is in an earlier span is no fault, and does not count towards `max_reject_share`."""
 
 
@@ -28,12 +29,21 @@ class Duplicates:
     def __init__(self, directory: Path, shards: Sequence[Shard], earlier: Mapping[bytes, tuple[str, int]]):
         """Reads the facts of `shards` in `directory`; `earlier`: track id and span of the clips of earlier spans."""
         self._directory, self._earlier = directory, earlier
+        self._apart: dict[str, str] = {}
+        """By track id, why a near-duplicate is no example."""
         self._firsts: dict[bytes, First] = {}
         for shard in shards:
             for fact in read_facts(directory, shard):
                 if not fact.reject:
                     mine, key = First(fact.track_id, fact.split, fact.genre), bytes.fromhex(fact.sha256)
                     self._firsts[key] = min(mine, self._firsts.get(key, mine), key=lambda first: first.track_id)
+
+    def reject(self, found: Iterable[Alike]) -> None:
+        """Makes rejects of near-duplicates."""
+        for each in found:
+            where = f" of span {each.other.span}" if each.other.span is not None else ""
+            reason = f"{NEAR_DUPLICATE} of {each.other.track_id} (in split {each.other.split}{where})"
+            self._apart.setdefault(each.clip.track_id, reason)
 
     def facts(self, shard: Shard) -> Iterator[tuple[Fact, Fact]]:
         """Yields two facts for each file of `shard`, in order: of the file alone, and of it among all files."""
@@ -47,7 +57,8 @@ class Duplicates:
             return replace(fact, reject=IN_OTHER_SPAN, reason=reason)
         first = self._firsts[key]
         if first.track_id == fact.track_id:
-            return fact
+            near = self._apart.get(fact.track_id)
+            return replace(fact, reject=NEAR_DUPLICATE, reason=near) if near else fact
         unlike = [f"in split {first.split}"] * (first.split != fact.split)
         unlike += [f"of genre {first.genre}"] * (first.genre != fact.genre)
         aside = f" ({', '.join(unlike)})" if unlike else ""

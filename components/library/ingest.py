@@ -42,6 +42,7 @@ from components.library.layout import (
     span_dir,
     span_numbers,
 )
+from components.library.near_duplicates import Alike, Heard, alike
 from components.library.shards import (
     CLIPS_PER_SHARD,
     Fact,
@@ -60,9 +61,11 @@ from components.library.shards import (
 from components.library.song_files import StorageError
 from components.library.sources.track import LEFT_OUT, Track
 from components.library.spans import (
+    NEAR_DUPLICATES_FILE,
     SpanAccount,
     only_writer,
     read_examples,
+    read_fingerprints,
     schema_digest,
     write_library,
     write_rejects,
@@ -97,6 +100,12 @@ class Ingested:
         """Returns the lengths of the songs that became examples, in seconds, ascending."""
         rows = read_examples(self.directory.parent, self.manifest.span)
         return sorted(float(row["duration_seconds"]) for row in rows)
+
+    @property
+    def near_duplicates(self) -> int:
+        """Pairs of songs that sound the same in two splits; see near-duplicates.csv of the span."""
+        file = self.manifest.files.get(NEAR_DUPLICATES_FILE)
+        return (file and file.records) or 0
 
     @property
     def empty_splits(self) -> list[str]:
@@ -172,6 +181,9 @@ def ingest(
                 _decode(missing, made, audio_root, audio, config, beam_args)
 
         duplicates = Duplicates(made, shards, earlier.clips)
+        near = _near_duplicates(duplicates, shards, earlier.heard)
+        if config.near_duplicates == "reject":
+            duplicates.reject(near)
         sorting = sort_files(duplicates, shards, rejects)
         genres = library.genres if library else sorting.all_genres
         problem = too_many(sorting.rejects, len(inputs), config.max_reject_share) or lack(
@@ -181,7 +193,7 @@ def ingest(
         if library is None:
             write_library(root, Library(genres=genres, audio=audio))
         account = SpanAccount(number, data_set, len(inputs), digest, genres, schema_digest(root))
-        manifest = write_span(staging / "span", made, duplicates, sorting, left_out, account)
+        manifest = write_span(staging / "span", made, duplicates, sorting, left_out, near, account)
         move_directory(epath.Path(staging / "span"), epath.Path(span_dir(root, number)))
         _remove_staging(root, [number])
         return Ingested(span_dir(root, number), manifest, genres, len(shards), len(shards) - len(missing))
@@ -205,6 +217,7 @@ class _Earlier:
     """Track id and span of every clip, by the hash of its PCM."""
     groups: dict[str, Group] = field(default_factory=dict)
     """By name."""
+    heard: list[Heard] = field(default_factory=list)
 
 
 def _spans(root: Path) -> list[int]:
@@ -310,10 +323,17 @@ def _library(root: Path, spans: Sequence[int], audio: AudioConfig) -> Library | 
 def _read_earlier(root: Path, spans: Sequence[int]) -> _Earlier:
     earlier = _Earlier()
     for number in spans:
+        earlier.heard.extend(read_fingerprints(root, number))
         for row in read_examples(root, number):
             earlier.clips.setdefault(bytes.fromhex(row["sha256"]), (row["track_id"], number))
             earlier.groups.setdefault(row["artist"], Group(row["split"], number)).genres.add(row["genre"])
     return earlier
+
+
+def _near_duplicates(duplicates: Duplicates, shards: Sequence[Shard], earlier: Sequence[Heard]) -> list[Alike]:
+    """Finds the songs of `shards` that sound the same as one of another split, there or in an `earlier` span."""
+    facts = (fact for shard in shards for _, fact in duplicates.facts(shard) if not fact.reject)
+    return alike([*(Heard(fact.track_id, fact.split, None, fact.fingerprint) for fact in facts), *earlier])
 
 
 def _clear(staging: Path, shards: Sequence[Shard]) -> list[Shard]:

@@ -8,6 +8,8 @@
 <root>/span-<N>/tracks.csv     one row per example: its file, group, split, audio health, PCM hash
 <root>/span-<N>/rejects.csv    one row per input file that did not become an example, with the reason
 <root>/span-<N>/left-out.csv   one row per file or folder that was passed over, such as covers and hidden folders
+<root>/span-<N>/fingerprints.csv     one row per example: the fingerprint of its audio
+<root>/span-<N>/near-duplicates.csv  one row per pair of songs that sound the same in two splits
 <root>/span-<N>/source.json    digest of the input files, so that the same ingest is recognised when it is repeated
 <root>/span-<N>/<split>/part-XXXXX-of-YYYYY.tfrecord
 <root>/.staging/               spans that are not complete yet; never read by a run

@@ -18,6 +18,7 @@ from etils import epath
 
 from components.audio.config import AudioConfig
 from components.audio.decoding import SILENCE_DBFS, AudioError, Clip, decode_clip
+from components.audio.fingerprint import as_text, fingerprint
 from components.audio.wav import encode_wav
 from components.base.errors import UserError
 from components.base.files import replacing
@@ -67,6 +68,8 @@ class Fact:
     source_channels: int = 0
     sha256: str = ""
     """SHA-256 of the clip's PCM."""
+    fingerprint: str = ""
+    """See `components.audio.fingerprint.as_text`."""
     reject: str = ""
     """The kind of reason for which it is no example; empty for an example."""
     reason: str = ""
@@ -92,7 +95,9 @@ def inputs_digest(inputs: Sequence[Listed], audio: AudioConfig, config: IngestCo
     digest = hashlib.sha256()
     versions = (_EDITION, soundfile.__libsndfile_version__, soxr.__libsoxr_version__)
     # Without the share of rejects, so that a second ingest with a higher one need not decode again.
-    rules = (config.min_seconds, SILENCE_DBFS, CLIPS_PER_SHARD, config.splits.model_dump())
+    rules = [config.min_seconds, SILENCE_DBFS, CLIPS_PER_SHARD, config.splits.model_dump()]
+    if config.near_duplicates != "report":  # which is what earlier versions did
+        rules.append(config.near_duplicates)
     digest.update(json.dumps([versions, rules, audio.model_dump()]).encode())
     for item in inputs:
         track = item.track
@@ -236,7 +241,8 @@ def examine(track: Track, audio_root: Path, audio: AudioConfig, config: IngestCo
     health = {name: round(getattr(clip, name), 4) for name in HEALTH}
     file_format = {name: getattr(clip, name) for name in FILE_FORMAT}
     sha256 = hashlib.sha256(clip.pcm.astype("<i2", copy=False).data).hexdigest()
-    return replace(listed, **health, **file_format, sha256=sha256), clip
+    marks = as_text(fingerprint(clip.pcm, audio.sample_rate))
+    return replace(listed, **health, **file_format, sha256=sha256, fingerprint=marks), clip
 
 
 def encode_record(fact: Fact, clip: Clip, audio: AudioConfig) -> bytes:

@@ -26,15 +26,20 @@ from components.library.layout import (
     Inputs,
     Library,
     Manifest,
+    read_manifest,
     verified_file,
 )
+from components.library.near_duplicates import Alike, Heard
 from components.library.schema import with_genres
 from components.library.shards import Fact, Shard, read_seal, records_file
 from components.library.sources.track import Track
 from components.library.tfrecords import RecordWriter, StoredFile, read_records
 
 TRACKS_FILE, REJECTS_FILE, LEFT_OUT_FILE = "tracks.csv", "rejects.csv", "left-out.csv"
-TRACK_COLUMNS = tuple(item.name for item in fields(Fact) if item.name not in ("reject", "reason"))
+FINGERPRINTS_FILE, NEAR_DUPLICATES_FILE = "fingerprints.csv", "near-duplicates.csv"
+TRACK_COLUMNS = tuple(item.name for item in fields(Fact) if item.name not in ("fingerprint", "reject", "reason"))
+FINGERPRINT_COLUMNS = ("track_id", "split", "fingerprint")
+NEAR_DUPLICATE_COLUMNS = ("track_id", "split", "other", "other_split", "other_span", "shared")
 REJECT_COLUMNS = ("track_id", "path", "genre", "kind", "reason")
 LEFT_OUT_COLUMNS = ("path", "reason")
 
@@ -81,6 +86,18 @@ def read_rejects(root: Path, span: int) -> Iterator[dict[str, str]]:
     yield from _read_table(root, span, REJECTS_FILE)
 
 
+def read_fingerprints(root: Path, span: int) -> list[Heard]:
+    """Reads the fingerprints of the complete span `span`; a span of an earlier version has none.
+
+    Raises:
+      UserError: the table is not as it was written.
+    """
+    if FINGERPRINTS_FILE not in read_manifest(epath.Path(root), span).files:
+        return []
+    rows = _read_table(root, span, FINGERPRINTS_FILE)
+    return [Heard(row["track_id"], row["split"], span, row["fingerprint"]) for row in rows]
+
+
 def _read_table(root: Path, span: int, name: str) -> Iterator[dict[str, str]]:
     file = Path(verified_file(epath.Path(root), span, name))
     with file.open(encoding="utf-8", newline="") as rows:
@@ -123,6 +140,7 @@ def write_span(
     duplicates: Duplicates,
     sorting: Sorting,
     left_out: Sequence[Track],
+    near: Sequence[Alike],
     account: SpanAccount,
 ) -> Manifest:
     """Writes a span to the new directory `target`.
@@ -130,6 +148,7 @@ def write_span(
     Args:
       made: directory of the shards.
       left_out: what the data set listed and is no input.
+      near: near-duplicates across splits.
     """
     files: dict[str, StoredFile] = {}
     for split, kept in sorting.kept.items():
@@ -138,10 +157,29 @@ def write_span(
             name = f"{split}/part-{i:05d}-of-{len(kept):05d}.tfrecord"
             files[name] = _place(made, shard, target / name, records)
     shards = [shard for kept in sorting.kept.values() for shard, _ in kept]
-    tracks = _write_table(target / TRACKS_FILE, TRACK_COLUMNS, _track_rows(duplicates, shards))
+    rows_of = ([getattr(fact, name) for name in TRACK_COLUMNS] for fact in _examples(duplicates, shards))
+    tracks = _write_table(target / TRACKS_FILE, TRACK_COLUMNS, rows_of)
     rejects = write_rejects(target / REJECTS_FILE, sorting.rejects)
     rows = ((track.path, track.problem) for track in left_out)
     files[LEFT_OUT_FILE] = _write_table(target / LEFT_OUT_FILE, LEFT_OUT_COLUMNS, rows)
+    marks = ((fact.track_id, fact.split, fact.fingerprint) for fact in _examples(duplicates, shards))
+    files[FINGERPRINTS_FILE] = _write_table(target / FINGERPRINTS_FILE, FINGERPRINT_COLUMNS, marks)
+    files[NEAR_DUPLICATES_FILE] = _write_table(
+        target / NEAR_DUPLICATES_FILE,
+        NEAR_DUPLICATE_COLUMNS,
+        (
+            (
+                *(each.clip.track_id, each.clip.split),
+                *(
+                    each.other.track_id,
+                    each.other.split,
+                    account.number if each.other.span is None else each.other.span,
+                ),
+                each.shared,
+            )
+            for each in near
+        ),
+    )
     manifest = Manifest(
         span=account.number,
         source=account.data_set,
@@ -174,11 +212,9 @@ def _write_table(file: Path, columns: Sequence[str], rows: Iterable[Sequence[obj
         return StoredFile(sha256=digest, bytes=written.tell(), records=count)
 
 
-def _track_rows(duplicates: Duplicates, shards: Iterable[Shard]) -> Iterator[list[object]]:
+def _examples(duplicates: Duplicates, shards: Iterable[Shard]) -> Iterator[Fact]:
     for shard in shards:
-        for _, fact in duplicates.facts(shard):
-            if not fact.reject:
-                yield [getattr(fact, name) for name in TRACK_COLUMNS]
+        yield from (fact for _, fact in duplicates.facts(shard) if not fact.reject)
 
 
 def _place(made: Path, shard: Shard, part: Path, keep: Sequence[bool]) -> StoredFile:

@@ -1,6 +1,7 @@
 """`genre ingest`: turns a library of songs into TFRecords."""
 
 import math
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -12,6 +13,7 @@ import click
 
 from components.base.errors import UserError
 from components.base.text import as_utf8
+from components.library.sources.track import RARE_GENRE
 from pipeline.commands import options
 from pipeline.output import echo, quiet
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
     from components.library.ingest import Ingested
     from components.library.sources.fma import Subset
+    from components.library.sources.tags import Tagged
     from components.library.sources.track import Track
 
 _PATH = click.Path(path_type=Path)
@@ -28,6 +31,8 @@ _CONSEQUENCES = {"train": "not learnt", "eval": "not validated", "test": "not te
 _LINE_SECONDS = 10.0
 """Between lines of progress where there is no terminal to show a bar on."""
 
+_TEXTS = 4
+"""Texts of tags that a genre is shown with, and of rare genres, at most."""
 _NEARLY = 0.95
 """Share of a clip from which a song counts as long enough: encoders cut some hundredths of a second off."""
 
@@ -104,6 +109,90 @@ def from_csv(
             err=True,
         )
     _ingest(read_csv(file, audio_root, columns), audio_root, f"csv {file.name}", **common)
+
+
+@ingest.command()
+@click.argument("directory", metavar="DIR", type=_PATH)
+@click.option("--genres", "mapping", type=_PATH, help="YAML file of names for the texts of tags; see above.")
+@click.option(
+    "--min-songs", type=click.IntRange(min=1), default=10, show_default=True, help="Leave out genres with fewer songs."
+)
+@click.option("--dry-run", is_flag=True, help="Show what would be ingested, and write nothing.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@_common
+def tags(directory: Path, mapping: Path | None, min_songs: int, dry_run: bool, yes: bool, **common: Any) -> None:
+    """Ingest the songs below DIR, wherever they lie, with genres and artists of their tags.
+
+    Tags are ID3 (MP3, AIFF, WAV), Vorbis comments (FLAC, Ogg, Opus), and those of MP4, WMA and APE. An artist is that
+    of the album, or else of the song, and all songs of an artist go to one split. Of several genres the first counts
+    that the file of names has, or else the first.
+
+    The file of names has a line for each text: `Hip Hop/Rap: Hip-Hop` gives it a name, and `Other: null` leaves its
+    songs out. Case, spaces and punctuation of the tags do not count.
+
+    What was found is shown before anything is decoded.
+    """
+    from rich.console import Console
+
+    from components.library.layout import LIBRARY_FILE, read_library
+    from pipeline.config.settings import load_config
+    from pipeline.console import busy
+
+    config = load_config(common["config_file"], options.with_paths(common["overrides"], data=common["data"]))
+    root = Path(config.data)
+    known = read_library(root).genres if (root / LIBRARY_FILE).is_file() else ()
+    with busy(Console(stderr=True), f"reading the tags in {as_utf8(str(directory))}"):
+        from components.library.sources.tags import GenreNames, read_tags
+
+        found = read_tags(directory, GenreNames(_genre_names(mapping) if mapping else {}), min_songs, known)
+    _preview(found)
+    if dry_run:
+        return
+    if not yes:
+        if not (sys.stdin.isatty() and sys.stdout.isatty()):
+            raise UserError("nothing was written, as there is no terminal to ask on. Give --yes, or --dry-run.")
+        click.confirm("Ingest these songs?", abort=True)
+    _ingest(found.tracks, directory, f"tags {directory.resolve().name}", **common)
+
+
+def _genre_names(file: Path) -> dict[str, str | None]:
+    """Reads the names of genres by the texts of tags; None: it is not wanted."""
+    from components.base.labels import checked_label
+    from pipeline.config.yaml_text import read_mapping
+
+    names = read_mapping(file)
+    for text, name in names.items():
+        if not isinstance(name, str | None) or name == "":
+            raise UserError(
+                f"{file}: {text}: {name!r} is no name for a genre. Put it in quotes; null leaves songs out."
+            )
+    return {text: name and checked_label(name, f"{file}: {text}", "Correct it.") for text, name in names.items()}
+
+
+def _preview(found: "Tagged") -> None:
+    """Shows how the songs of a folder would be sorted."""
+    from pipeline.commands.tables import show_table
+
+    def listed(texts: Counter[str]) -> str:
+        first = sorted(texts, key=lambda text: (-texts[text], text))[:_TEXTS]
+        shown = ", ".join(f"{text} {texts[text]}" for text in first)
+        return f"{shown} and {len(texts) - _TEXTS} more" if len(texts) > _TEXTS else shown
+
+    order = sorted(found.texts, key=lambda genre: (-found.texts[genre].total(), genre))
+    rows = [(each, found.texts[each].total(), found.artists(each), listed(found.texts[each])) for each in order]
+    show_table(["genre", "songs", "artists", "tags"], rows)
+    problems = Counter(track.kind for track in found.tracks if track.problem)
+    first = {track.kind: track for track in reversed(found.tracks)}
+    if problems:
+        echo("")
+        show_table(
+            ["not used", "files", "such as", "because"],
+            [(kind, count, first[kind].path, first[kind].problem) for kind, count in problems.most_common()],
+        )
+    rare = Counter(track.genre for track in found.tracks if track.kind == RARE_GENRE)
+    if rare:
+        echo(f"\nrare genres, which --genres can give another's name: {listed(rare)}")
+    echo("")
 
 
 @ingest.command()
@@ -253,6 +342,8 @@ def _show(console: "Console", result: "Ingested", clip_seconds: float) -> None:
     """Prints the result of an ingest for a person."""
     from rich.table import Table
 
+    from components.library.duplicates import NEAR_DUPLICATE
+
     manifest = result.manifest
     if result.existed:
         console.print(f"already ingested as span {manifest.span}, nothing to do")
@@ -283,6 +374,14 @@ def _show(console: "Console", result: "Ingested", clip_seconds: float) -> None:
     if manifest.left_out:
         counts = ", ".join(f"{count} {kind}" for kind, count in manifest.left_out.items())
         console.print(f"left out: {counts}; each is in {result.directory / 'left-out.csv'}", soft_wrap=True)
+    if pairs := result.near_duplicates:
+        how = (
+            "one of each was left out"
+            if NEAR_DUPLICATE in manifest.rejects
+            else ("one of each is left out with --set ingest.near_duplicates=reject")
+        )
+        listed = result.directory / "near-duplicates.csv"
+        _warn(console, f"{pairs} pairs of songs sound the same in two splits, listed in {listed}; {how}")
     if empty := result.empty_splits:
         console.print(
             f"span {manifest.span} has no {' and no '.join(empty)} clips: a run trains and judges on it together with "

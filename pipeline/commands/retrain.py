@@ -61,6 +61,6 @@ def retrain(
                 found.note()
             return
         result = execute(found, dry_run=dry_run)
-        finish(result, place, summary, dry_run=dry_run, as_json=as_json)
+        finish(result, place, config.notify, summary, dry_run=dry_run, as_json=as_json)
     if fail_if_refused and result.blessed is False:
         click.get_current_context().exit(options.REFUSED)

@@ -37,6 +37,6 @@ def run(
     place = prospect(config, asked=True).inputs.workspace
     with place.locked():
         result = execute(prospect(config, asked=True))
-        finish(result, place, summary, as_json=as_json)
+        finish(result, place, config.notify, summary, as_json=as_json)
     if fail_if_refused and result.blessed is False:
         click.get_current_context().exit(options.REFUSED)

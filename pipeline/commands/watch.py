@@ -66,10 +66,10 @@ def watch(
     def look() -> Outlook:
         found = prospect(load_config(config_file, of_run))
         cleaning = command("clean") if found.config.retrain.clean else ()
-        return Outlook(str(found.inputs.data), found.facts, found.decision, found.notes, cleaning)
+        return Outlook(str(found.inputs.data), found.facts, found.decision, found.notes, cleaning, found.config.notify)
 
     output = sys.__stdout__.fileno() if sys.__stdout__ else None  # None: it was closed from the start
-    Watcher(watched, look, command("retrain"), Log(output, json_log), interval).run(once)
+    Watcher(watched, look, command("retrain"), Log(output, json_log), interval, config.notify).run(once)
 
 
 def _show_status(workspace: "Workspace") -> None:

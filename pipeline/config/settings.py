@@ -27,6 +27,7 @@ from models.fitting.tuning_config import TuneConfig
 from models.pretrained import PRETRAINED
 from pipeline.config.targets import KubeflowConfig, VertexConfig
 from pipeline.config.yaml_text import MAX_DEPTH, parse, read_mapping
+from pipeline.notifying.config import NotifyConfig
 
 PROJECT_FILE = "genre.yaml"
 WORKSPACE_VARIABLE = "GENRE_WORKSPACE"
@@ -93,6 +94,7 @@ class PipelineConfig(Section):
     retrain: RetrainConfig = RetrainConfig()
     gate: GateConfig = GateConfig()
     deploy: DeployConfig = DeployConfig()
+    notify: NotifyConfig = NotifyConfig()
     beam: BeamConfig = BeamConfig()
     kubeflow: KubeflowConfig | None = Field(
         None, description="settings of `--target kubeflow`; null: the pipeline does not run on Kubeflow Pipelines"

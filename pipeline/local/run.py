@@ -11,14 +11,17 @@ from typing import TYPE_CHECKING
 
 from components.base.errors import UserError, storage_remedy
 from components.base.times import timestamp
+from pipeline.local.news import tell
 from pipeline.local.show import show_outcome
 from pipeline.node_state import NodeState
 from pipeline.output import PLAIN_WIDTH, plain_console
 
 if TYPE_CHECKING:
+    from components.library.set_aside import SetAside
     from pipeline.console import NodeTable
     from pipeline.local.runner import Artifacts
     from pipeline.local.summary import Summary
+    from pipeline.notifying.config import NotifyConfig
     from pipeline.planning.prospect import Prospect
     from pipeline.workspace import Workspace
 
@@ -27,9 +30,15 @@ _LOADING = "TensorFlow, TFX"
 
 
 def finish(
-    result: "Summary", workspace: "Workspace", file: Path | None, *, dry_run: bool = False, as_json: bool = False
+    result: "Summary",
+    workspace: "Workspace",
+    notify: "NotifyConfig",
+    file: Path | None,
+    *,
+    dry_run: bool = False,
+    as_json: bool = False,
 ) -> None:
-    """Writes the summary of a run below `workspace`, and to `file` if one is given; then shows it or the outcome.
+    """Writes the summary of a run below `workspace`, and to `file` if one is given; then shows and tells the outcome.
 
     Raises:
       UserError: the run failed, or the summary cannot be written.
@@ -46,6 +55,8 @@ def finish(
         print(text)
     else:
         show_outcome(plain_console(width=None if sys.stdout.isatty() else PLAIN_WIDTH), result, dry_run=dry_run)
+    if not dry_run:
+        tell(result, workspace, notify)
     if wrong:
         raise UserError("\n".join(wrong))
 
@@ -81,6 +92,7 @@ def execute(prospect: "Prospect", *, dry_run: bool = False) -> "Summary":
     states: dict[str, NodeState] = {}
     artifacts: Artifacts = {}
     error: str | None = None
+    before = _set_aside(inputs.workspace)
     start = time.monotonic()
     with sealed(inputs.workspace), inputs.workspace.temporary_files(run_id), output_to(log) as console:
         epochs = prospect.config.train.epochs
@@ -143,11 +155,21 @@ def execute(prospect: "Prospect", *, dry_run: bool = False) -> "Summary":
             verdict=verdict,
             model=model_in_words(artifacts),
             pushed=pushed,
+            set_aside=tuple(each.span for each in _set_aside(inputs.workspace) if each not in before),
             rolled_back=rolled_back,
             served=served_model(inputs.workspace),
             report=str(page) if page else None,
             log=str(log),
         )
+
+
+def _set_aside(workspace: "Workspace") -> "list[SetAside]":
+    """Returns the spans that are set aside; none if that cannot be read, of which `genre spans` tells."""
+    from components.library.set_aside import read_set_aside
+
+    with suppress(UserError):
+        return read_set_aside(workspace.set_aside)
+    return []
 
 
 def _log(text: str) -> None:

@@ -68,6 +68,8 @@ class Summary(Section):
     """Version that this run's candidate was pushed as; null if it was not pushed."""
     model: str | None
     """How the members of an ensemble count, and why; null for other kinds, or if the run did not come so far."""
+    set_aside: tuple[int, ...] = ()
+    """Spans that this run set aside, because they cannot be used."""
     rolled_back: int | None
     """Version of this run's candidate that was rolled back; null if none was."""
     served: ModelSummary | None

@@ -7,6 +7,7 @@ its run when it ends: a run may be killed at any point, and the next watcher con
 """
 
 import json
+import math
 import os
 import signal
 import socket
@@ -25,6 +26,8 @@ from components.base.times import timestamp
 from components.retraining.history import note_failure, read_record
 from components.retraining.policy import Decision, Facts
 from components.store.model_store import current_version
+from pipeline.notifying.config import NotifyConfig
+from pipeline.notifying.outbox import Outbox, message
 from pipeline.watching.process import Child, Signals
 from pipeline.watching.status import Status, failures_in_words, read_status, status_file
 from pipeline.workspace import Workspace
@@ -48,6 +51,7 @@ class Outlook(NamedTuple):
     """Further information for a person."""
     cleaning: Sequence[str] = ()
     """Command that cleans the workspace after a run; empty: nothing does."""
+    notify: NotifyConfig = NotifyConfig()
 
 
 class Log:
@@ -82,6 +86,7 @@ class Watcher:
         command: Sequence[str],
         log: Log,
         interval: float,
+        notify: NotifyConfig | None = None,
     ) -> None:
         """Prepares the watcher, but does not start it.
 
@@ -92,6 +97,7 @@ class Watcher:
             failures, unless it is killed.
           log: called with every event.
           interval: seconds between polls.
+          notify: where messages go until the first poll tells.
         """
         self._workspace = workspace
         self._prospect = prospect
@@ -109,6 +115,9 @@ class Watcher:
         """Attempts at it in a row."""
         self._due = 0.0
         """Monotonic time of the next attempt, in seconds."""
+        self._outbox = Outbox(workspace.local, notify or NotifyConfig(), lambda problem: log("note", problem))
+        self._told = ""
+        """The failure that the last message was about."""
         self._logged: tuple[str, str, int | None] | None = None
         """The last event in the log."""
 
@@ -174,8 +183,10 @@ class Watcher:
     def turn(self) -> float:
         """Polls, and runs what was decided; returns the seconds until the next turn."""
         about = None
+        self._outbox.start(math.inf)  # what this watcher, a run or the one before it could not deliver
         try:
             outlook = self._prospect()
+            self._outbox.config = outlook.notify
             facts, decision = outlook.facts, outlook.decision
             for note in outlook.notes:
                 if note not in self._status.notes:
@@ -212,9 +223,14 @@ class Watcher:
         self._due = time.monotonic() + back_off
         return back_off
 
-    def _failed(self, about: str | None, words: str) -> float:
-        """Logs a failure; returns the seconds until the next turn."""
+    def _failed(self, about: str | None, words: str, *, told: bool = False) -> float:
+        """Logs a failure, and tells it, unless the run has told it; returns the seconds until the next turn."""
         self._try(about)
+        if not told and words != self._told:
+            self._told = words
+            root = str(self._workspace.root)
+            self._outbox.put(message("failed", f"{root}: {words}", root, span=self._status.span, reasons=(words,)))
+            self._outbox.start(math.inf)
         seconds = self._tried()
         failures, again = self._status.failures + 1, _from_now(seconds)
         self._say("failed", words, self._status.span if about else None)
@@ -262,6 +278,7 @@ class Watcher:
         seconds = f"after {time.monotonic() - start:.0f} s"
         code = child.code() or 0
         if code == 0:
+            self._told = ""
             self._say("done", seconds, facts.span)
             self._tried()
             self._status = self._status.model_copy(update={"failures": 0, "error": None})
@@ -279,7 +296,7 @@ class Watcher:
         except (UserError, OSError) as error:
             return self._failed(facts.candidate, f"{words}\nThe history could not be written: {error}")
         runner = self._workspace.runner() if code > 0 and not noted else None
-        return self._wait_for(runner) if runner else self._failed(facts.candidate, words)
+        return self._wait_for(runner) if runner else self._failed(facts.candidate, words, told=noted)
 
     def _clean(self, command: Sequence[str], span: int) -> None:
         """Cleans the workspace. A failure is only logged, as the next run is followed by another attempt."""

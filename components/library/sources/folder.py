@@ -5,7 +5,7 @@ from pathlib import Path
 from components.base.errors import UserError, command_line
 from components.base.labels import checked_label, normalised
 from components.base.text import is_text
-from components.library.sources.track import LEFT_OUT, UNKNOWN_GENRE, UNREADABLE, Track
+from components.library.sources.track import LEFT_OUT, NO_TEXT, UNKNOWN_GENRE, Track
 from components.library.sources.walk import Entry, walk
 
 
@@ -44,8 +44,7 @@ def _track(directory: Path, entry: Entry) -> Track:
         problem = problem or f"{UNKNOWN_GENRE}: it is outside of any genre's folder"
         return Track(track_id=path, path=path, genre=folder if below else "", group=path, problem=problem)
     if not is_text(path):
-        problem = f"{UNREADABLE}: its name is not valid UTF-8; rename it, with `convmv` for example"
-        return Track(track_id=path, path=path, genre=folder, group=path, problem=problem)
+        return Track(track_id=path, path=path, genre=folder, group=path, problem=NO_TEXT)
     genre = checked_label(folder, f"{directory / folder}", "Rename the folder.")
     group = normalised(below[0]) if len(below) > 1 else path
     return Track(track_id=path, path=path, genre=genre, group=group)

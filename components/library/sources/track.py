@@ -14,8 +14,12 @@ AUDIO_SUFFIXES = (
 
 UNREADABLE, MISSING, UNKNOWN_GENRE = "unreadable", "missing file", "unknown genre"
 NOT_AUDIO, LISTED_BEFORE = "not audio", "listed before"
-LEFT_OUT = (NOT_AUDIO, LISTED_BEFORE)
-"""Kinds of problem that `Track.problem` may begin with. Those of LEFT_OUT are no songs, so they are no rejects."""
+RARE_GENRE, UNWANTED_GENRE = "rare genre", "unwanted genre"
+LEFT_OUT = (NOT_AUDIO, LISTED_BEFORE, RARE_GENRE, UNWANTED_GENRE)
+"""Kinds of problem that `Track.problem` may begin with. Those of LEFT_OUT are no songs, or nobody wants them, so they
+are no rejects."""
+NO_TEXT = f"{UNREADABLE}: its name is not valid UTF-8; rename it, with `convmv` for example"
+"""Problem of a file whose name cannot be written into a table."""
 
 _SPLIT_NAMES = {
     "train": ("train", "training"),

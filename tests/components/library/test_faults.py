@@ -240,6 +240,7 @@ READ_BY_INGEST = (
     "span-1/manifest.json",
     "span-1/tracks.csv",
     "span-1/rejects.csv",
+    "span-1/fingerprints.csv",
     "span-1/source.json",
 )
 

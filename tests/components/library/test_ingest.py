@@ -195,7 +195,7 @@ def test_the_manifest_tells_of_what_and_by_what_the_span_was_made(tmp_path):
     assert manifest.schema_digest == hashlib.sha256((root / "schema.pbtxt").read_bytes()).hexdigest()[:16]
     hashes = content(root / "span-1")
     del hashes["manifest.json"]
-    assert len(hashes) == 10 and manifest.rejects == {"duplicate": 1}
+    assert len(hashes) == 12 and manifest.rejects == {"duplicate": 1}
     assert {name: file.sha256 for name, file in manifest.files.items()} == hashes
     assert list(manifest.files) == sorted(manifest.files)
     records = {}

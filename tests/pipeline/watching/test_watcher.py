@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -22,6 +23,7 @@ from components.base.times import timestamp
 from components.retraining.history import read_history
 from components.retraining.policy import Decision, Facts
 from pipeline.cli import cli
+from pipeline.notifying.config import NotifyConfig
 from pipeline.watching.status import Status, read_status, status_in_words, trouble
 from pipeline.watching.watcher import Log, Outlook, Watcher
 from pipeline.workspace import Workspace
@@ -351,6 +353,27 @@ def test_polls_that_fail_are_repeated_ever_later(workspace: Workspace) -> None:
     status = read_status(workspace)
     assert (status.state, status.failures) == ("backing off", 6)
     assert "KeyError: 'nobody foresaw this'" in status.error
+
+
+def test_a_failure_is_told_once_and_a_server_that_hangs_does_not_stop_the_loop(
+    workspace: Workspace, service: Any
+) -> None:
+    service.on("POST", "/hook", (200, {}, 3600.0), (200, {}))
+    failures = iter(["no library", "no library", "no space", "no library"])
+
+    def prospect() -> None:
+        raise UserError(next(failures))
+
+    watcher = Watcher(workspace, prospect, [], Log(None), 60.0, NotifyConfig(url=f"{service.url}/hook"))
+    assert [watcher.turn() for _ in range(4)] == [60, 120, 240, 480]
+    kept = sorted((workspace.local / "outbox").glob("*.json"))
+    assert sorted(json.loads(file.read_text())["message"]["reasons"][0] for file in kept) == [
+        "no library",
+        "no library",
+        "no space",
+    ]
+    until(lambda: service.asked)
+    assert service.asked[0].body["event"] == "failed"
 
 
 def test_the_log_may_be_json(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""The tags of songs: read for an ingest, and written with predicted genres."""

@@ -1,0 +1,1 @@
+"""Songs by what a model hears in them: neighbours, outliers and duplicates."""
