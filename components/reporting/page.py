@@ -1,8 +1,8 @@
 """The templates of the pages, and numbers as a person reads them.
 
 A page is self-contained: it needs no network and no font of its own, and follows the reader's light or dark theme. Its
-figures are there without a script, too; with its script, a reader searches, sorts and plays. Colours are Okabe and Ito's,
-which colour-blind readers can distinguish, and never the only sign.
+figures are there without a script, too; with its script, a reader searches, sorts and plays. Colours are Okabe and
+Ito's, which colour-blind readers can distinguish, and never the only sign.
 """
 
 import base64

@@ -225,7 +225,7 @@ def _common_mistakes(rows: Sequence[Mapping[str, Any]], most: int = 5) -> list[d
 
 
 def _clips(inputs: ReportInputs, tested: Sequence[Prediction]) -> dict[str, Any]:
-    """Returns the predictions on the test clips, the most confident mistakes first, with players where there is sound."""
+    """Returns the predictions on the test clips, mistakes first, with players where there is sound."""
     ranked = most_confident(tested)
     rows = [
         {
@@ -274,7 +274,8 @@ def _confidence(genres: Sequence[str], tested: Sequence[Prediction]) -> dict[str
                             each.confidence,
                             each.accuracy,
                             f"confidence {percent(each.low, 0)} to {percent(each.high, 0)}: {each.clips} clips, "
-                            f"{percent(each.accuracy)} right ({percent(each.interval[0])} to {percent(each.interval[1])})",
+                            f"{percent(each.accuracy)} right "
+                            f"({percent(each.interval[0])} to {percent(each.interval[1])})",
                         )
                         for each in bins
                     ],
