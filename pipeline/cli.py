@@ -16,6 +16,7 @@ from pipeline.commands.doctor import doctor
 from pipeline.commands.history import history
 from pipeline.commands.ingest import ingest
 from pipeline.commands.models import models, rollback
+from pipeline.commands.open import open_
 from pipeline.commands.predict import predict
 from pipeline.commands.retrain import retrain
 from pipeline.commands.run import run
@@ -46,6 +47,7 @@ cli.add_command(doctor)
 cli.add_command(history)
 cli.add_command(ingest)
 cli.add_command(models)
+cli.add_command(open_)
 cli.add_command(predict)
 cli.add_command(retrain)
 cli.add_command(rollback)

@@ -54,6 +54,14 @@ def p_value(value: float) -> str:
 _TEMPLATES = Path(__file__).with_name("templates")
 
 
+def templates_digest() -> str:
+    """Computes the digest of all templates, for the cache of a node that renders a page."""
+    digest = hashlib.sha256()
+    for path in sorted(_TEMPLATES.iterdir()):
+        digest.update(f"{path.name}\n".encode() + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
 def _script(name: str) -> "Markup":
     """Returns a script of the templates as an element."""
     from markupsafe import Markup

@@ -26,11 +26,13 @@ _LOADING = "TensorFlow, TFX"
 
 
 def finish(result: "Summary", workspace: "Workspace", file: Path | None, *, dry_run: bool = False) -> None:
-    """Writes the summary of a run below `workspace`, and to `file` if one is given; then shows the outcome.
+    """Writes the summary of a run below `workspace`, and to `file` if one is given, and lists it; shows the outcome.
 
     Raises:
       UserError: the run failed, or the summary cannot be written.
     """
+    from pipeline.local.reports import write_reports
+
     text = result.model_dump_json(indent=2)
     wrong = [f"{result.error}\nThe whole log: {result.log}"] if result.error else []
     for place in (workspace.run(result.run_id) / "summary.json", *([file] if file else [])):
@@ -39,6 +41,10 @@ def finish(result: "Summary", workspace: "Workspace", file: Path | None, *, dry_
             place.write_text(text, encoding="utf-8")
         except OSError as error:
             wrong.append(f"{place}: the summary cannot be written there: {error.strerror}")
+    try:
+        write_reports(workspace, str(result.config["name"]))
+    except OSError as error:
+        wrong.append(f"{error.filename or workspace.root}: the list of runs cannot be written: {error.strerror}")
     show_outcome(plain_console(width=None if sys.stdout.isatty() else PLAIN_WIDTH), result, dry_run=dry_run)
     if wrong:
         raise UserError("\n".join(wrong))
@@ -115,6 +121,7 @@ def execute(prospect: "Prospect", *, dry_run: bool = False) -> "Summary":
             error=error,
             run_id=run_id,
             config_digest=config_digest(prospect.config),
+            config=prospect.config.model_dump(mode="json"),
             data=str(inputs.data),
             dataset=inputs.manifest,
             window=prospect.facts.window,

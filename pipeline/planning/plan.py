@@ -31,6 +31,7 @@ from components.nodes.parameters.reference_profile import ReferenceParameters
 from components.nodes.parameters.reporter import ReporterParameters
 from components.nodes.parameters.retrain_policy import PolicyParameters
 from components.nodes.parameters.transform import TransformParameters
+from components.reporting.page import templates_digest
 from components.retraining.history import gather_facts, read_history
 from components.retraining.policy import Facts
 from components.store.model_store import (
@@ -337,6 +338,6 @@ def make_plan(config: PipelineConfig, inputs: "Preflight", now: datetime, *, ask
             history=history,
             store=store,
             config=config.model_dump(mode="json"),
-            code=node_digest("Reporter"),
+            code=_digest(node_digest("Reporter"), templates_digest()),
         ),
     )
