@@ -6,6 +6,7 @@ from typing import NoReturn
 import click
 
 from components.base.errors import UserError, storage_remedy
+from pipeline.commands.card import card
 from pipeline.commands.classes import classes
 from pipeline.commands.clean import clean
 from pipeline.commands.compare import compare
@@ -37,6 +38,7 @@ def cli() -> None:
     """Learn to name the genre of a song: from a folder of audio to a gated, deployed, retrained model."""
 
 
+cli.add_command(card)
 cli.add_command(classes)
 cli.add_command(clean)
 cli.add_command(compare)

@@ -62,13 +62,13 @@ from components.library.sources.track import LEFT_OUT, Track
 from components.library.spans import (
     SpanAccount,
     only_writer,
-    read_examples,
     schema_digest,
     write_library,
     write_rejects,
     write_span,
 )
 from components.library.splits import Group
+from components.library.tables import read_examples
 
 _POLL_SECONDS = 0.5
 _SHOWN = 10

@@ -1,6 +1,5 @@
 """The node that writes the report: it gathers the run's results, and `components.reporting.report` renders them."""
 
-import io
 import json
 import os
 from collections.abc import Collection, Sequence
@@ -18,10 +17,10 @@ from components.audio.config import FeatureConfig
 from components.audio.mel import log_mel
 from components.audio.opus import encode_opus
 from components.audio.waveform import decode_wavs, to_float
-from components.base.tables import read_table
 from components.evaluation.predictions import read_predictions
 from components.evaluation.results import read_evaluation
-from components.library.layout import read_manifest, span_dir
+from components.library.layout import read_manifest
+from components.library.tables import read_examples, read_rejects
 from components.nodes.artifacts import PREDICTIONS, TESTED, serving_path, split_files
 from components.nodes.parameters.reporter import ReporterParameters
 from components.reporting.listening import HEARD_SECONDS, Heard, Window, clips_to_hear, excerpt_start
@@ -35,10 +34,6 @@ from components.store.model_store import WITHDRAWN_PROPERTY
 REPORT = "report.html"
 WINDOWS = "windows"
 """The signature that answers each window of a clip."""
-
-
-def _rows(path: epath.Path) -> list[dict[str, str]]:
-    return list(read_table(io.StringIO(path.read_text(encoding="utf-8"), newline="")))
 
 
 def heard_clips(
@@ -120,7 +115,6 @@ def Reporter(  # noqa: N802 (the name of a node)
     card = read_card(saved_model)
     origin = known.lineage
     root = epath.Path(origin.data)
-    span = span_dir(root, origin.span)
     training = json.loads((epath.Path(model_run.uri) / HISTORY).read_text())
     verdict = read_evaluation(epath.Path(evaluation.uri))
     version = pushed_model.get_string_custom_property("pushed_version")
@@ -141,11 +135,11 @@ def Reporter(  # noqa: N802 (the name of a node)
         pipeline_name=known.config["name"],
         genres=card.features.genres,
         manifest=read_manifest(root, origin.span),
-        tracks=_rows(span / "tracks.csv"),
+        tracks=list(read_examples(root, origin.span)),
         learnt=sum(read_manifest(root, each).splits["train"].clips for each in origin.window),
         validated=sum(read_manifest(root, each).splits["eval"].clips for each in origin.window),
-        facts={row["track_id"]: row for each in judged for row in _rows(span_dir(root, each) / "tracks.csv")},
-        rejects=_rows(span / "rejects.csv"),
+        facts={row["track_id"]: row for each in judged for row in read_examples(root, each)},
+        rejects=list(read_rejects(root, origin.span)),
         heard=heard_clips(saved_model, split_files(examples, TESTED), chosen, card.features),
         history=training,
         verdict=verdict,

@@ -10,7 +10,7 @@ Whatever changes the store holds `.lock` from its checks to its last write. In a
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -386,6 +386,7 @@ def publish(
     verdict: Verdict | None = None,
     check: Callable[[epath.Path], None] = lambda version: None,
     reference: epath.Path | None = None,
+    documents: Mapping[str, str] | None = None,
 ) -> int:
     """Puts a SavedModel into the store under the next number, then serves it.
 
@@ -396,6 +397,7 @@ def publish(
     Args:
       check: called with the copy before it becomes a version. If it raises, the push ends and nothing has changed.
       reference: file with the profile that drift will be measured against.
+      documents: texts for people that go into the SavedModel, by the name of their file.
 
     Returns:
       The version.
@@ -424,6 +426,8 @@ def publish(
                 files.verdict.write_text(verdict.model_dump_json(indent=2))
             if reference:
                 reference.copy(files.reference)
+            for name, text in (documents or {}).items():
+                (incoming / name).write_text(text)
             write_checksums(incoming)
             check(incoming)
         with _locked(store):

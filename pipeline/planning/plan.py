@@ -328,6 +328,7 @@ def make_plan(config: PipelineConfig, inputs: "Preflight", now: datetime, *, ask
         pusher=PusherParameters(
             store=store,
             lineage=lineage,
+            name=config.name,
             keep_versions=config.deploy.keep_versions,
             lost=tuple(number for number, each in withdrawals(workspace.models).items() if each.damaged),
         ),
