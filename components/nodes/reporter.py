@@ -17,11 +17,12 @@ from components.audio.config import FeatureConfig
 from components.audio.mel import log_mel
 from components.audio.opus import encode_opus
 from components.audio.waveform import decode_wavs, to_float
+from components.drift.profile import read_profile
 from components.evaluation.predictions import read_predictions
 from components.evaluation.results import read_evaluation
 from components.library.layout import read_manifest
 from components.library.tables import read_examples, read_rejects
-from components.nodes.artifacts import PREDICTIONS, TESTED, serving_path, split_files
+from components.nodes.artifacts import PREDICTIONS, PROFILE, TESTED, serving_path, split_files
 from components.nodes.parameters.reporter import ReporterParameters
 from components.reporting.listening import HEARD_SECONDS, Heard, Window, clips_to_hear, excerpt_start
 from components.reporting.report import ReportInputs, render_report
@@ -93,6 +94,7 @@ def Reporter(  # noqa: N802 (the name of a node)
     model: InputArtifact[standard_artifacts.Model],
     model_run: InputArtifact[standard_artifacts.ModelRun],
     evaluation: InputArtifact[standard_artifacts.ModelEvaluation],
+    reference: InputArtifact[simple_artifacts.File],
     pushed_model: InputArtifact[standard_artifacts.PushedModel],
     report: OutputArtifact[simple_artifacts.File],
     anomalies: Parameter[str],
@@ -105,6 +107,7 @@ def Reporter(  # noqa: N802 (the name of a node)
       model: the candidate.
       model_run: holds `history.json`.
       evaluation: holds the verdict and the predictions.
+      reference: the candidate's profile of clips, for the map.
       pushed_model: has the version that the candidate was pushed as, if it was.
       report: the page.
       anomalies: of the data, JSON; see `DataGate`.
@@ -129,7 +132,13 @@ def Reporter(  # noqa: N802 (the name of a node)
     history = read_history(epath.Path(known.history))
     judged = [each for each in (verdict.span, *verdict.joined) if each is not None]
     answers = read_predictions(epath.Path(evaluation.uri) / PREDICTIONS)
-    chosen = clips_to_hear([row for row in answers if row.split == verdict.split], card.features.genres)
+    drift = next((record.drift for record in history if record.candidate == origin.candidate), None)
+    chosen = clips_to_hear(
+        [row for row in answers if row.split == verdict.split],
+        card.features.genres,
+        [far.track_id for far in drift.farthest] if drift else [],
+    )
+    profile = read_profile(epath.Path(reference.uri) / PROFILE)
     inputs = ReportInputs(
         title=f"Music genres, span {origin.span}",
         pipeline_name=known.config["name"],
@@ -140,7 +149,7 @@ def Reporter(  # noqa: N802 (the name of a node)
         validated=sum(read_manifest(root, each).splits["eval"].clips for each in origin.window),
         facts={row["track_id"]: row for each in judged for row in read_examples(root, each)},
         rejects=list(read_rejects(root, origin.span)),
-        heard=heard_clips(saved_model, split_files(examples, TESTED), chosen, card.features),
+        heard=heard_clips(saved_model, split_files(examples, (*TESTED, "eval")), chosen, card.features),
         history=training,
         verdict=verdict,
         anomalies=json.loads(anomalies),
@@ -157,7 +166,9 @@ def Reporter(  # noqa: N802 (the name of a node)
         scale=SpectrogramScale(card.features.audio.sample_rate, card.features.mel.fmin, card.features.mel.fmax),
         predictions=answers,
         timeline=timeline(with_run(history, origin, outcome), read_store(epath.Path(known.store))),
-        drift=next((record.drift for record in history if record.candidate == origin.candidate), None),
+        drift=drift,
+        embeddings=dict(zip(profile.track_ids.tolist(), profile.embeddings, strict=True)),
+        lineage=origin,
     )
     directory = epath.Path(report.uri)
     directory.mkdir(parents=True, exist_ok=True)  # not every backend has made it

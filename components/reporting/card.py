@@ -1,7 +1,7 @@
 """The card of a pushed model, for those who use it: what it is for, what it learnt from, how good it is, and where not.
 
-As Markdown it follows Hugging Face's format, so that it can be published as it is. It tells what Mitchell et al. ask for
-in "Model Cards for Model Reporting" (2019). The page has the same content. `components.store.model_card` is another
+As Markdown it follows Hugging Face's format, so that it can be published as it is. It tells what Mitchell et al. ask
+for in "Model Cards for Model Reporting" (2019). The page has the same content. `components.store.model_card` is another
 thing: facts for programs.
 """
 

@@ -48,6 +48,11 @@ class Heard:
     windows: tuple[Window, ...]
     """Those with sound; empty where the model answers only whole clips."""
 
+    def mean(self) -> dict[str, float]:
+        """Returns the mean of the windows, which is what the model says about the whole clip; empty without windows."""
+        genres = self.windows[0].probabilities if self.windows else ()
+        return {genre: sum(each.probabilities[genre] for each in self.windows) / len(self.windows) for genre in genres}
+
 
 @dataclass(frozen=True)
 class Row:

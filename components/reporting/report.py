@@ -20,9 +20,11 @@ from components.reporting.charts import compared_histogram, histogram, line_char
 from components.reporting.fit import chance, fit_in_words
 from components.reporting.listening import Heard, most_confident, player
 from components.reporting.page import environment, exact, number, percent, short, to_float
+from components.reporting.song_map import COLOURS, SHAPES, song_map
 from components.reporting.spectrograms import SpectrogramScale, gradient
 from components.reporting.timeline_chart import timeline_chart
 from components.retraining.timeline import Timeline
+from components.store.model_store import Lineage
 
 LISTED = 1000
 """Test clips that are listed one by one."""
@@ -65,6 +67,8 @@ class ReportInputs:
       facts: rows of `tracks.csv` of the test clips, by track id, as far as they are known.
       timeline: all events so far; None: it is not shown.
       drift: what was measured before the run; None: nothing is known of it.
+      embeddings: of clips by track id, for the map.
+      lineage: the origin of the candidate; None: it is not shown.
     """
 
     title: str
@@ -87,6 +91,8 @@ class ReportInputs:
     facts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     timeline: Timeline | None = None
     drift: DriftReport | None = None
+    embeddings: Mapping[str, NDArray[np.floating]] = field(default_factory=dict)
+    lineage: Lineage | None = None
 
 
 def render_report(inputs: ReportInputs) -> str:
@@ -110,7 +116,10 @@ def render_report(inputs: ReportInputs) -> str:
             training=_training(inputs),
             facts=_facts(inputs),
             data=_data(inputs),
-            drift=_drift(inputs.drift),
+            drift=_drift(inputs),
+            song_map=song_map(inputs.genres, tested, inputs.embeddings),
+            shapes=SHAPES,
+            colours=COLOURS,
             gradient=gradient(),
             timeline=inputs.timeline and timeline_chart(inputs.timeline),
             config=json.dumps(inputs.config, indent=2, ensure_ascii=False, default=str),
@@ -427,12 +436,19 @@ def _data(inputs: ReportInputs) -> dict[str, Any]:
     }
 
 
-def _drift(report: DriftReport | None) -> dict[str, Any] | None:
-    """Returns what was found of drift, the p-value of each family, and charts of what moved most."""
+def _drift(inputs: ReportInputs) -> dict[str, Any] | None:
+    """Returns what was found of drift, with charts of what moved most and players of the clips that are farthest."""
+    report = inputs.drift
     if report is None:
         return None
+    answers = {row.track_id: row.probabilities for row in inputs.predictions}
     return {
         "report": report,
+        "farthest": [
+            (far, player(heard, answers.get(far.track_id) or heard.mean(), far.genre, inputs.scale))
+            for far in report.farthest
+            if (heard := inputs.heard.get(far.track_id))
+        ],
         "charts": [
             compared_histogram(
                 f"{each.figure} ({each.shift:+.1f} sd)",

@@ -100,6 +100,25 @@
     }
   }
 
+  for (const place of document.querySelectorAll(".map [data-name]")) {
+    const clip = clips.find((each) => each.dataset.name === place.dataset.name);
+    if (!clip) continue;
+    place.classList.add(sound(clip) ? "heard" : "mute");
+    place.addEventListener("click", () => {
+      for (const field of ["show", "true", "predicted", "words"]) fields[field].value = "";
+      fields.words.value = clip.dataset.name;
+      update();
+      if (sound(clip)) play(clip);
+      else clip.scrollIntoView({block: "center"});
+    });
+  }
+
+  const runs = document.getElementById("runs"), [root, rest] = location.pathname.split(/\/(?:artifacts\/Reporter|reports)\//);
+  if (runs && rest) {
+    runs.querySelector("a").href = `${root}/reports/index.html`;
+    runs.hidden = false;
+  }
+
   tools.addEventListener("input", update);
   tools.addEventListener("submit", (event) => event.preventDefault());
   document.addEventListener("keydown", (event) => {

@@ -55,7 +55,7 @@ CLOSURES: dict[str, dict[str, str]] = {
     "DriftDetector": {
         "components.audio": "config descriptor_names",
         "components.base": "errors files json_records section",
-        "components.drift": "config energy families permutations profile report validator_distances",
+        "components.drift": "config energy families farthest permutations profile report validator_distances",
         "components.library": "health",
         "components.nodes": "artifacts drift_detector parameters.drift_detector",
         "components.store": "model_card saved_model",
@@ -87,11 +87,11 @@ CLOSURES: dict[str, dict[str, str]] = {
     "Reporter": {
         "components.audio": "config mel opus representation wav waveform",
         "components.base": "errors files json_records locks section tables text times",
-        "components.drift": "report",
+        "components.drift": "profile report",
         "components.evaluation": "curves metrics predictions results",
-        "components.library": "layout tfrecords",
+        "components.library": "health layout tables tfrecords",
         "components.nodes": "artifacts parameters.reporter reporter",
-        "components.reporting": "charts fit listening page report spectrograms timeline_chart",
+        "components.reporting": "charts fit listening page report song_map spectrograms timeline_chart",
         "components.retraining": "config history policy timeline",
         "components.store": "checksums model_card model_store saved_model",
     },
