@@ -16,6 +16,7 @@ from pipeline.commands.demo_library import demo_library
 from pipeline.commands.doctor import doctor
 from pipeline.commands.history import history
 from pipeline.commands.ingest import ingest
+from pipeline.commands.labels import labels
 from pipeline.commands.models import models, rollback
 from pipeline.commands.open import open_
 from pipeline.commands.predict import predict
@@ -48,6 +49,7 @@ cli.add_command(demo_library)
 cli.add_command(doctor)
 cli.add_command(history)
 cli.add_command(ingest)
+cli.add_command(labels)
 cli.add_command(models)
 cli.add_command(open_)
 cli.add_command(predict)

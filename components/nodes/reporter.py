@@ -38,22 +38,27 @@ WINDOWS = "windows"
 
 
 def heard_clips(
-    saved_model: epath.Path, files: list[str], chosen: Collection[str], features: FeatureConfig
+    saved_model: epath.Path,
+    files: list[str],
+    chosen: Collection[str],
+    features: FeatureConfig,
+    compression: str = "GZIP",
 ) -> dict[str, Heard]:
-    """Finds clips in gzipped TFRecord files: their spectrograms, their sound, and what the model says over time.
+    """Finds clips in TFRecord files: their spectrograms, their sound, and what the model says over time.
 
     Args:
       saved_model: of an earlier version of this project, it may lack the signature `windows`.
       files: of raw examples.
       chosen: track ids.
       features: of the model.
+      compression: of the files; empty for those of a library.
 
     Returns:
       By track id.
     """
     strings = tf.io.FixedLenFeature([], tf.string)
     wavs: dict[str, tf.Tensor] = {}
-    for record in tf.data.TFRecordDataset(files, compression_type="GZIP") if chosen else ():
+    for record in tf.data.TFRecordDataset(files, compression_type=compression) if chosen else ():
         example = tf.io.parse_single_example(record, {"track_id": strings, "audio": strings})
         name = example["track_id"].numpy().decode()
         if name in chosen:

@@ -2,7 +2,7 @@
 
 import base64
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +47,10 @@ class Heard:
     """Opus in WebM: up to HEARD_SECONDS from the middle of the clip."""
     windows: tuple[Window, ...]
     """Those with sound; empty where the model answers only whole clips."""
+
+    def without_windows(self) -> "Heard":
+        """Returns the clip without what the model says about it."""
+        return replace(self, windows=())
 
     def mean(self) -> dict[str, float]:
         """Returns the mean of the windows, which is what the model says about the whole clip; empty without windows."""
