@@ -36,8 +36,8 @@ _NEARLY = 0.95
 @click.option(
     "--corrections",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="CSV file of right genres (columns track_id, genre), which the page of `genre labels` saves: states the spans of "
-    "these songs again, and keeps what they said before. Without a command.",
+    help="CSV file of right genres (columns track_id, genre), which the page of `genre labels` saves: states the spans "
+    "of these songs again, and keeps what they said before. Without a command.",
 )
 @options.data
 @click.option("--config", "config_file", type=_PATH, help="YAML file of settings, for --corrections.")

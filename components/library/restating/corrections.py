@@ -9,7 +9,7 @@ Songs keep their splits, and the digest of the input files: the same ingest find
 import hashlib
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from etils import epath
@@ -18,6 +18,7 @@ from components.base.errors import UserError
 from components.base.files import move_directory
 from components.base.json_records import sealed
 from components.base.tables import read_table, write_table
+from components.library.health import FILE_FORMAT, HEALTH
 from components.library.layout import (
     MANIFEST_FILE,
     SPLITS,
@@ -143,8 +144,11 @@ def _former(root: Path, manifest: Manifest) -> Path:
 
 
 def _write_rows(file: Path, rows: list[dict[str, str]]) -> StoredFile:
+    # As numbers: a text that begins with a minus would be protected from spreadsheets.
+    types: dict[str, Callable[[str], object]] = {**dict.fromkeys(HEALTH, float), **dict.fromkeys(FILE_FORMAT, int)}
+    cells = ([types.get(name, str)(value) for name, value in row.items()] for row in rows)
     with file.open("w", encoding="utf-8", newline="") as out:
-        count = write_table(out, list(rows[0]), (list(row.values()) for row in rows))
+        count = write_table(out, list(rows[0]), cells)
     content = file.read_bytes()
     return StoredFile(sha256=hashlib.sha256(content).hexdigest(), bytes=len(content), records=count)
 

@@ -13,6 +13,8 @@ from components.evaluation.config import GateConfig
 from components.evaluation.gate import judge
 from components.evaluation.predictions import ScoredClips, predictions
 from components.library.layout import Manifest, SplitCount
+from components.library.restating.corrections import read_corrections
+from components.reporting.labels import Suspect, render_labels
 from components.reporting.listening import Heard, Window, clips_to_hear
 from components.reporting.page import percent
 from components.reporting.report import ReportInputs, render_report
@@ -88,6 +90,7 @@ def make_report() -> ReportInputs:
         scale=SpectrogramScale(22050),
         predictions=rows,
         facts=facts,
+        embeddings={row.track_id: generator.normal(0, 1, 8) for row in rows},
     )
 
 
@@ -348,3 +351,45 @@ def test_a_workspace_without_runs_has_a_list(chromium: "Browser", tmp_path: Path
     (tmp_path / "index.html").write_text(render_runs([], "genre"), encoding="utf-8")
     with opened(chromium, tmp_path / "index.html") as page:
         assert "Nothing has run yet." in page.inner_text("main")
+
+
+@pytest.fixture
+def labels_file(tmp_path: Path, report: ReportInputs) -> Path:
+    heard = next(iter(report.heard.values())).without_windows()
+    suspects = [
+        Suspect(
+            f'{name}, "live"',
+            f"{HOSTILE}/{name}.mp3",
+            "train",
+            "Folk",
+            "Rock",
+            {"Folk": 0.1, "Pop": 0.2, "Rock": 0.7},
+            heard,
+        )
+        for name in ("one", "two", "three")
+    ]
+    page = render_labels(GENRES, suspects, 100, SpectrogramScale(22050))
+    (tmp_path / "labels.html").write_text(page, encoding="utf-8")
+    return tmp_path / "labels.html"
+
+
+def test_labels_are_corrected_and_saved(chromium: "Browser", labels_file: Path, tmp_path: Path) -> None:
+    with opened(chromium, labels_file) as page:
+        page.locator("#list select").nth(1).select_option("Rock")
+        page.locator("#list select").nth(2).select_option("Pop")
+        assert page.inner_text("#tools output") == "2 corrections"
+        with page.expect_download() as saved:
+            page.get_by_role("button", name="Save corrections.csv").click()
+        saved.value.save_as(tmp_path / "saved.csv")
+        assert saved.value.suggested_filename == "corrections.csv"
+    assert read_corrections(tmp_path / "saved.csv") == {'two, "live"': "Rock", 'three, "live"': "Pop"}
+
+
+def test_everybody_can_read_the_page_of_labels(chromium: "Browser", labels_file: Path) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    with opened(chromium, labels_file, color_scheme="dark", viewport={"width": 390, "height": 800}) as page:
+        violations = axe.run(page).response["violations"]
+        assert [(each["id"], each["nodes"][0]["html"][:200]) for each in violations] == []
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+        page.keyboard.press("n")
+        page.wait_for_function("document.querySelector('.playing')?.dataset.name === 'one, \"live\"'")
