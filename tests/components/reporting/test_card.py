@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -17,6 +18,9 @@ from components.library.layout import Manifest, SplitCount
 from components.reporting.card import CardInputs, card_markdown, card_page
 from components.store.model_card import ModelCard
 from components.store.model_store import Lineage
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 HOSTILE = '<script>alert("x")</script> | `a` [b](javascript:c) \n# d'
 GENRES = ("Folk", HOSTILE, "Rock")
@@ -142,3 +146,20 @@ def test_three_lines_of_use_run_as_they_are(text: str) -> None:
 
 def test_without_the_library_it_says_so() -> None:
     assert "can no longer be read" in card_markdown(make_card(manifests=[]))
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_everybody_can_read_its_page(chromium: "Browser", tmp_path: Path, theme: str) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    digest = "0123456789abcdef" * 4
+    made = make_card()
+    [manifest] = made.manifests
+    made = make_card(manifests=[manifest.model_copy(update={"digest": digest})])
+    (tmp_path / "model_card.html").write_text(card_page(made), encoding="utf-8")
+    with chromium.new_context(color_scheme=theme, viewport={"width": 390, "height": 800}) as context:
+        page = context.new_page()
+        page.goto((tmp_path / "model_card.html").as_uri())
+        violations = axe.run(page).response["violations"]
+        assert [(each["id"], each["nodes"][0]["html"][:200]) for each in violations] == []
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+        assert digest in page.inner_text("main")
