@@ -80,7 +80,7 @@ class GenreModel(tf.Module):
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="audio")], autograph=False)
     def windows(self, audio: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Answers each window of what `audio` takes: the mean over the heard windows is what `audio` answers.
+        """Answers each window of what `audio` takes, by itself; `audio` answers the mean over the heard windows.
 
         All outputs begin with the batch, as TensorFlow Serving's rows demand. They are `genres` string
         [batch, classes]; `probabilities` float32 [batch, windows, classes]; `starts` and `ends` of the windows in the

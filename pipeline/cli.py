@@ -7,6 +7,7 @@ from typing import NoReturn
 import click
 
 from components.base.errors import UserError, storage_remedy
+from pipeline.commands.card import card
 from pipeline.commands.classes import classes
 from pipeline.commands.clean import clean
 from pipeline.commands.compare import compare
@@ -18,7 +19,9 @@ from pipeline.commands.embed import embed
 from pipeline.commands.export import export
 from pipeline.commands.history import history
 from pipeline.commands.ingest import ingest
+from pipeline.commands.labels import labels
 from pipeline.commands.models import models, rollback
+from pipeline.commands.open import open_
 from pipeline.commands.options import add_verbosity
 from pipeline.commands.predict import predict
 from pipeline.commands.retrain import retrain
@@ -57,6 +60,9 @@ GROUPS: dict[str, dict[click.Command, str]] = {
     "Look": {
         models: "genre models",
         why: "genre why 2",
+        card: "genre card 2",
+        open_: "genre open",
+        labels: "genre labels",
         history: "genre history --html history.html",
         tensorboard: "genre tensorboard --port 6006",
     },

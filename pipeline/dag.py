@@ -170,6 +170,7 @@ def create_pipeline(
         model=trainer.outputs["model"],
         model_run=trainer.outputs["model_run"],
         evaluation=evaluator.outputs["evaluation"],
+        reference=reference.outputs["reference"],
         pushed_model=pusher.outputs["pushed_model"],
         anomalies=_text_of(slots[-1].data_gate, "words"),
         parameters=texts["reporter"],

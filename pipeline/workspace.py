@@ -90,6 +90,11 @@ class Workspace:
         return self.artifacts / "Trainer" / "model_run"
 
     @property
+    def reports(self) -> Path:
+        """Pages to open: `index.html`, the list of all runs, and `latest.html`, the report of the last one."""
+        return self.local / "reports"
+
+    @property
     def set_aside(self) -> epath.Path:
         """Records of spans that the loop does not train on; see `components.library.set_aside`."""
         return self.root / "set-aside"

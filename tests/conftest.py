@@ -29,6 +29,8 @@ import numpy as np
 import pytest
 
 if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
     from components.audio.config import FeatureConfig
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -273,6 +275,26 @@ def _compose(root: Path, per_split: dict[str, int], seed: int = 7) -> Path:
 def compose() -> Callable[..., Path]:
     """Makes a small library in a directory, with so many songs per genre in each split; returns its list for ingest."""
     return _compose
+
+
+CHROMIUM = Path("/usr/bin/chromium")
+_QUIET = (
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+    "--autoplay-policy=no-user-gesture-required",
+)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator["Browser"]:
+    """A headless Chromium that is installed already."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: an extra of `dev`")
+    if not CHROMIUM.exists():
+        pytest.skip(f"no Chromium at {CHROMIUM}")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=list(_QUIET))
+        yield browser
+        browser.close()
 
 
 @dataclass(frozen=True)

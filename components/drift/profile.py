@@ -68,18 +68,21 @@ def choose_groups(clips: Mapping[str, int], max_clips: int) -> frozenset[str]:
     return frozenset(chosen)
 
 
-def profile_clips(saved_model: epath.Path, files: Sequence[str], max_clips: int = MAX_CLIPS) -> Profile:
-    """Profiles the clips of gzipped TFRecord files.
+def profile_clips(
+    saved_model: epath.Path, files: Sequence[str], max_clips: int = MAX_CLIPS, compression: str = "GZIP"
+) -> Profile:
+    """Profiles the clips of TFRecord files.
 
     Args:
       saved_model: with the signature `embeddings`.
       files: of raw examples, in any order.
       max_clips: if there are more, only some groups are taken: whole ones, and always the same.
+      compression: of the files; empty for those of a library.
 
     Raises:
       UserError: a file is damaged.
     """
-    records = tf.data.TFRecordDataset(list(files), "GZIP")
+    records = tf.data.TFRecordDataset(list(files), compression)
     try:
         counts: Counter[str] = Counter()
         for batch in records.batch(_BATCH):

@@ -20,6 +20,15 @@ class Moved(Section):
     reference: tuple[int, ...]
 
 
+class Far(Section):
+    """A newest clip that is unlike the earlier ones."""
+
+    track_id: str
+    genre: str
+    distance: float
+    """To the nearest earlier clip, see `components.drift.farthest`."""
+
+
 class DriftReport(Section):
     """The result of a test for drift."""
 
@@ -37,6 +46,8 @@ class DriftReport(Section):
     """One sentence per figure that does not differ or was not tested."""
     moved: tuple[Moved, ...] = ()
     """What moved most, the farthest first."""
+    farthest: tuple[Far, ...] = ()
+    """The newest clips that are least like the earlier ones, the farthest first."""
     newest_clips: int = 0
     reference_clips: int = 0
 

@@ -64,14 +64,13 @@ from components.library.spans import (
     NEAR_DUPLICATES_FILE,
     SpanAccount,
     only_writer,
-    read_examples,
-    read_fingerprints,
     schema_digest,
     write_library,
     write_rejects,
     write_span,
 )
 from components.library.splits import Group
+from components.library.tables import read_examples, read_fingerprints
 
 _POLL_SECONDS = 0.5
 _SHOWN = 10

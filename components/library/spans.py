@@ -16,7 +16,7 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 from components.base.files import write_atomically
 from components.base.json_records import sealed, write_record
 from components.base.locks import held, this_process
-from components.base.tables import read_table, write_table
+from components.base.tables import write_table
 from components.library.duplicates import Duplicates, Sorting
 from components.library.layout import (
     INPUTS_FILE,
@@ -26,17 +26,15 @@ from components.library.layout import (
     Inputs,
     Library,
     Manifest,
-    read_manifest,
-    verified_file,
 )
-from components.library.near_duplicates import Alike, Heard
+from components.library.near_duplicates import Alike
 from components.library.schema import with_genres
 from components.library.shards import Fact, Shard, read_seal, records_file
 from components.library.sources.track import Track
+from components.library.tables import FINGERPRINTS_FILE, REJECTS_FILE, TRACKS_FILE
 from components.library.tfrecords import RecordWriter, StoredFile, read_records
 
-TRACKS_FILE, REJECTS_FILE, LEFT_OUT_FILE = "tracks.csv", "rejects.csv", "left-out.csv"
-FINGERPRINTS_FILE, NEAR_DUPLICATES_FILE = "fingerprints.csv", "near-duplicates.csv"
+LEFT_OUT_FILE, NEAR_DUPLICATES_FILE = "left-out.csv", "near-duplicates.csv"
 TRACK_COLUMNS = tuple(item.name for item in fields(Fact) if item.name not in ("fingerprint", "reject", "reason"))
 FINGERPRINT_COLUMNS = ("track_id", "split", "fingerprint")
 NEAR_DUPLICATE_COLUMNS = ("track_id", "split", "other", "other_split", "other_span", "shared")
@@ -66,42 +64,6 @@ def only_writer(root: Path) -> AbstractContextManager[None]:
       HeldError: another process writes to it.
     """
     return held(root / ".lock", this_process(), "is writing to this library", "Wait for it to end, or end it.")
-
-
-def read_examples(root: Path, span: int) -> Iterator[dict[str, str]]:
-    """Reads the rows of the complete span `span`'s table of examples, by TRACK_COLUMNS.
-
-    Raises:
-      UserError: the table is not as it was written.
-    """
-    yield from _read_table(root, span, TRACKS_FILE)
-
-
-def read_rejects(root: Path, span: int) -> Iterator[dict[str, str]]:
-    """Reads the rows of the complete span `span`'s table of rejects, by REJECT_COLUMNS.
-
-    Raises:
-      UserError: the table is not as it was written.
-    """
-    yield from _read_table(root, span, REJECTS_FILE)
-
-
-def read_fingerprints(root: Path, span: int) -> list[Heard]:
-    """Reads the fingerprints of the complete span `span`; a span of an earlier version has none.
-
-    Raises:
-      UserError: the table is not as it was written.
-    """
-    if FINGERPRINTS_FILE not in read_manifest(epath.Path(root), span).files:
-        return []
-    rows = _read_table(root, span, FINGERPRINTS_FILE)
-    return [Heard(row["track_id"], row["split"], span, row["fingerprint"]) for row in rows]
-
-
-def _read_table(root: Path, span: int, name: str) -> Iterator[dict[str, str]]:
-    file = Path(verified_file(epath.Path(root), span, name))
-    with file.open(encoding="utf-8", newline="") as rows:
-        yield from read_table(rows)
 
 
 def write_library(root: Path, library: Library) -> None:

@@ -23,6 +23,7 @@ from tfx.types.experimental import simple_artifacts
 from components.audio.descriptor_names import descriptor_names
 from components.drift.config import PERMUTATIONS
 from components.drift.families import EMBEDDINGS, Family, log_probabilities, measure_drift
+from components.drift.farthest import farthest
 from components.drift.permutations import Blocks, permute_blocks, too_few
 from components.drift.profile import SCALARS, Profile, profile_clips, read_profile
 from components.drift.report import DRIFT_REPORT, not_tested
@@ -78,6 +79,8 @@ def DriftDetector(  # noqa: N802 (the name of a node)
         else:
             blocks = permute_blocks(*sides, PERMUTATIONS)
             report = measure_drift(families(newest, reference, read_card(saved_model)), blocks, rate)
+            far = farthest(newest.track_ids, newest.genres, newest.embeddings, reference.embeddings)
+            report = report.model_copy(update={"farthest": far})
             limits = feature_thresholds(newest, reference, blocks, rate / 2.0)
             for artifact, profile in ((statistics, newest), (baseline_statistics, reference)):
                 _write_statistics(profile, artifact)

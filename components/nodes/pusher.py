@@ -9,9 +9,15 @@ from tfx.dsl.components.base import base_component, executor_spec
 from tfx.types import artifact_utils, component_spec, standard_artifacts
 from tfx.types.experimental import simple_artifacts
 
-from components.evaluation.results import read_evaluation
-from components.nodes.artifacts import PROFILE
+from components.evaluation.curves import slices
+from components.evaluation.predictions import read_predictions
+from components.evaluation.results import Verdict, read_evaluation
+from components.library.layout import complete_spans, read_manifest
+from components.library.tables import read_examples
+from components.nodes.artifacts import PREDICTIONS, PROFILE
 from components.nodes.parameters.pusher import PusherParameters
+from components.reporting.card import CardInputs, card_markdown, card_page
+from components.store.model_card import find_card
 from components.store.model_store import (
     WITHDRAWN_PROPERTY,
     WithdrawnError,
@@ -19,6 +25,7 @@ from components.store.model_store import (
     publish,
     version_dir,
 )
+from components.store.saved_model import SavedModel
 from components.store.smoke import smoke_test
 
 
@@ -71,7 +78,7 @@ class Executor(pusher_executor.Executor):
                 verdict,
                 check=smoke_test,
                 reference=epath.Path(artifact_utils.get_single_uri(profiles)) / PROFILE if profiles else None,
-                complete=lambda version: _export(version, known),
+                complete=lambda version: _complete(version, evaluation, verdict, known),
             )
         except WithdrawnError as refusal:
             print(refusal)
@@ -82,12 +89,41 @@ class Executor(pusher_executor.Executor):
         self._MarkPushed(pushed, str(version_dir(store, version)), str(version))
 
 
-def _export(version: epath.Path, known: PusherParameters) -> None:
+def _complete(version: epath.Path, evaluation: epath.Path, verdict: Verdict, known: PusherParameters) -> None:
+    """Puts the card for people and the exports into a copy that becomes a version."""
+    for name, text in _documents(version, evaluation, verdict, known).items():
+        (version / name).write_text(text)
     if not known.export:
         return
     from components.exports.export import export_into
 
     print(*export_into(version, known.export, epath.Path(known.lineage.data)), sep="\n", flush=True)
+
+
+def _documents(
+    saved_model: epath.Path, evaluation: epath.Path, verdict: Verdict, known: PusherParameters
+) -> dict[str, str]:
+    """Writes the card for people, by the names of its files; none for a model that another program exported."""
+    card = find_card(saved_model)
+    if card is None:
+        return {}
+    root, lineage = epath.Path(known.lineage.data), known.lineage
+    spans = complete_spans(root) if root.is_dir() else []
+    judged = [each for each in (verdict.span, *verdict.joined) if each in spans]
+    facts = {row["track_id"]: row for each in judged for row in read_examples(root, each)}
+    answers = evaluation / PREDICTIONS
+    rows = read_predictions(answers) if answers.exists() else ()
+    tested = [row for row in rows if row.split == verdict.split]
+    inputs = CardInputs(
+        name=known.name,
+        card=card,
+        lineage=lineage,
+        verdict=verdict,
+        manifests=[read_manifest(root, each) for each in lineage.window if each in spans],
+        weak=[each for each in slices(tested, facts) if each.weak],
+    )
+    files = SavedModel(saved_model)
+    return {files.document.name: card_markdown(inputs), files.document_page.name: card_page(inputs)}
 
 
 class StorePusher(base_component.BaseComponent):

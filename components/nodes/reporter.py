@@ -1,11 +1,11 @@
 """The node that writes the report: it gathers the run's results, and `components.reporting.report` renders them."""
 
-import io
 import json
-from collections.abc import Iterator
+import os
+from collections.abc import Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
-import numpy as np
 import tensorflow as tf
 from etils import epath
 from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
@@ -15,44 +15,82 @@ from tfx.types.experimental import simple_artifacts
 
 from components.audio.config import FeatureConfig
 from components.audio.mel import log_mel
+from components.audio.opus import encode_opus
 from components.audio.waveform import decode_wavs, to_float
-from components.base.tables import read_table
+from components.drift.profile import read_profile
 from components.evaluation.predictions import read_predictions
 from components.evaluation.results import read_evaluation
-from components.library.layout import read_manifest, span_dir
-from components.nodes.artifacts import PREDICTIONS, TESTED, serving_path, split_files
+from components.library.layout import read_manifest
+from components.library.tables import read_examples, read_rejects
+from components.nodes.artifacts import PREDICTIONS, PROFILE, TESTED, serving_path, split_files
 from components.nodes.parameters.reporter import ReporterParameters
+from components.reporting.listening import HEARD_SECONDS, Heard, Window, clips_to_hear, excerpt_start
 from components.reporting.report import ReportInputs, render_report
+from components.reporting.spectrograms import SpectrogramScale
 from components.retraining.history import outcome_of, read_history
 from components.retraining.timeline import read_store, timeline, with_run
 from components.store.model_card import HISTORY, read_card
 from components.store.model_store import WITHDRAWN_PROPERTY
 
 REPORT = "report.html"
+WINDOWS = "windows"
+"""The signature that answers each window of a clip."""
 
 
-def _rows(path: epath.Path) -> list[dict[str, str]]:
-    return list(read_table(io.StringIO(path.read_text(encoding="utf-8"), newline="")))
+def heard_clips(
+    saved_model: epath.Path,
+    files: list[str],
+    chosen: Collection[str],
+    features: FeatureConfig,
+    compression: str = "GZIP",
+) -> dict[str, Heard]:
+    """Finds clips in TFRecord files: their spectrograms, their sound, and what the model says over time.
 
+    Args:
+      saved_model: of an earlier version of this project, it may lack the signature `windows`.
+      files: of raw examples.
+      chosen: track ids.
+      features: of the model.
+      compression: of the files; empty for those of a library.
 
-def sample_spectrograms(files: list[str], features: FeatureConfig) -> Iterator[tuple[str, str, np.ndarray, float]]:
-    """Finds the first clip of each genre in gzipped TFRecord files.
-
-    Yields:
-      Track id, genre, float32 [frames, mels] in dB from -80 to 0, seconds.
+    Returns:
+      By track id.
     """
     strings = tf.io.FixedLenFeature([], tf.string)
-    waiting = set(features.genres)
-    for record in tf.data.TFRecordDataset(files, compression_type="GZIP"):
-        if not waiting:
-            return
-        example = tf.io.parse_single_example(record, {"track_id": strings, "genre": strings, "audio": strings})
-        genre = example["genre"].numpy().decode()
-        if genre in waiting:
-            waiting.remove(genre)
-            samples = decode_wavs(example["audio"][tf.newaxis], features.audio)
-            mel = log_mel(to_float(samples), features.audio, features.mel)[0].numpy()
-            yield example["track_id"].numpy().decode(), genre, mel, features.audio.clip_seconds
+    wavs: dict[str, tf.Tensor] = {}
+    for record in tf.data.TFRecordDataset(files, compression_type=compression) if chosen else ():
+        example = tf.io.parse_single_example(record, {"track_id": strings, "audio": strings})
+        name = example["track_id"].numpy().decode()
+        if name in chosen:
+            wavs[name] = example["audio"]
+        if len(wavs) == len(chosen):
+            break
+    signature = tf.saved_model.load(str(saved_model)).signatures.get(WINDOWS) if wavs else None
+    rate, seconds = features.audio.sample_rate, features.audio.clip_seconds
+    start = round(excerpt_start(seconds) * rate)
+
+    def hear(wav: tf.Tensor) -> Heard:
+        samples = decode_wavs(wav[tf.newaxis], features.audio)
+        part = samples[0, start : start + round(HEARD_SECONDS * rate)].numpy()
+        return Heard(
+            log_mel=log_mel(to_float(samples), features.audio, features.mel)[0].numpy(),
+            seconds=seconds,
+            sound=encode_opus(part, rate),
+            windows=windows_of(signature(audio=wav[tf.newaxis]), features.genres) if signature else (),
+        )
+
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        return dict(zip(wavs, threads.map(hear, wavs.values()), strict=True))
+
+
+def windows_of(answer: dict[str, tf.Tensor], genres: Sequence[str]) -> tuple[Window, ...]:
+    """Reads what the signature `windows` answered about one clip: its windows with sound."""
+    parts = (answer[name].numpy()[0].tolist() for name in ("starts", "ends", "probabilities", "heard"))
+    return tuple(
+        Window(start, end, dict(zip(genres, chances, strict=True)))
+        for start, end, chances, sounds in zip(*parts, strict=True)
+        if sounds
+    )
 
 
 @component
@@ -61,6 +99,7 @@ def Reporter(  # noqa: N802 (the name of a node)
     model: InputArtifact[standard_artifacts.Model],
     model_run: InputArtifact[standard_artifacts.ModelRun],
     evaluation: InputArtifact[standard_artifacts.ModelEvaluation],
+    reference: InputArtifact[simple_artifacts.File],
     pushed_model: InputArtifact[standard_artifacts.PushedModel],
     report: OutputArtifact[simple_artifacts.File],
     anomalies: Parameter[str],
@@ -69,20 +108,21 @@ def Reporter(  # noqa: N802 (the name of a node)
     """Writes `report.html`.
 
     Args:
-      examples: raw examples; a clip per genre is drawn from those that judged it.
+      examples: raw examples; those that judged it are there to be heard.
       model: the candidate.
       model_run: holds `history.json`.
       evaluation: holds the verdict and the predictions.
+      reference: the candidate's profile of clips, for the map.
       pushed_model: has the version that the candidate was pushed as, if it was.
       report: the page.
       anomalies: of the data, JSON; see `DataGate`.
       parameters: `ReporterParameters`, JSON.
     """
     known = ReporterParameters.model_validate_json(parameters)
-    card = read_card(epath.Path(serving_path(model)))
+    saved_model = epath.Path(serving_path(model))
+    card = read_card(saved_model)
     origin = known.lineage
     root = epath.Path(origin.data)
-    span = span_dir(root, origin.span)
     training = json.loads((epath.Path(model_run.uri) / HISTORY).read_text())
     verdict = read_evaluation(epath.Path(evaluation.uri))
     version = pushed_model.get_string_custom_property("pushed_version")
@@ -96,15 +136,25 @@ def Reporter(  # noqa: N802 (the name of a node)
     )
     history = read_history(epath.Path(known.history))
     judged = [each for each in (verdict.span, *verdict.joined) if each is not None]
+    answers = read_predictions(epath.Path(evaluation.uri) / PREDICTIONS)
+    drift = next((record.drift for record in history if record.candidate == origin.candidate), None)
+    chosen = clips_to_hear(
+        [row for row in answers if row.split == verdict.split],
+        card.features.genres,
+        [far.track_id for far in drift.farthest] if drift else [],
+    )
+    profile = read_profile(epath.Path(reference.uri) / PROFILE)
     inputs = ReportInputs(
         title=f"Music genres, span {origin.span}",
         pipeline_name=known.config["name"],
         genres=card.features.genres,
         manifest=read_manifest(root, origin.span),
-        tracks=_rows(span / "tracks.csv"),
-        paths={row["track_id"]: row["path"] for each in judged for row in _rows(span_dir(root, each) / "tracks.csv")},
-        rejects=_rows(span / "rejects.csv"),
-        samples=list(sample_spectrograms(split_files(examples, TESTED), card.features)),
+        tracks=list(read_examples(root, origin.span)),
+        learnt=sum(read_manifest(root, each).splits["train"].clips for each in origin.window),
+        validated=sum(read_manifest(root, each).splits["eval"].clips for each in origin.window),
+        facts={row["track_id"]: row for each in judged for row in read_examples(root, each)},
+        rejects=list(read_rejects(root, origin.span)),
+        heard=heard_clips(saved_model, split_files(examples, (*TESTED, "eval")), chosen, card.features),
         history=training,
         verdict=verdict,
         anomalies=json.loads(anomalies),
@@ -118,13 +168,12 @@ def Reporter(  # noqa: N802 (the name of a node)
             if pushed_model.get_int_custom_property("pushed")
             else None
         ),
-        sample_rate=card.features.audio.sample_rate,
-        hop_length=card.features.mel.hop_length,
-        fmin=card.features.mel.fmin,
-        fmax=card.features.mel.fmax,
-        predictions=read_predictions(epath.Path(evaluation.uri) / PREDICTIONS),
+        scale=SpectrogramScale(card.features.audio.sample_rate, card.features.mel.fmin, card.features.mel.fmax),
+        predictions=answers,
         timeline=timeline(with_run(history, origin, outcome), read_store(epath.Path(known.store))),
-        drift=next((record.drift for record in history if record.candidate == origin.candidate), None),
+        drift=drift,
+        embeddings=dict(zip(profile.track_ids.tolist(), profile.embeddings, strict=True)),
+        lineage=origin,
     )
     directory = epath.Path(report.uri)
     directory.mkdir(parents=True, exist_ok=True)  # not every backend has made it

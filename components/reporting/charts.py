@@ -82,6 +82,8 @@ class Chart:
     y_ticks: tuple[Tick, ...]
     lines: tuple[Line, ...] = ()
     bars: tuple[Bar, ...] = ()
+    whiskers: tuple[tuple[float, float, float], ...] = ()
+    """x, and two y: intervals of the first line's dots."""
     mark: Tick | None = None
     summary: str = ""
 
@@ -107,24 +109,24 @@ def ticks(values: Iterable[float], low: float, high: float, scale: Scale) -> tup
 
 
 def compared_histogram(
-    title: str, x_label: str, edges: Sequence[float], earlier: Sequence[int], newest: Sequence[int]
+    title: str, x_label: str, edges: Sequence[float], sides: Mapping[str, Sequence[int]], share: bool = True
 ) -> Chart:
-    """Draws the shares of two sets of clips by value, as two outlines.
+    """Draws sets of clips by value, each as an outline.
 
     Args:
       title: heading of the chart.
       x_label: name of the values.
       edges: of n buckets, n + 1 in ascending order.
-      earlier: clips in each bucket, n.
-      newest: the same of the other set.
+      sides: by name, the clips in each bucket, n.
+      share: whether the height is the share of the side's clips; else it is their number.
     """
     low, high = edges[0], edges[-1]
     to_x = linear(low, high, BARS.left, BARS.right)
-    shares = {
-        f"{name} ({sum(counts)} clips)": [count / (sum(counts) or 1) for count in counts]
-        for name, counts in (("earlier", earlier), ("new", newest))
+    heights = {
+        f"{name} ({sum(counts)} clips)": [count / (sum(counts) or 1) if share else float(count) for count in counts]
+        for name, counts in sides.items()
     }
-    y_values = tick_values(0.0, max(max(values) for values in shares.values()), 4)
+    y_values = tick_values(0.0, max(max(values) for values in heights.values()), 4, integer=not share)
     to_y = linear(0.0, y_values[-1], BARS.bottom, BARS.top)
 
     def outline(values: Sequence[float]) -> str:
@@ -135,10 +137,48 @@ def compared_histogram(
         frame=BARS,
         title=title,
         x_label=x_label,
-        y_label="share of the clips",
+        y_label="share of the clips" if share else "clips",
         x_ticks=ticks(tick_values(low, high, 4), low, high, to_x),
         y_ticks=ticks(y_values, 0.0, y_values[-1], to_y),
-        lines=tuple(Line(name, outline(values), ()) for name, values in shares.items()),
+        lines=tuple(Line(name, outline(values), ()) for name, values in heights.items()),
+    )
+
+
+def unit_chart(
+    title: str,
+    x_label: str,
+    y_label: str,
+    lines: Mapping[str, Sequence[tuple[float, float, str]]],
+    intervals: Sequence[tuple[float, float, float]] = (),
+    summary: str = "",
+) -> Chart:
+    """Draws lines in the unit square: both axes go from 0 to 1.
+
+    Args:
+      title: heading of the chart.
+      x_label: name of the first axis.
+      y_label: name of the second.
+      lines: by name, their points: x, y, and what the point says; one that says nothing has no dot.
+      intervals: x, and two y: of points of the first line.
+      summary: a sentence below.
+    """
+    to_x, to_y = linear(0.0, 1.0, CURVES.left, CURVES.right), linear(0.0, 1.0, CURVES.bottom, CURVES.top)
+    values = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+
+    def line(name: str, points: Sequence[tuple[float, float, str]]) -> Line:
+        path = "".join(f"{'L' if index else 'M'}{to_x(x)} {to_y(y)}" for index, (x, y, _) in enumerate(points))
+        return Line(name, path, tuple((to_x(x), to_y(y), words) for x, y, words in points if words))
+
+    return Chart(
+        frame=CURVES,
+        title=title,
+        x_label=x_label,
+        y_label=y_label,
+        x_ticks=ticks(values, 0.0, 1.0, to_x),
+        y_ticks=ticks(values, 0.0, 1.0, to_y),
+        lines=tuple(line(name, points) for name, points in lines.items()),
+        whiskers=tuple((to_x(x), to_y(low), to_y(high)) for x, low, high in intervals),
+        summary=summary,
     )
 
 

@@ -11,17 +11,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.drift.report import DriftReport
+from components.evaluation.curves import Slice, confidences, precision_recall, reliability, slices
+from components.evaluation.metrics import wilson_interval
 from components.evaluation.predictions import Prediction
 from components.evaluation.results import Judged, Metrics, Verdict
 from components.library.layout import SPLITS, Manifest
-from components.reporting.charts import compared_histogram, histogram, line_chart
+from components.reporting.charts import compared_histogram, histogram, line_chart, unit_chart
 from components.reporting.fit import chance, fit_in_words
+from components.reporting.listening import Heard, most_confident, player
 from components.reporting.page import environment, exact, number, percent, short, to_float
-from components.reporting.spectrograms import Sample, gradient, spectrograms
+from components.reporting.song_map import COLOURS, SHAPES, song_map
+from components.reporting.spectrograms import SpectrogramScale, gradient
 from components.reporting.timeline_chart import timeline_chart
 from components.retraining.timeline import Timeline
+from components.store.model_store import Lineage
 
-MISTAKES_SHOWN = 25
+LISTED = 1000
+"""Test clips that are listed one by one."""
+_SMALL_GAP = 0.05
+"""Between mean confidence and accuracy."""
 REJECTS_SHOWN = 500
 
 _HEALTH = (
@@ -45,21 +53,22 @@ class ReportInputs:
       manifest: of the newest span that the run read.
       tracks: rows of `tracks.csv` by column name, numbers or their text; further columns are ignored.
       rejects: rows with `path`, `genre` and `reason`.
-      samples: see `Sample`; the first per genre is shown.
+      learnt: training clips of all spans of the window.
+      validated: validation clips of the same.
+      heard: clips with sound, by track id.
       history: training history from the Trainer; `epochs` is empty for a model that is fitted without epochs.
       verdict: the gate's.
       anomalies: of the schema validation, one text each.
       model: facts about the model by name.
       config: the whole configuration.
       pushed: `version` and `path` of the pushed model; None: it was not pushed.
-      sample_rate: Hz, of the clips.
-      hop_length: samples between spectrogram frames.
-      fmin: Hz, lowest mel frequency.
-      fmax: Hz, highest mel frequency; None: half the sample rate.
-      predictions: of every clip; those on the test clips are for the list of mistakes.
-      paths: of the test clips' files by track id, as far as they are known.
+      scale: of the spectrograms.
+      predictions: of every clip; those on the test clips are listed one by one.
+      facts: rows of `tracks.csv` of the test clips, by track id, as far as they are known.
       timeline: all events so far; None: it is not shown.
       drift: what was measured before the run; None: nothing is known of it.
+      embeddings: of clips by track id, for the map.
+      lineage: the origin of the candidate; None: it is not shown.
     """
 
     title: str
@@ -68,21 +77,22 @@ class ReportInputs:
     manifest: Manifest
     tracks: Sequence[Mapping[str, Any]]
     rejects: Sequence[Mapping[str, Any]]
-    samples: Sequence[Sample]
     history: Mapping[str, Any]
     verdict: Verdict
     anomalies: Sequence[str]
     model: Mapping[str, Any]
     config: Mapping[str, Any]
     pushed: Mapping[str, Any] | None
-    sample_rate: int
-    hop_length: int
-    fmin: float = 0.0
-    fmax: float | None = None
+    scale: SpectrogramScale
+    learnt: int
+    validated: int
+    heard: Mapping[str, Heard] = field(default_factory=dict)
     predictions: Sequence[Prediction] = ()
-    paths: Mapping[str, str] = field(default_factory=dict)
+    facts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     timeline: Timeline | None = None
     drift: DriftReport | None = None
+    embeddings: Mapping[str, NDArray[np.floating]] = field(default_factory=dict)
+    lineage: Lineage | None = None
 
 
 def render_report(inputs: ReportInputs) -> str:
@@ -91,6 +101,7 @@ def render_report(inputs: ReportInputs) -> str:
     Returns:
       A complete HTML document that refers to nothing outside itself.
     """
+    tested = [row for row in inputs.predictions if row.split == inputs.verdict.split]
     return (
         environment()
         .get_template("report.html")
@@ -99,19 +110,16 @@ def render_report(inputs: ReportInputs) -> str:
             verdict=inputs.verdict,
             banner=_banner(inputs),
             sets=[_set(inputs.verdict, judged) for judged in inputs.verdict.sets],
-            mistakes=_mistakes(inputs),
-            training=_training(inputs.history, inputs.verdict),
+            clips=_clips(inputs, tested),
+            confidence=_confidence(inputs.genres, tested),
+            slices=_slices(tested, inputs.facts),
+            training=_training(inputs),
             facts=_facts(inputs),
             data=_data(inputs),
-            drift=_drift(inputs.drift),
-            spectrograms=spectrograms(
-                inputs.genres,
-                inputs.samples,
-                sample_rate=inputs.sample_rate,
-                hop_length=inputs.hop_length,
-                fmin=inputs.fmin,
-                fmax=inputs.fmax,
-            ),
+            drift=_drift(inputs),
+            song_map=song_map(inputs.genres, tested, inputs.embeddings),
+            shapes=SHAPES,
+            colours=COLOURS,
             gradient=gradient(),
             timeline=inputs.timeline and timeline_chart(inputs.timeline),
             config=json.dumps(inputs.config, indent=2, ensure_ascii=False, default=str),
@@ -202,44 +210,128 @@ def _confusion(metrics: Metrics) -> list[dict[str, Any]]:
     return rows
 
 
-def _common_mistakes(rows: Sequence[Mapping[str, Any]], most: int = 3) -> list[dict[str, Any]]:
-    """Returns the `most` most frequent confusions, the most frequent first."""
-    wrong = [
-        {"genre": row["genre"], "predicted": cell["predicted"], "count": cell["count"]}
-        for row in rows
-        for cell in row["cells"]
-        if cell["count"] and not cell["right"]
-    ]
-    return sorted(wrong, key=lambda mistake: -mistake["count"])[:most]
+def _common_mistakes(rows: Sequence[Mapping[str, Any]], most: int = 5) -> list[dict[str, Any]]:
+    """Returns the `most` pairs of genres that are taken for one another most often, the most frequent first."""
+    counts = {(row["genre"], cell["predicted"]): cell["count"] for row in rows for cell in row["cells"]}
+    support = {row["genre"]: row["support"] for row in rows}
+    pairs = []
+    for (genre, predicted), there in counts.items():
+        back = counts[predicted, genre]
+        # Of the two directions, the more frequent one names the pair.
+        if genre != predicted and there and (there, predicted) > (back, genre):
+            clips = support[genre] + support[predicted]
+            pairs.append(
+                {
+                    "genre": genre,
+                    "predicted": predicted,
+                    "there": there,
+                    "back": back,
+                    "count": there + back,
+                    "clips": clips,
+                }
+            )
+    return sorted(pairs, key=lambda pair: -pair["count"])[:most]
 
 
-def _mistakes(inputs: ReportInputs) -> dict[str, Any]:
-    """Returns the wrong predictions on the test clips with the highest probabilities."""
-    predictions = [row for row in inputs.predictions if row.split == inputs.verdict.split]
-    wrong = [row for row in predictions if not row.correct]
-    wrong.sort(key=lambda row: (-row.probabilities[row.predicted], row.track_id))
-    shown = [
+def _clips(inputs: ReportInputs, tested: Sequence[Prediction]) -> dict[str, Any]:
+    """Returns the predictions on the test clips, mistakes first, with players where there is sound."""
+    ranked = most_confident(tested)
+    rows = [
         {
-            "track_id": row.track_id,
-            "path": inputs.paths.get(row.track_id, ""),
-            "genre": row.genre,
-            "predicted": row.predicted,
+            "prediction": row,
+            "path": inputs.facts.get(row.track_id, {}).get("path", ""),
             "p": row.probabilities[row.predicted],
             "p_true": row.probabilities[row.genre],
-            "champion": row.champion_predicted,
+            "player": player(inputs.heard[row.track_id], row.probabilities, row.genre, inputs.scale)
+            if row.track_id in inputs.heard
+            else None,
         }
-        for row in wrong[:MISTAKES_SHOWN]
+        for row in (*(row for row in ranked if not row.correct), *(row for row in ranked if row.correct))
     ]
+    wrong = sum(not row.correct for row in tested)
+    # What is cut are right clips, unless the mistakes alone are too many.
     return {
-        "shown": shown,
-        "paths": any(row["path"] for row in shown),
-        "wrong": len(wrong),
-        "clips": len(predictions),
+        "rows": rows[:LISTED],
+        "wrong": wrong,
+        "count": len(tested),
+        "heard": sum(bool(row["player"]) for row in rows),
     }
 
 
-def _training(history: Mapping[str, Any], verdict: Verdict) -> dict[str, Any]:
-    """Returns curves, facts and sentences about the training."""
+def _confidence(genres: Sequence[str], tested: Sequence[Prediction]) -> dict[str, Any] | None:
+    """Returns charts of what the confidence is worth, and the average precision of each genre; None without clips."""
+    if not tested:
+        return None
+    bins = reliability(tested)
+    confidence, right = confidences(tested)
+    edges = [index / 20 for index in range(21)]
+    sides = {
+        name: np.histogram(confidence[mask], edges)[0].tolist() for name, mask in (("right", right), ("wrong", ~right))
+    }
+    curves = precision_recall(genres, tested)
+    ranked = sorted(curves, key=lambda curve: curve.average_precision)
+    shown = {curve.genre: curve for curve in (ranked[0], ranked[-1])}
+    return {
+        "charts": [
+            unit_chart(
+                "Reliability",
+                "confidence: probability of the predicted genre",
+                "share named right",
+                {
+                    "this model": [
+                        (
+                            each.confidence,
+                            each.accuracy,
+                            f"confidence {percent(each.low, 0)} to {percent(each.high, 0)}: {each.clips} clips, "
+                            f"{percent(each.accuracy)} right "
+                            f"({percent(each.interval[0])} to {percent(each.interval[1])})",
+                        )
+                        for each in bins
+                    ],
+                    "as good as it says": [(0.0, 0.0, ""), (1.0, 1.0, "")],
+                },
+                [(each.confidence, *each.interval) for each in bins],
+                _trust(float(confidence.mean()), float(right.mean())),
+            ),
+            compared_histogram("Confidence of right and wrong answers", "confidence", edges, sides, share=False),
+            unit_chart(
+                "Precision and recall",
+                "recall",
+                "precision",
+                {
+                    f"{genre}, AP {number(curve.average_precision)}": [
+                        (float(x), float(y), "") for x, y in zip(curve.recall, curve.precision, strict=True)
+                    ]
+                    for genre, curve in shown.items()
+                },
+                summary="The genre with the lowest and the one with the highest average precision (AP): the mean "
+                "precision over all recalls, as the threshold on the probability falls.",
+            ),
+        ],
+        "average_precision": [(curve.genre, curve.average_precision) for curve in curves],
+    }
+
+
+def _trust(confidence: float, accuracy: float) -> str:
+    """Says whether a model claims more than it holds."""
+    gap = confidence - accuracy
+    told = f"On average it is {percent(confidence)} sure, and right on {percent(accuracy)}"
+    if abs(gap) <= _SMALL_GAP:
+        return f"{told}: its confidence can be taken at its word."
+    return f"{told}: it is {'more' if gap > 0 else 'less'} sure than it should be."
+
+
+def _slices(tested: Sequence[Prediction], facts: Mapping[str, Mapping[str, str]]) -> list[tuple[str, list[Slice]]]:
+    """Returns the accuracy on parts of the test clips, by dimension."""
+    found: dict[str, list[Slice]] = {}
+    for each in slices(tested, facts):
+        found.setdefault(each.dimension, []).append(each)
+    return list(found.items())
+
+
+def _training(inputs: ReportInputs) -> dict[str, Any]:
+    """Returns curves, facts and sentences about the training, and the accuracy on the clips of every split."""
+    history, verdict = inputs.history, inputs.verdict
     epochs = history.get("epochs") or []
     numbers = [to_float(row.get("epoch", index)) for index, row in enumerate(epochs, 1)]
     best = to_float(history.get("best_epoch"))
@@ -258,8 +350,21 @@ def _training(history: Mapping[str, Any], verdict: Verdict) -> dict[str, Any]:
     chosen = record.get("explanation") or ", ".join(
         f"{name} {value}" for name, value in record.items() if not isinstance(value, list | dict)
     )
+    # A model without epochs is fitted on both splits, and validated on both by inner folds.
+    learnt, validated = (inputs.learnt, inputs.validated) if epochs else (inputs.learnt + inputs.validated,) * 2
+    splits = [
+        ("training clips", train, learnt),
+        ("validation clips", validation, validated),
+        *((f"{judged.split} clips", judged.candidate.accuracy, judged.candidate.clips) for judged in verdict.sets),
+    ]
     return {
         "charts": [chart for chart in charts if chart],
+        "splits": [
+            {"name": name, "clips": clips, "value": value, "interval": wilson_interval(round(value * clips), clips)}
+            for name, value, clips in splits
+            if clips and math.isfinite(value)
+        ],
+        "chance": chance(verdict),
         "fit": fit_in_words(train, validation, max(verdict.sets, key=lambda judged: judged.candidate.clips))
         if known
         else "",
@@ -331,15 +436,25 @@ def _data(inputs: ReportInputs) -> dict[str, Any]:
     }
 
 
-def _drift(report: DriftReport | None) -> dict[str, Any] | None:
-    """Returns what was found of drift, the p-value of each family, and charts of what moved most."""
+def _drift(inputs: ReportInputs) -> dict[str, Any] | None:
+    """Returns what was found of drift, with charts of what moved most and players of the clips that are farthest."""
+    report = inputs.drift
     if report is None:
         return None
+    answers = {row.track_id: row.probabilities for row in inputs.predictions}
     return {
         "report": report,
+        "farthest": [
+            (far, player(heard, answers.get(far.track_id) or heard.mean(), far.genre, inputs.scale))
+            for far in report.farthest
+            if (heard := inputs.heard.get(far.track_id))
+        ],
         "charts": [
             compared_histogram(
-                f"{each.figure} ({each.shift:+.1f} sd)", each.family, each.edges, each.reference, each.newest
+                f"{each.figure} ({each.shift:+.1f} sd)",
+                each.family,
+                each.edges,
+                {"earlier": each.reference, "new": each.newest},
             )
             for each in report.moved
         ],

@@ -43,7 +43,7 @@ class TimelineChart:
       roll_backs: times at which a version was rolled back.
       served: SVG path of the served version; empty if none ever was.
       notes: limits of what the chart shows.
-      events: the oldest first.
+      events: the oldest first; the page lists them the other way round.
     """
 
     label: str

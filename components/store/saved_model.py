@@ -22,6 +22,16 @@ class SavedModel:
         return self.extra / "model.json"
 
     @property
+    def document(self) -> epath.Path:
+        """The card for people, as Markdown, see `components.reporting.card`; written by the push."""
+        return self.directory / "model_card.md"
+
+    @property
+    def document_page(self) -> epath.Path:
+        """The same as a page; written by the push."""
+        return self.directory / "model_card.html"
+
+    @property
     def weights(self) -> epath.Path:
         """Weights that a later training can start from, see `models.fitting.warm_start`; written by the export."""
         return self.extra / "weights.npz"

@@ -37,8 +37,22 @@ _NEARLY = 0.95
 """Share of a clip from which a song counts as long enough: encoders cut some hundredths of a second off."""
 
 
-@click.group()
-def ingest() -> None:
+@click.group(invoke_without_command=True)
+@click.option(
+    "--corrections",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="CSV file of right genres (columns track_id, genre), which the page of `genre labels` saves: states the spans "
+    "of these songs again, and keeps what they said before. Without a command.",
+)
+@options.data
+@click.option("--config", "config_file", type=_PATH, help="YAML file of settings, for --corrections.")
+@click.pass_context
+def ingest(
+    context: click.Context,
+    corrections: Path | None,
+    data: Path | None,
+    config_file: Path | None,
+) -> None:
     """Decode a library of songs into a new span of training data.
 
     Every song becomes one clip: mono, PCM16, of the rate and length in the settings audio.sample_rate and
@@ -46,6 +60,26 @@ def ingest() -> None:
     file that cannot be used is listed in the span's rejects.csv with the reason. An ingest that was killed continues
     when the same command is given again. The same input gives the same bytes.
     """
+    if context.invoked_subcommand is not None:
+        if corrections or data or config_file:
+            raise click.UsageError("--corrections takes no command; give --data and --config after the command.")
+    elif corrections is None:
+        click.echo(context.get_help())
+    else:
+        _correct(corrections, data, config_file)
+
+
+def _correct(file: Path, data: Path | None, config_file: Path | None) -> None:
+    from components.library.restating.corrections import read_corrections, restate
+    from pipeline.config.settings import find_project_file, load_config
+
+    root = Path(load_config(config_file or find_project_file(), options.with_paths((), data=data)).data)
+    found = read_corrections(file)
+    restated = restate(root, found)
+    for span, count in restated.items():
+        echo(f"span {span}: {count} songs have another genre now; what it said before is in {root / '.restated'}")
+    if not restated:
+        echo("nothing to do: every song has the genre that it should have")
 
 
 def _common(command: Callable[..., Any]) -> Callable[..., Any]:

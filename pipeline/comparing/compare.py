@@ -26,7 +26,7 @@ from components.base.files import write_atomically
 from components.base.json_records import read_record
 from components.evaluation.metrics import measure, paired_outcomes
 from components.library.layout import Manifest, require_verified
-from components.library.spans import read_examples
+from components.library.tables import read_examples
 from components.reporting.comparison import SIGNIFICANCE, Comparison, FoldOutcome, Row
 from components.store.measuring import cpu_ms, megabytes
 from components.store.model_card import ModelCard

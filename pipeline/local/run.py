@@ -38,11 +38,15 @@ def finish(
     dry_run: bool = False,
     as_json: bool = False,
 ) -> None:
-    """Writes the summary of a run below `workspace`, and to `file` if one is given; then shows and tells the outcome.
+    """Writes the summary of a run below `workspace`, and to `file` if one is given, and lists the run.
+
+    Then shows the outcome, and tells those who asked for messages.
 
     Raises:
       UserError: the run failed, or the summary cannot be written.
     """
+    from pipeline.local.reports import write_reports
+
     text = result.model_dump_json(indent=2)
     wrong = [f"{result.error}\nThe whole log: {result.log}"] if result.error else []
     for place in (workspace.run(result.run_id) / "summary.json", *([file] if file else [])):
@@ -51,6 +55,10 @@ def finish(
             place.write_text(text, encoding="utf-8")
         except OSError as error:
             wrong.append(f"{place}: the summary cannot be written there: {error.strerror}")
+    try:
+        write_reports(workspace, str(result.config["name"]))
+    except OSError as error:
+        wrong.append(f"{error.filename or workspace.root}: the list of runs cannot be written: {error.strerror}")
     if as_json:
         print(text)
     else:
@@ -136,6 +144,7 @@ def execute(prospect: "Prospect", *, dry_run: bool = False) -> "Summary":
             error=error,
             run_id=run_id,
             config_digest=config_digest(prospect.config),
+            config=prospect.config.model_dump(mode="json"),
             data=str(inputs.data),
             dataset=inputs.manifest,
             window=prospect.facts.window,

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from etils import epath
 
@@ -44,6 +44,8 @@ class Summary(Section):
     error: str | None
     run_id: str
     config_digest: str
+    config: dict[str, Any] = {}  # noqa: RUF012 (pydantic copies it)
+    """The whole configuration; empty in a summary of an earlier version."""
     data: str
     dataset: Manifest
     """Manifest of the newest span."""

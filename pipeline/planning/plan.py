@@ -31,6 +31,7 @@ from components.nodes.parameters.reference_profile import ReferenceParameters
 from components.nodes.parameters.reporter import ReporterParameters
 from components.nodes.parameters.retrain_policy import PolicyParameters
 from components.nodes.parameters.transform import TransformParameters
+from components.reporting.page import templates_digest
 from components.retraining.history import gather_facts, read_history
 from components.retraining.policy import Facts
 from components.store.model_store import (
@@ -327,6 +328,7 @@ def make_plan(config: PipelineConfig, inputs: "Preflight", now: datetime, *, ask
         pusher=PusherParameters(
             store=store,
             lineage=lineage,
+            name=config.name,
             keep_versions=config.deploy.keep_versions,
             export=config.deploy.export,
             lost=tuple(number for number, each in withdrawals(workspace.models).items() if each.damaged),
@@ -338,6 +340,6 @@ def make_plan(config: PipelineConfig, inputs: "Preflight", now: datetime, *, ask
             history=history,
             store=store,
             config=config.model_dump(mode="json"),
-            code=node_digest("Reporter"),
+            code=_digest(node_digest("Reporter"), templates_digest()),
         ),
     )

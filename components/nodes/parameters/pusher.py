@@ -11,6 +11,8 @@ class PusherParameters(Section):
     store: str
     """Root of the model store."""
     lineage: Lineage
+    name: str = "genre"
+    """Of the pipeline, for the model's card."""
     keep_versions: int
     """Number of versions that the store keeps."""
     export: tuple[ExportFormat, ...] = ()

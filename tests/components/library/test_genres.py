@@ -22,7 +22,7 @@ from components.library.ingest import Ingested, ingest
 from components.library.layout import complete_spans, read_library
 from components.library.sources.manifest_csv import Columns, read_csv
 from components.library.sources.track import Track
-from components.library.spans import read_rejects
+from components.library.tables import read_rejects
 from pipeline.cli import cli
 
 COLUMNS = Columns("path", "genre", None, "split", None, (), ())

@@ -1,5 +1,8 @@
 """The report and the comparison as a browser reads them: well-formed, self-contained, escaped, whole in every case."""
 
+import base64
+import hashlib
+import io
 import math
 import re
 import sys
@@ -8,21 +11,25 @@ from html import unescape
 from html.parser import HTMLParser
 from subprocess import run
 
+import av
 import numpy as np
 import pytest
 from scipy.stats import binomtest
 
+from components.audio.opus import encode_opus
 from components.drift.report import DriftReport, Moved, not_tested
 from components.evaluation.config import GateConfig
 from components.evaluation.gate import judge
 from components.evaluation.metrics import measure
-from components.evaluation.predictions import ScoredClips, predictions
+from components.evaluation.predictions import Prediction, ScoredClips, predictions
 from components.library.layout import Manifest, SplitCount
 from components.reporting.charts import compared_histogram, histogram, line_chart
 from components.reporting.comparison import COLUMNS, Comparison, Row, best, cells, curves, render_comparison
 from components.reporting.fit import fit_in_words
+from components.reporting.listening import Heard, Window, clips_to_hear
 from components.reporting.page import number, p_value, percent
 from components.reporting.report import ReportInputs, render_report
+from components.reporting.spectrograms import SpectrogramScale
 from components.retraining.timeline import Event, Timeline
 
 SECTIONS = (
@@ -30,10 +37,10 @@ SECTIONS = (
     "accuracy",
     "confusion",
     "genres",
-    "mistakes",
+    "clips",
+    "confidence",
     "training",
     "data",
-    "spectrograms",
     "schema",
     "config",
 )
@@ -72,7 +79,7 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data):
-        if "style" not in self.open:
+        if not {"style", "script"} & set(self.open):
             self.text += data
 
 
@@ -96,6 +103,14 @@ def track(index: int, genre: str, split: str) -> dict[str, str]:
 
 def epoch(number: int, **values: float) -> dict[str, float]:
     return {"epoch": number, "loss": 2.0 / number, "accuracy": 0.5, "val_loss": 1.5, "val_accuracy": 0.4, **values}
+
+
+def hear(generator: np.random.Generator, seconds: float = 2.2, frames: int = 96) -> Heard:
+    """Noise."""
+    noise = generator.uniform(-80, 0, (frames, 64)).astype(np.float32)
+    return Heard(
+        noise, seconds, encode_opus(generator.integers(-999, 999, round(22050 * min(seconds, 10.0))), 22050), ()
+    )
 
 
 def make_inputs(
@@ -132,10 +147,9 @@ def make_inputs(
         ),
         tracks=tracks,
         rejects=[{"path": "bad.mp3", "genre": genres[0], "reason": "too short: 0.3 s"}],
-        samples=[
-            (f"{index:04d}", genre, generator.uniform(-80, 0, (96, 64)).astype(np.float32), 2.2)
-            for index, genre in enumerate(genres)
-        ],
+        learnt=2 * len(genres),
+        validated=2 * len(genres),
+        heard={f"{index:04d}": hear(generator) for index in range(len(genres))},
         history={
             "kind": "mel_cnn",
             "parameters": 123456,
@@ -157,8 +171,7 @@ def make_inputs(
         model={"kind": "mel_cnn", "window_seconds": 9.98, "normalised": True},
         config={"name": "genre", "audio": {"sample_rate": 22050}},
         pushed={"version": "4", "path": "serving/4"},
-        sample_rate=22050,
-        hop_length=512,
+        scale=SpectrogramScale(22050),
         predictions=[row for each in answers for row in predictions(genres, each)],
     )
     return replace(inputs, **changes)
@@ -183,7 +196,7 @@ RUNS = {
     ),
     "no history": make_inputs(history={}),
     "nothing rejected": make_inputs(rejects=[]),
-    "nothing drawn": make_inputs(samples=[], tracks=[], predictions=(), anomalies=[], model={}),
+    "nothing drawn": make_inputs(heard={}, tracks=[], predictions=(), anomalies=[], model={}),
     "unicode": make_inputs(("Música Popular Brasileira", "音楽", "Фолк")),
 }
 
@@ -197,31 +210,79 @@ def test_every_run_gives_a_whole_well_formed_page(rendered) -> None:
     inputs, html = rendered
     page = Page(html)
     assert html.startswith("<!DOCTYPE html>")
-    assert tuple(page.ids) == SECTIONS
+    ids = [each for each in page.ids if each not in ("matrix", "tools", "list", "slices")]
+    assert tuple(ids) == tuple(each for each in SECTIONS if each != "confidence" or inputs.predictions)
     assert all(genre in page.text for genre in inputs.genres)
     assert not re.search(r"\bnan\b", re.sub(r"data:[^\"]*", "", html), re.IGNORECASE)
 
 
 def test_the_page_refers_to_nothing_outside(rendered) -> None:
     page = Page(rendered[1])
-    assert not {"script", "link", "iframe", "object", "embed"} & set(page.tags)
-    assert all(reference.startswith(("#", "data:image/png;base64,")) for reference in page.references)
+    assert not {"link", "iframe", "object", "embed"} & set(page.tags) and page.tags.count("script") == 1
+    inline = ("#", "data:image/png;base64,", "data:audio/webm;base64,")
+    assert all(reference.startswith(inline) for reference in page.references)
     assert "://" not in rendered[1]
     assert "@import" not in rendered[1] and "url(" not in rendered[1]
+
+
+def test_the_policy_of_a_page_allows_its_own_script_and_no_other(rendered) -> None:
+    [script] = re.findall(r"<script>(.*?)</script>", rendered[1], re.S)
+    [policy] = re.findall(r'Content-Security-Policy" content="([^"]*)"', rendered[1])
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    allowed = dict(part.strip().split(" ", 1) for part in unescape(policy).split(";"))
+    assert f"'sha256-{digest}'" in allowed["script-src"] and "unsafe" not in allowed["script-src"]
+    assert allowed["default-src"] == "'none'"
 
 
 def test_the_page_is_deterministic_and_small() -> None:
     html = render_report(RUNS["sixty genres"])
     assert html == render_report(RUNS["sixty genres"])
-    assert len(html) < 1_500_000
+    assert len(html) < 3_500_000
 
 
-def test_full_length_samples_keep_the_page_small() -> None:
-    noise = np.random.default_rng(0).uniform(-80, 0, (1292, 128)).astype(np.float32)
+def test_a_page_full_of_long_clips_stays_below_6_mb() -> None:
+    generator = np.random.default_rng(0)
     genres = tuple(f"Genre {index}" for index in range(8))
-    html = render_report(make_inputs(genres, samples=[(genre, genre, noise, 30.0) for genre in genres]))
-    assert html.count("data:image/png") == 8
-    assert len(html) < 1_500_000
+    clip = replace(
+        hear(generator, 30.0, 1292), windows=tuple(Window(i, i + 3, dict.fromkeys(genres, 0.1)) for i in range(28))
+    )
+    inputs = make_inputs(genres)
+    rows = [replace_id(row, f"{row.track_id} {number}") for number in range(20) for row in inputs.predictions]
+    chosen = clips_to_hear(rows, genres)
+    html = render_report(replace(inputs, predictions=rows, heard=dict.fromkeys(chosen, clip)))
+    assert html.count("<audio") == len(chosen) == 80
+    assert 3_000_000 < len(html) < 6_000_000
+
+
+def replace_id(row: Prediction, track_id: str) -> Prediction:
+    return row.model_copy(update={"track_id": track_id})
+
+
+def test_mistakes_are_heard_before_right_clips_and_a_right_clip_of_every_genre() -> None:
+    inputs = make_inputs(tuple(f"Genre {index}" for index in range(12)))
+    rows = list(inputs.predictions)
+    chosen = clips_to_hear(rows, inputs.genres)
+    by_id = {row.track_id: row for row in rows}
+    wrong = [row for row in rows if not row.correct]
+    assert len(wrong) > 25
+    heard = [by_id[each] for each in chosen]
+    assert all(not row.correct for row in heard[:25])
+    certainty = [row.probabilities[row.predicted] for row in heard[:25]]
+    assert certainty == sorted(certainty, reverse=True)
+    assert {row.genre for row in heard if row.correct} == {row.genre for row in rows if row.correct}
+    assert {row.track_id for row in wrong} <= set(chosen)
+
+
+def test_what_is_encoded_is_the_sound_for_every_decoder() -> None:
+    tone = np.sin(2 * np.pi * 440 * np.arange(22050) / 22050)
+    coded = encode_opus((tone * 16000).astype(np.int16), 22050)
+    assert coded == encode_opus((tone * 16000).astype(np.int16), 22050)
+    with av.open(io.BytesIO(coded)) as container:
+        heard = np.concatenate([frame.to_ndarray() for frame in container.decode(audio=0)], axis=1)[0]
+    spectrum = np.abs(np.fft.rfft(heard[:48000] * np.hanning(48000)))
+    assert spectrum.argmax() == pytest.approx(440, abs=2)
+    assert heard.std() == pytest.approx(16000 / 32768 / np.sqrt(2), rel=0.1)
+    assert len(heard) == pytest.approx(48000, rel=0.1)
 
 
 HOSTILE = '<script>alert("x")</script>'
@@ -236,12 +297,16 @@ def test_hostile_names_are_escaped_everywhere() -> None:
         config={HOSTILE: HOSTILE},
         model={HOSTILE: HOSTILE},
         pushed={"version": HOSTILE, "path": HOSTILE},
-        samples=[(HOSTILE, HOSTILE, np.zeros((4, 8), np.float32), 1.0)],
+        predictions=[replace_id(row, f"{HOSTILE} {row.track_id}") for row in inputs.predictions],
+        heard={f"{HOSTILE} 0000": inputs.heard["0000"]},
+        facts={
+            f"{HOSTILE} {row.track_id}": {"path": f"{HOSTILE}.mp3", "artist": HOSTILE} for row in inputs.predictions
+        },
     )
     html = render_report(inputs)
     page = Page(html)
-    assert "script" not in page.tags and "img" not in page.tags
-    assert "<script" not in html and "<img" not in html
+    assert page.tags.count("script") == 1 and "img" not in page.tags
+    assert html.count("<script") == 1 and "<img" not in html and "<audio" in html
     assert HOSTILE in page.text and "{{ 7 * 7 }}" in page.text
 
 
@@ -316,9 +381,10 @@ def test_mistakes_come_the_most_confident_first() -> None:
         (row for row in whole.predictions if not row.correct), key=lambda row: -row.probabilities[row.predicted]
     )
     assert wrong
-    [section] = re.findall(r'<section id="mistakes">.*?</section>', render_report(whole), re.S)
-    shown = re.findall(r'<th scope="row">(\d+)</th>', section)
-    assert shown == [row.track_id for row in wrong][:25]
+    [section] = re.findall(r'<section id="clips">.*?</section>', render_report(whole), re.S)
+    shown = re.findall(r'<li class="clip([^"]*)".*?data-name="(\d+)"', section)
+    assert [name for kind, name in shown if "wrong" in kind] == [row.track_id for row in wrong]
+    assert len(shown) == len([row for row in whole.predictions if row.split == "test"])
 
 
 @pytest.mark.parametrize(
@@ -376,7 +442,7 @@ def test_drift_is_shown_with_histograms_of_what_moved_most() -> None:
     page = Page(render_report(make_inputs(drift=drift)))
     assert "drift" in page.ids and "rms <dbfs> (-1.2 sd)" in page.text
     assert drift.headline in page.text and drift.findings[0] in page.text and drift.notes[0] in page.text
-    chart = compared_histogram("t", "dBFS", moved.edges, moved.reference, moved.newest)
+    chart = compared_histogram("t", "dBFS", moved.edges, {"earlier": moved.reference, "new": moved.newest})
     heights = [[float(y) for y in re.findall(r"V([\d.]+)H", line.path)] for line in chart.lines]
     shares = [[(chart.frame.bottom - y) / (chart.frame.bottom - chart.frame.top) for y in ys] for ys in heights]
     assert shares == [[0.0, 0.25, 1.0], [1.0, 0.25, 0.0]], "0, 2 and 8 of 10; 4, 1 and 0 of 5; on an axis up to 0.8"
@@ -391,8 +457,8 @@ def test_the_timeline_is_shown_where_there_were_runs_before() -> None:
         return Timeline(served=None, events=events, records=())
 
     page = Page(render_report(make_inputs(timeline=story(2))))
-    assert tuple(page.ids) == (*SECTIONS[:-1], "timeline", "config")
-    assert "#timeline" in page.references and "script" not in page.tags
+    assert page.ids[-2:] == ["timeline", "config"]
+    assert "#timeline" in page.references and page.tags.count("script") == 1
     assert page.text.count(HOSTILE) == 2
     assert render_report(make_inputs(timeline=story(1))) == render_report(make_inputs())
 
@@ -404,8 +470,8 @@ def test_missing_and_infinite_numbers_do_no_harm() -> None:
         for row, value in zip(whole.tracks, ["nan", "-inf", "", None, "x"] * 9, strict=False)
     ]
     diverged = {**whole.history, "epochs": [epoch(1), epoch(2, loss=math.nan, val_loss=math.inf), {"epoch": 3}]}
-    samples = [("a", "Folk", np.full((10, 16), np.nan, np.float32), 1.0)]
-    page = Page(render_report(replace(whole, tracks=rows, history=diverged, samples=samples)))
+    heard = {"0000": replace(whole.heard["0000"], log_mel=np.full((10, 16), np.nan, np.float32))}
+    page = Page(render_report(replace(whole, tracks=rows, history=diverged, heard=heard)))
     assert "Loudness" not in page.text
     assert "Duration" in page.text
 

@@ -1,0 +1,1 @@
+"""Corrects what a span that is complete says about its songs."""

@@ -1,0 +1,81 @@
+"""Looks for wrong labels in a span, with what the served model hears in its songs."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from etils import epath
+from numpy.typing import NDArray
+
+from components.base.errors import UserError
+from components.drift.profile import Profile, profile_clips
+from components.evaluation.label_errors import likely_errors, out_of_fold_probabilities
+from components.library.layout import span_dir
+from components.library.tables import read_examples
+from components.nodes.reporter import heard_clips
+from components.reporting.labels import Suspect, render_labels
+from components.reporting.spectrograms import SpectrogramScale
+from components.store.model_card import read_card
+
+
+def find_label_errors(root: Path, span: int, saved_model: epath.Path, page: Path, most: int) -> int:
+    """Writes a page of the songs of a span whose labels are likely wrong.
+
+    Args:
+      root: of the library.
+      span: a complete one.
+      saved_model: the served version.
+      page: where to write.
+      most: songs on the page.
+
+    Returns:
+      The number of likely errors, of which the page shows the first `most`.
+
+    Raises:
+      UserError: the model or the span is damaged, or there is too little music to tell.
+    """
+    card = read_card(saved_model)
+    files = sorted(str(path) for path in span_dir(epath.Path(root), span).glob("*/*.tfrecord"))
+    profile = profile_clips(saved_model, files, max_clips=2**31, compression="")
+    if not len(profile.track_ids):
+        raise UserError(f"{root}: span {span} has no songs.")
+    genres, labels = np.unique(profile.genres, return_inverse=True)
+    probabilities = out_of_fold_probabilities(
+        features_of(profile, pretrained=bool(card.trained_on)), labels, profile.groups.tolist()
+    )
+    errors = likely_errors(labels, probabilities)
+    shown = errors[:most]
+    names = [str(profile.track_ids[error.index]) for error in shown]
+    heard = heard_clips(saved_model, files, names, card.features, compression="")
+    facts = {row["track_id"]: row for row in read_examples(root, span)}
+    suspects = [
+        Suspect(
+            track_id=name,
+            path=facts[name]["path"],
+            split=facts[name]["split"],
+            genre=str(genres[labels[error.index]]),
+            suggested=str(genres[error.suggested]),
+            probabilities=dict(zip(genres.tolist(), probabilities[error.index].tolist(), strict=True)),
+            # Not those of the served model, which has learned the label.
+            heard=heard[name].without_windows(),
+        )
+        for name, error in zip(names, shown, strict=True)
+    ]
+    mel = card.features.mel
+    scale = SpectrogramScale(card.features.audio.sample_rate, mel.fmin, mel.fmax)
+    html = render_labels(genres.tolist(), suspects, len(labels), scale)
+    page.parent.mkdir(parents=True, exist_ok=True)
+    partial = page.with_name(f".{page.name}.{os.getpid()}")
+    partial.write_text(html, encoding="utf-8")
+    partial.replace(page)
+    return len(errors)
+
+
+def features_of(profile: Profile, *, pretrained: bool) -> NDArray[np.float32]:
+    """Returns what songs are told apart by, [n, f]: nothing that learned from the labels in question.
+
+    Those are descriptors of the audio, and the embedding of a base that was pretrained on other music.
+    """
+    parts: Sequence[NDArray[np.float32]] = [profile.descriptors, *([profile.embeddings] if pretrained else [])]
+    return np.concatenate(parts, axis=1)

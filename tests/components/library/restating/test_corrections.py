@@ -1,0 +1,155 @@
+"""Corrected labels: the span says what is right, everything else stays, and what it said before is kept."""
+
+import csv
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import tensorflow as tf
+from click.testing import CliRunner
+from etils import epath
+
+from components.audio.config import AudioConfig
+from components.base.errors import UserError
+from components.library.config import IngestConfig
+from components.library.ingest import ingest
+from components.library.layout import read_manifest, verify
+from components.library.restating.corrections import read_corrections, restate
+from components.library.sources.manifest_csv import Columns, read_csv
+from components.library.tables import read_examples
+from pipeline.cli import cli
+
+AUDIO = AudioConfig(sample_rate=8000, clip_seconds=1.0)
+WRONG = {"tone/train-0.wav": "noise", "clicks/test-0.wav": "tone"}
+
+
+@pytest.fixture(scope="module")
+def made(compose: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A library of one span, and the songs that it was made of."""
+    directory = tmp_path_factory.mktemp("corrections")
+    table = compose(directory / "songs", {"train": 3, "eval": 2, "test": 2})
+    again(directory / "songs", table, directory / "data")
+    return directory
+
+
+def again(songs: Path, table: Path, root: Path) -> bool:
+    """Ingests the songs; returns whether they were there."""
+    tracks = read_csv(table, songs, Columns("path", "genre", None, "split", None, (), ()))
+    return ingest(tracks, songs, "csv", root, AUDIO, IngestConfig(min_seconds=0.5)).existed
+
+
+@pytest.fixture
+def root(made: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(made / "data", tmp_path / "data"))
+
+
+def genres_of(root: Path) -> dict[str, str]:
+    """What the examples themselves say."""
+    strings = tf.io.FixedLenFeature([], tf.string)
+    files = sorted(str(path) for path in (root / "span-1").glob("*/*.tfrecord"))
+    found = {}
+    for record in tf.data.TFRecordDataset(files).as_numpy_iterator():
+        example = tf.io.parse_single_example(record, {"track_id": strings, "genre": strings})
+        found[example["track_id"].numpy().decode()] = example["genre"].numpy().decode()
+    return found
+
+
+def test_examples_table_and_counts_say_what_is_right_and_nothing_else_changes(root: Path) -> None:
+    before, manifest = genres_of(root), read_manifest(epath.Path(root), 1)
+    audio = {path: path.stat().st_size for path in (root / "span-1" / "eval").iterdir()}
+    assert restate(root, WRONG) == {1: 2}
+    assert genres_of(root) == before | WRONG
+    assert {row["track_id"]: row["genre"] for row in read_examples(root, 1)} == before | WRONG
+    now = read_manifest(epath.Path(root), 1)
+    assert now.digest != manifest.digest and now.input_files == manifest.input_files
+    assert now.splits["train"].genres == {"clicks": 3, "noise": 4, "tone": 2}
+    assert now.splits["test"].genres == {"clicks": 1, "noise": 2, "tone": 3}
+    assert now.splits["train"].clips == manifest.splits["train"].clips
+    assert verify(epath.Path(root), 1) == []
+    assert audio == {path: path.stat().st_size for path in (root / "span-1" / "eval").iterdir()}
+
+
+def test_what_it_said_before_is_kept_whole(root: Path) -> None:
+    digest = read_manifest(epath.Path(root), 1).digest
+    files = {path.name: path.read_bytes() for path in (root / "span-1").rglob("*") if path.is_file()}
+    restate(root, WRONG)
+    former = root / ".restated" / f"span-1-{digest[:16]}"
+    assert {path.name: path.read_bytes() for path in former.rglob("*") if path.is_file()} == files
+    restate(root, {"tone/train-0.wav": "tone", "clicks/test-0.wav": "clicks"})
+    assert read_manifest(epath.Path(root), 1).digest == digest, "corrected back, it is the same data"
+    assert len(list((root / ".restated").iterdir())) == 2
+
+
+def test_the_same_corrections_again_do_nothing(root: Path) -> None:
+    restate(root, WRONG)
+    digest = read_manifest(epath.Path(root), 1).digest
+    assert restate(root, WRONG) == {}
+    assert read_manifest(epath.Path(root), 1).digest == digest
+
+
+def test_the_same_ingest_finds_the_span_and_undoes_nothing(made: Path, root: Path) -> None:
+    restate(root, WRONG)
+    assert again(made / "songs", made / "songs" / "tracks.csv", root)
+    assert genres_of(root)["tone/train-0.wav"] == "noise"
+
+
+def test_a_call_that_was_killed_between_its_last_steps_loses_nothing(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from components.library.restating import corrections
+
+    before, moves = genres_of(root), []
+
+    def move_once(source: epath.Path, target: epath.Path) -> None:
+        if moves:
+            raise KeyboardInterrupt
+        moves.append(source)
+        Path(source).rename(target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(corrections, "move_directory", move_once)
+        with pytest.raises(KeyboardInterrupt):
+            restate(root, WRONG)
+    assert not (root / "span-1").exists()
+    assert restate(root, WRONG) == {1: 2}
+    assert genres_of(root) == before | WRONG
+
+
+@pytest.mark.parametrize(
+    ("found", "message"),
+    [({"tone/train-0.wav": "polka"}, "no genre of this library: polka"), ({"nobody.wav": "tone"}, "nobody.wav")],
+)
+def test_what_is_not_in_the_library_changes_nothing(root: Path, found: dict[str, str], message: str) -> None:
+    digest = read_manifest(epath.Path(root), 1).digest
+    with pytest.raises(UserError, match=message):
+        restate(root, {**WRONG, **found})
+    assert read_manifest(epath.Path(root), 1).digest == digest
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("track_id\na\n", "no genre"),
+        ("track_id,genre\n", "no corrections"),
+        ("track_id,genre\na,x\na,y\n", "row 3: a has another genre above"),
+        ("\xff", "cannot be read"),
+    ],
+)
+def test_a_wrong_file_is_named(tmp_path: Path, text: str, message: str) -> None:
+    file = tmp_path / "corrections.csv"
+    file.write_bytes(text.encode("latin-1"))
+    with pytest.raises(UserError, match=message):
+        read_corrections(file)
+
+
+def test_the_command_takes_the_file_that_a_page_saves(root: Path, tmp_path: Path) -> None:
+    file = tmp_path / "corrections.csv"
+    with file.open("w", newline="") as out:
+        writer = csv.writer(out)
+        writer.writerows([["track_id", "genre", "was"], *([name, genre, "?"] for name, genre in WRONG.items())])
+    command = ["ingest", "--corrections", str(file), "--data", str(root)]
+    done = CliRunner().invoke(cli, command)
+    assert done.exit_code == 0 and "span 1: 2 songs have another genre now" in done.output, done.output
+    assert "nothing to do" in CliRunner().invoke(cli, command).output
+    assert CliRunner().invoke(cli, [*command, "verify"]).exit_code == 2

@@ -1,0 +1,112 @@
+"""The list of runs and the latest report of a workspace, from the summaries that its runs left."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from etils import epath
+
+from components.evaluation.config import GateConfig
+from components.evaluation.gate import judge
+from components.evaluation.predictions import ScoredClips
+from components.library.layout import Manifest
+from pipeline.local.reports import write_reports
+from pipeline.local.summary import ModelSummary, NodeSummary, Summary
+from pipeline.workspace import Workspace
+
+TRUTH = np.array([0, 1, 0, 1])
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    return Workspace(epath.Path(tmp_path))
+
+
+def add(workspace: Workspace, number: int, right: int, **changes: object) -> Path:
+    """A run whose candidate is right about so many of four clips; returns its report."""
+    said = np.eye(2)[np.where(np.arange(4) < right, TRUTH, 1 - TRUTH)]
+    verdict = judge(GateConfig(), ("a", "b"), ScoredClips(list("1234"), TRUTH, said), latency_ms=1.0, megabytes=1.0)
+    report = workspace.local / "artifacts" / str(number) / "report.html"
+    report.parent.mkdir(parents=True)
+    report.write_text(f"report {number}")
+    manifest = Manifest(
+        span=1, source="", digest="", input_files=4, splits={}, rejects={}, genres=(), schema_digest="", files={}
+    )
+    pushed = ModelSummary(version=number, path="") if verdict.blessed else None
+    summary = Summary(
+        status="succeeded",
+        error=None,
+        run_id=f"2026030{number}-060000",
+        config_digest="",
+        config={"name": "genre", "model": {"kind": "knn", "options": {}}, "train": {"epochs": number}},
+        data="",
+        dataset=manifest,
+        window=(1,),
+        decision=None,
+        drift=None,
+        seconds=10.0,
+        nodes={"StorePusher": NodeSummary(state="done", cached=False, seconds=1.0)},
+        accuracy=verdict.candidate.accuracy,
+        accuracy_interval=verdict.candidate.accuracy_interval,
+        macro_f1=verdict.candidate.macro_f1,
+        metrics=verdict.candidate,
+        golden=None,
+        blessed=verdict.blessed,
+        verdict=verdict,
+        pushed=pushed,
+        model=None,
+        rolled_back=None,
+        served=pushed,
+        report=str(report),
+        log="",
+    ).model_copy(update=changes)
+    file = workspace.run(summary.run_id) / "summary.json"
+    file.parent.mkdir(parents=True)
+    file.write_text(summary.model_dump_json())
+    os.utime(file, (number, number))
+    return report
+
+
+def listed(workspace: Workspace) -> list[dict[str, object]]:
+    page = (workspace.reports / "index.html").read_text()
+    return json.loads(page.partition('id="data">')[2].partition("</script>")[0])
+
+
+def test_the_newest_run_comes_first_with_the_figures_of_its_summary(workspace: Workspace) -> None:
+    add(workspace, 1, 4)
+    add(workspace, 2, 1)
+    add(workspace, 3, 4, status="failed", error="Trainer failed: no room", verdict=None, metrics=None, report=None)
+    (workspace.run("20250101-000000")).mkdir()
+    (workspace.run("20250101-000000") / "summary.json").write_text("{}")  # of another version of this project
+    write_reports(workspace, "genre")
+    failed, refused, pushed = listed(workspace)
+    assert [run["Outcome"] for run in (failed, refused, pushed)] == ["failed", "refused", "pushed as version 1"]
+    assert failed["reasons"] == ["Trainer failed: no room"] and failed["figures"] == {}
+    assert refused["figures"]["accuracy"] == "25.0 %" and pushed["figures"]["accuracy"] == "100.0 %"
+    assert any("is below the floor" in reason for reason in refused["reasons"])
+    assert refused["settings"] == {
+        "name": "genre",
+        "model.kind": "knn",
+        "model.options": "{}",
+        "train.epochs": "2",
+    }
+    page = (workspace.reports / "index.html").read_text()
+    assert 'href="../artifacts/2/report.html"' in page
+
+
+def test_the_latest_report_stays_when_its_artifact_goes(workspace: Workspace) -> None:
+    latest = workspace.reports / "latest.html"
+    first = add(workspace, 1, 4)
+    write_reports(workspace, "genre")
+    assert latest.read_text() == "report 1"
+    add(workspace, 2, 4)
+    write_reports(workspace, "genre")
+    write_reports(workspace, "genre")
+    assert latest.read_text() == "report 2"
+    assert sorted(path.name for path in workspace.reports.iterdir()) == ["index.html", "latest.html"]
+    assert first.read_text() == "report 1"
+    (workspace.local / "artifacts" / "2" / "report.html").unlink()
+    write_reports(workspace, "genre")
+    assert latest.read_text() == "report 1" and "../artifacts/2" not in (workspace.reports / "index.html").read_text()
