@@ -184,8 +184,9 @@ def test_each_news_is_told_once(story: dict[str, Any]) -> None:
         ("pushed", 1),
         ("pushed", 2),
         ("refused", None),
+        ("pushed", 3),
     ]
-    for name, told in zip(("first", "better", "worse"), messages, strict=False):
+    for name, told in zip(("first", "better", "worse", "edit"), messages, strict=True):
         summary = story[name]
         assert (told["run"], told["accuracy"]) == (summary["run_id"], summary["accuracy"])
         assert told["reasons"] == summary["verdict"]["reasons"]

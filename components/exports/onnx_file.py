@@ -149,7 +149,19 @@ def _magnitude(graph: Any, node: Any, name: str, args: list[Any]) -> None:
     )
 
 
+def _log1p(graph: Any, node: Any, name: str, args: list[Any]) -> None:
+    """Computes log(1 + x); TensorFlow's optimiser makes Log1p of what musicnn's spectrogram says in two steps."""
+    del name, args
+    source, dtype = node.input[0], graph.get_dtype(node.input[0])
+    shape = graph.get_shape(source)
+    kind = np.float64 if dtype == onnx.TensorProto.DOUBLE else np.float32
+    one = graph.make_const(tf2onnx.utils.make_name("one"), np.ones((), kind)).output[0]
+    more = _made(graph, "Add", [source, one], shape, dtype)
+    _replace(graph, node, _made(graph, "Log", [more], shape, dtype), shape, dtype)
+
+
 _HANDLERS: dict[str, Handler] = {
+    "Log1p": _log1p,
     "RFFT": _rfft,
     "IRFFT": _irfft,
     "Real": _part(0),

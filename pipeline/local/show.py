@@ -85,7 +85,9 @@ def _genre_table(verdict: "Verdict", sets: "Sequence[Judged]") -> "Table":
 
 def _push(summary: "Summary") -> str:
     """Describes what became of the candidate."""
-    if summary.pushed and summary.nodes["StorePusher"].cached:
+    from pipeline.local.summary import newly_pushed
+
+    if summary.pushed and not newly_pushed(summary):
         known = "" if summary.pushed == summary.served else f"this candidate is version {summary.pushed.version}; "
         return f"nothing to do: {known}{_served(summary)}"
     if summary.pushed:

@@ -79,6 +79,14 @@ class Summary(Section):
     log: str
 
 
+def newly_pushed(summary: Summary) -> bool:
+    """Returns whether a run pushed a candidate that was not served before it."""
+    champion = summary.verdict.champion if summary.verdict else None
+    if summary.pushed is None or (champion and champion.version == str(summary.pushed.version)):
+        return False
+    return not summary.nodes["StorePusher"].cached
+
+
 def read_verdict(artifacts: "Artifacts") -> Verdict | None:
     """Returns the gate's verdict; None if the run did not come so far."""
     if "GateEvaluator" not in artifacts:

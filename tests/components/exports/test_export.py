@@ -74,7 +74,8 @@ def test_onnx_answers_as_the_signatures_do(saved: epath.Path, onnx: epath.Path, 
     for name in ("probabilities", "starts", "ends", "heard"):
         np.testing.assert_allclose(found[name], windows[name], atol=1e-5, err_msg=name)
     heard = windows["heard"]
-    assert heard[[0, 1, 2, 4]].all() and not heard[5].any()
+    assert heard[:3].all() and not heard[5].any()
+    assert heard[4].tolist() == [False, True, True, True]  # the click is in the second window, and is repeated
     assert heard[3, -1] and not heard[3, 0]
     model = tf.saved_model.load(str(saved))
     examples = [encode_example({"audio": encode_wav(pcm, AUDIO.sample_rate)}) for pcm in clips]
@@ -106,7 +107,8 @@ def test_every_representation_becomes_onnx_and_what_litert_lacks_is_said(
     export(model, "onnx", epath.Path(tmp_path / "genre.onnx"), shared_noise)
     whole = served(model, "audio", clips[:4])["probabilities"]
     answer = OnnxRuntime(epath.Path(tmp_path / "genre.onnx")).answer(clips[:4], "audio")
-    np.testing.assert_allclose(answer["probabilities"], whole, atol=1e-4)
+    # A rounding error can make another step of the bytes that a representation is kept in.
+    np.testing.assert_allclose(answer["probabilities"], whole, atol=5e-4)
     with pytest.raises(UserError, match=r"LiteRT \(TensorFlow Lite\) cannot compute this model: it lacks \w+"):
         export(model, "tflite", epath.Path(tmp_path / "genre.tflite"), clips)
     assert not (tmp_path / "genre.tflite").exists()
@@ -184,10 +186,10 @@ def test_predictions_are_the_same_with_and_without_tensorflow(pushed: epath.Path
     one, other = Predictor(pushed, "onnx"), Predictor(pushed, "tensorflow")
     first, second = (next(each.predict_all([song], segments=True, hop=0.25)) for each in (one, other))
     assert first.clips == second.clips == 3
-    assert first.probabilities == pytest.approx(second.probabilities, abs=1e-5)
+    assert first.probabilities == pytest.approx(second.probabilities, abs=exporting.TOLERANCE)
     for ours, theirs in zip(first.segments, second.segments, strict=True):
         assert (ours.start, ours.end) == (theirs.start, theirs.end)
-        assert ours.probabilities == pytest.approx(theirs.probabilities, abs=1e-5)
+        assert ours.probabilities == pytest.approx(theirs.probabilities, abs=exporting.TOLERANCE)
     np.testing.assert_allclose(one.embed(song), other.embed(song), atol=1e-4)
     code = """if True:
         import sys
