@@ -79,7 +79,14 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     shutil.rmtree(own)
 
 
-LONGEST = ("test_end_to_end.py", "test_compiled_pipeline.py", "test_kills.py", "test_year.py", "test_adversity.py")
+LONGEST = (
+    "test_end_to_end.py",
+    "test_watchers.py",
+    "test_compiled_pipeline.py",
+    "test_kills.py",
+    "test_year.py",
+    "test_adversity.py",
+)
 """Files that begin first, so that no worker is left alone with one of them at the end."""
 
 

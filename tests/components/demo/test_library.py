@@ -206,7 +206,8 @@ def test_bad_options_are_named(tmp_path: Path, args: tuple[str, str]) -> None:
 
 
 def test_the_command_has_the_defaults_of_the_options() -> None:
-    defaults = {option.name: option.default for option in demo_library.params if option.name != "directory"}
+    others = ("directory", "quiet", "verbose")
+    defaults = {option.name: option.default for option in demo_library.params if option.name not in others}
     assert LibraryOptions(**defaults) == LibraryOptions()
 
 
