@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -130,23 +131,25 @@ def test_an_array_that_is_no_audio_says_why(predictor: Predictor, array: np.ndar
 
 
 class Recorder:
-    """A model whose answers depend on nothing, and that counts the clips of every call."""
+    """A runtime whose answers depend on nothing, and that counts the clips of every call."""
 
     def __init__(self) -> None:
         self.calls: list[int] = []
-        self.signatures = {"audio": self}
+        audio = AudioConfig(sample_rate=8000, clip_seconds=1.0)
+        self.card: Any = SimpleNamespace(features=SimpleNamespace(genres=("Folk", "Rock"), audio=audio))
 
-    def __call__(self, audio: tf.Tensor) -> dict[str, tf.Tensor]:
-        self.calls.append(len(audio))
-        return {"probabilities": tf.constant([[0.25, 0.75]] * len(audio))}
+    def answers(self, what: str) -> bool:
+        return what == "audio"
+
+    def answer(self, clips: list[np.ndarray], what: str) -> dict[str, np.ndarray]:
+        assert self.answers(what)
+        self.calls.append(len(clips))
+        return {"probabilities": np.array([[0.25, 0.75]] * len(clips))}
 
 
 def of_recorder() -> tuple[Predictor, Recorder]:
-    predictor, recorder = object.__new__(Predictor), Recorder()
-    predictor._model = recorder
-    predictor._audio = AudioConfig(sample_rate=8000, clip_seconds=1.0)
-    predictor.card = SimpleNamespace(features=SimpleNamespace(genres=("Folk", "Rock")))
-    return predictor, recorder
+    recorder = Recorder()
+    return Predictor(epath.Path("none"), recorder), recorder
 
 
 def test_silence_has_no_vote_and_no_genre() -> None:
