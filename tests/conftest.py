@@ -288,7 +288,8 @@ CHROMIUM = Path("/usr/bin/chromium")
 _QUIET = (
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-    "--autoplay-policy=no-user-gesture-required",
+    *("--autoplay-policy=no-user-gesture-required", "--mute-audio"),
+    *("--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"),
 )
 
 

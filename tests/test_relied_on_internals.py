@@ -798,6 +798,9 @@ TABLE: list[Relied] = [
     Relied(
         "keras.applications.MobileNetV2", "blocks to fine-tune are found by the names of layers", look=mobilenet_blocks
     ),
+    Relied("keras.layers.Layer.call", "we override it", takes="self, *args, **kwargs"),
+    Relied("keras.layers.Layer.compute_output_spec", "we override it", takes="self, *args, **kwargs"),
+    Relied("keras.layers.Layer.get_config", "we override it", takes="self"),
     Relied("keras.utils.get_file", "downloads and unpacks YAMNet", call="name, origin, extract=_"),
     Relied("keras_tuner.RandomSearch.run_trial", "we override it", takes="self, trial, *args, **kwargs"),
     Relied("keras_tuner.RandomSearch.get_trial_dir", "where a trial keeps its files", call="self, trial_id"),
@@ -808,6 +811,9 @@ TABLE: list[Relied] = [
         look=tuned_values,
     ),
     # TensorFlow.
+    Relied("tensorflow.autograph.experimental.do_not_convert", "spares tracing seconds", call="func"),
+    Relied("tensorflow.core.protobuf.saved_model_pb2.SavedModel", "what a server says of signatures"),
+    Relied("tensorflow.core.protobuf.saved_model_pb2.SavedModel.FromString", "what a server says of signatures"),
     Relied("tensorflow.config.experimental.get_device_details", "names and abilities of GPUs", call="device"),
     Relied("tensorflow.config.experimental_connect_to_cluster", "a TPU", call="resolver"),
     Relied("tensorflow.tpu.experimental.initialize_tpu_system", "a TPU", call="resolver"),
@@ -1089,6 +1095,20 @@ OURS = {
     "returncode": "of a process, by the standard library",
     "tempdir": "of the standard library",
     "trainable": "documented by Keras",
+    "users": "of a class of ours",
+    "retired": "of a class of ours",
+    "say": "of a class of ours",
+    "config": "of a class of ours",
+    "bit_rate": "documented by PyAV",
+    "layout": "documented by PyAV",
+    "options": "documented by PyAV",
+    "sample_rate": "documented by PyAV",
+    "epilog": "documented by Click",
+    "meta": "documented by Click",
+    "log_severity_level": "documented by ONNX Runtime",
+    "supported_ops": "documented by TensorFlow Lite",
+    "should_exit": "documented by uvicorn",
+    "value": "of a message, by protobuf",
 }
 """Attributes that we set on objects which are not `self`, and that are no insides of a library."""
 

@@ -97,7 +97,10 @@ def test_run_without_data(tmp_path: Path, arguments: tuple[str, ...], told: str)
         ("audio.sample_rate=16000", "audio.sample_rate is 16000, but"),
         ("span=7", "no complete span 7 (complete spans: 1)"),
         ("model={kind: yamnet, options: {weights: none.tflite}}", "none.tflite. Run `genre weights yamnet`, or"),
-        ("model.kind=transformer", "model.kind: no model is called 'transformer'; there are auto, ensemble, knn, "),
+        (
+            "model.kind=transformer",
+            "model.kind: no model is called 'transformer'; there are auto, ensemble, extra_trees, ",
+        ),
         ("model.options={layers: 3}", "model.options.layers"),
         ("gate.genre_recall={jazz: 0.5}", "gate.genre_recall.jazz"),
     ],

@@ -28,7 +28,6 @@ from components.audio.config import AudioConfig
 from components.base.errors import UserError, storage_remedy
 from components.base.files import move_directory
 from components.library.config import IngestConfig
-from components.library.duplicates import Duplicates, lack, sort_files, too_many, unopened
 from components.library.genres import rejected_then
 from components.library.inputs import Listed, in_order, look_at, with_known_genre, with_splits
 from components.library.layout import (
@@ -42,7 +41,8 @@ from components.library.layout import (
     span_dir,
     span_numbers,
 )
-from components.library.near_duplicates import Alike, Heard, alike
+from components.library.repeats.duplicates import Duplicates, lack, sort_files, too_many, unopened
+from components.library.repeats.near_duplicates import Alike, Heard, alike, read_fingerprints
 from components.library.shards import (
     CLIPS_PER_SHARD,
     Fact,
@@ -70,7 +70,7 @@ from components.library.spans import (
     write_span,
 )
 from components.library.splits import Group
-from components.library.tables import read_examples, read_fingerprints
+from components.library.tables import read_examples
 
 _POLL_SECONDS = 0.5
 _SHOWN = 10

@@ -18,7 +18,6 @@ from etils import epath
 
 from components.audio.config import AudioConfig
 from components.audio.decoding import SILENCE_DBFS, AudioError, Clip, decode_clip
-from components.audio.fingerprint import as_text, fingerprint
 from components.audio.wav import encode_wav
 from components.base.errors import UserError
 from components.base.files import replacing
@@ -28,6 +27,7 @@ from components.library.config import IngestConfig
 from components.library.health import FILE_FORMAT, HEALTH
 from components.library.inputs import Listed
 from components.library.layout import SPLITS, damage
+from components.library.repeats.fingerprint import as_text, fingerprint
 from components.library.song_files import StorageError, opened_song
 from components.library.sources.track import MISSING, UNREADABLE, Track
 from components.library.tfrecords import RecordWriter, StoredFile, encode_example
@@ -69,7 +69,7 @@ class Fact:
     sha256: str = ""
     """SHA-256 of the clip's PCM."""
     fingerprint: str = ""
-    """See `components.audio.fingerprint.as_text`."""
+    """See `components.library.repeats.fingerprint.as_text`."""
     reject: str = ""
     """The kind of reason for which it is no example; empty for an example."""
     reason: str = ""

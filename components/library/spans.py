@@ -17,7 +17,6 @@ from components.base.files import write_atomically
 from components.base.json_records import sealed, write_record
 from components.base.locks import held, this_process
 from components.base.tables import write_table
-from components.library.duplicates import Duplicates, Sorting
 from components.library.layout import (
     INPUTS_FILE,
     LIBRARY_FILE,
@@ -27,7 +26,8 @@ from components.library.layout import (
     Library,
     Manifest,
 )
-from components.library.near_duplicates import Alike
+from components.library.repeats.duplicates import Duplicates, Sorting
+from components.library.repeats.near_duplicates import Alike
 from components.library.schema import with_genres
 from components.library.shards import Fact, Shard, read_seal, records_file
 from components.library.sources.track import Track

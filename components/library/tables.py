@@ -1,4 +1,4 @@
-"""Reads the tables of a complete span: its examples, its rejects and its fingerprints."""
+"""Reads the tables of a complete span."""
 
 import io
 from collections.abc import Iterator
@@ -7,8 +7,7 @@ from pathlib import Path
 from etils import epath
 
 from components.base.tables import read_table
-from components.library.layout import read_manifest, verified_file
-from components.library.near_duplicates import Heard
+from components.library.layout import verified_file
 
 TRACKS_FILE, REJECTS_FILE, FINGERPRINTS_FILE = "tracks.csv", "rejects.csv", "fingerprints.csv"
 
@@ -19,7 +18,7 @@ def read_examples(root: Path | epath.Path, span: int) -> Iterator[dict[str, str]
     Raises:
       UserError: the table is not as it was written.
     """
-    yield from _read_table(root, span, TRACKS_FILE)
+    yield from read_rows(root, span, TRACKS_FILE)
 
 
 def read_rejects(root: Path | epath.Path, span: int) -> Iterator[dict[str, str]]:
@@ -28,21 +27,10 @@ def read_rejects(root: Path | epath.Path, span: int) -> Iterator[dict[str, str]]
     Raises:
       UserError: the table is not as it was written.
     """
-    yield from _read_table(root, span, REJECTS_FILE)
+    yield from read_rows(root, span, REJECTS_FILE)
 
 
-def read_fingerprints(root: Path | epath.Path, span: int) -> list[Heard]:
-    """Reads the fingerprints of the complete span `span`; a span of an earlier version has none.
-
-    Raises:
-      UserError: the table is not as it was written.
-    """
-    if FINGERPRINTS_FILE not in read_manifest(epath.Path(root), span).files:
-        return []
-    rows = _read_table(root, span, FINGERPRINTS_FILE)
-    return [Heard(row["track_id"], row["split"], span, row["fingerprint"]) for row in rows]
-
-
-def _read_table(root: Path | epath.Path, span: int, name: str) -> Iterator[dict[str, str]]:
+def read_rows(root: Path | epath.Path, span: int, name: str) -> Iterator[dict[str, str]]:
+    """Reads the rows of a table of the complete span `span`, as `read_examples`."""
     content = verified_file(epath.Path(root), span, name).read_bytes()
     yield from read_table(io.StringIO(content.decode("utf-8"), newline=""))

@@ -376,7 +376,7 @@ def _show(console: "Console", result: "Ingested", clip_seconds: float) -> None:
     """Prints the result of an ingest for a person."""
     from rich.table import Table
 
-    from components.library.duplicates import NEAR_DUPLICATE
+    from components.library.repeats.duplicates import NEAR_DUPLICATE
 
     manifest = result.manifest
     if result.existed:

@@ -157,11 +157,11 @@ def _corrected(source: Path, target: Path, corrections: Mapping[str, str]) -> St
     """Copies a file of examples, with the right genres."""
 
     def records() -> Iterator[bytes]:
-        from tensorflow.core.example.example_pb2 import Example  # TensorFlow's import takes seconds
+        import tensorflow as tf  # TensorFlow's import takes seconds
 
         with source.open("rb") as file:
             for data in read_records(file):
-                example = Example.FromString(data)
+                example = tf.train.Example.FromString(data)
                 features = example.features.feature
                 genre = corrections.get(features["track_id"].bytes_list.value[0].decode())
                 if genre is None:

@@ -342,7 +342,7 @@ def test_knn_votes_for_what_it_knows_and_for_the_earlier_of_equals() -> None:
     train = Examples(
         np.array([[0.0], [0.0], [2.0], [-2.0], [9.0]], np.float32), np.array([0, 1, 2, 1, 2]), np.arange(5)
     )
-    options = {"standardise": False, "pca": None, "neighbours": [3]}
+    options = {"compress": False, "standardise": False, "pca": None, "neighbours": [3]}
     twice, *_ = fit("knn", {**options, "weights": ["distance"]}, train, 3)
     np.testing.assert_allclose(softmax(logits_of(twice, train.x[:1])), [[0.5, 0.5, 0.0]], atol=1e-5)
     even, *_ = fit("knn", {**options, "weights": ["uniform"]}, train, 3)

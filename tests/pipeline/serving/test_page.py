@@ -11,31 +11,16 @@ import numpy as np
 import pytest
 import soundfile
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
-ARGUMENTS = [
-    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
-    *("--disable-component-update", "--disable-sync", "--autoplay-policy=no-user-gesture-required"),
-    *("--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream", "--mute-audio"),
-]
-pytestmark = pytest.mark.skipif(not Path(CHROMIUM).exists(), reason=f"no Chromium at {CHROMIUM}")
 Open = Callable[..., "Page"]
 
 
-@pytest.fixture(scope="module")
-def browser() -> "Iterator[Browser]":
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
-def opened(browser: "Browser", server: Any) -> Iterator[Open]:
+def opened(chromium: "Browser", server: Any) -> Iterator[Open]:
     """Opens the page, as `opened(color_scheme="dark")`; nothing may be on the console, or asked elsewhere."""
     said: list[str] = []
     asked: list[str] = []
@@ -43,7 +28,7 @@ def opened(browser: "Browser", server: Any) -> Iterator[Open]:
 
     def open_page(path: str = "/", url: str = server.url, **options: Any) -> "Page":
         options = {"viewport": {"width": 1280, "height": 900}} | options
-        contexts.append(browser.new_context(**options))
+        contexts.append(chromium.new_context(**options))
         page = contexts[-1].new_page()
         page.on("console", lambda message: said.append(f"{message.type}: {message.text}"))
         page.on("pageerror", lambda error: said.append(str(error)))

@@ -5,12 +5,15 @@ The hash of the PCM, by which `duplicates` works, sees only what is the same to 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+from etils import epath
 from numpy.typing import NDArray
 
-from components.audio.fingerprint import of_text
-from components.library.layout import SPLITS
+from components.library.layout import SPLITS, read_manifest
+from components.library.repeats.fingerprint import of_text
+from components.library.tables import FINGERPRINTS_FILE, read_rows
 
 FEWEST = 8
 """Pairs of peaks that two clips share at one distance in time, at least, to be near-duplicates."""
@@ -27,6 +30,18 @@ class Heard:
     span: int | None
     """None: the span that is being made."""
     fingerprint: str
+
+
+def read_fingerprints(root: Path, span: int) -> list[Heard]:
+    """Reads the fingerprints of the complete span `span`; a span of an earlier version has none.
+
+    Raises:
+      UserError: the table is not as it was written.
+    """
+    if FINGERPRINTS_FILE not in read_manifest(epath.Path(root), span).files:
+        return []
+    rows = read_rows(root, span, FINGERPRINTS_FILE)
+    return [Heard(row["track_id"], row["split"], span, row["fingerprint"]) for row in rows]
 
 
 @dataclass(frozen=True, slots=True)

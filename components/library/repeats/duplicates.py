@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from components.library.layout import SPLITS, SplitCount
-from components.library.near_duplicates import Alike
+from components.library.repeats.near_duplicates import Alike
 from components.library.shards import Fact, Shard, read_facts
 from components.library.sources.track import Track
 

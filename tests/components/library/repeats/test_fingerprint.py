@@ -5,8 +5,8 @@ import pytest
 
 from components.audio.config import AudioConfig
 from components.audio.decoding import decode_clip
-from components.audio.fingerprint import PAIRS, as_text, fingerprint, of_text
-from components.library.near_duplicates import FEWEST, Heard, alike
+from components.library.repeats.fingerprint import PAIRS, as_text, fingerprint, of_text
+from components.library.repeats.near_duplicates import FEWEST, Heard, alike
 
 RATE = 44100
 AUDIO = AudioConfig()

@@ -1,0 +1,1 @@
+"""Songs that are there twice: to the bit, or to the ear."""
