@@ -70,7 +70,7 @@ GROUPS: dict[str, dict[click.Command, str]] = {
         predict: "genre predict ~/new/song.mp3",
         serve: "genre serve --port 8501",
         tag: "genre tag ~/new --min-confidence 0.8",
-        embed: "genre embed",
+        embed: "genre embed ~/music",
         similar: "genre similar ~/new/song.mp3",
         export: "genre export --format onnx -o genre.onnx",
     },

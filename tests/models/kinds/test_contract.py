@@ -518,7 +518,7 @@ def test_odd_audio_gets_probabilities_too(trained: Trained) -> None:
         assert np.isfinite(row).all(), name
         assert row.min() >= 0.0, name
         assert row.sum() == pytest.approx(1.0, abs=1e-5), name
-    np.testing.assert_allclose(probabilities, trained.offline(wavs), atol=1e-5)
+    np.testing.assert_allclose(probabilities, trained.offline(wavs), atol=5e-5)
     np.testing.assert_allclose(  # the general decoder in the served graph, and its fast path
         trained.audio([stereo(song("Low", 0))]), trained.audio([encode_wav(song("Low", 0), RATE)]), atol=1e-5
     )
