@@ -429,7 +429,7 @@ SMALL = {
     "ensemble": {"settings": {"musicnn": {"weights": None}, "yamnet": {"weights": None}}},
 }
 """Options that spare time; random weights tell these clips apart, too, but not what a genre is."""
-QUICK = ("raw_cnn", "yamnet", "naive_bayes")
+QUICK = ("yamnet", "naive_bayes")
 """One kind of each way of fitting, beside the `mel_cnn` of the story; the other kinds are for `make test-rest`."""
 
 

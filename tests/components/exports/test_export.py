@@ -95,7 +95,13 @@ def test_other_formats_are_compared_before_they_are_written(
     json.dumps(done.account())
 
 
-@pytest.mark.parametrize("representation", ["descriptors", "yamnet_mel", "musicnn_mel", "combined"])
+@pytest.mark.parametrize(
+    "representation",
+    [
+        "yamnet_mel",
+        *(pytest.param(each, marks=pytest.mark.long) for each in ("descriptors", "musicnn_mel", "combined")),
+    ],
+)
 def test_every_representation_becomes_onnx_and_what_litert_lacks_is_said(
     representation: str,
     export_model: Callable[..., Path],

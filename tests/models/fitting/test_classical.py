@@ -48,7 +48,9 @@ FRONTS = (
 )
 
 every_kind = pytest.mark.parametrize("kind", KINDS)
-every_front = pytest.mark.parametrize("front", FRONTS, ids=str)
+every_front = pytest.mark.parametrize(
+    "front", [FRONTS[0], *(pytest.param(front, marks=pytest.mark.long) for front in FRONTS[1:])], ids=str
+)
 
 
 # --- Data, and scikit-learn's answer -------------------------------------------------------------------------------

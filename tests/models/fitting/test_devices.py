@@ -171,7 +171,9 @@ DISTRIBUTED = {
 }
 
 
-@pytest.mark.parametrize("kind", DISTRIBUTED)
+@pytest.mark.parametrize(
+    "kind", [DISTRIBUTED[0], *(pytest.param(each, marks=pytest.mark.long) for each in DISTRIBUTED[1:])]
+)
 def test_two_devices_train_as_one_does(
     kind: str, transform: Callable, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

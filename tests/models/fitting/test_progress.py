@@ -122,6 +122,7 @@ def test_a_training_ends_when_nothing_was_better_for_long(undisturbed: tuple) ->
     assert all(set(entry) == {"epoch", "loss", "val_loss", "learning_rate", "seconds"} for entry in end["epochs"])
 
 
+@pytest.mark.long
 def test_a_killed_training_goes_on_where_it_was(undisturbed: tuple, tmp_path: Path) -> None:
     """One training, killed at every moment there is, which comes to the very same weights."""
     directory = tmp_path / "killed"

@@ -59,7 +59,7 @@ NO_WEIGHTS |= {
     if is_.family == "ensemble"
 }
 """Options by kind, where the defaults would download something."""
-QUICK = ("mel_cnn", "raw_cnn", "yamnet", "logistic_regression")
+QUICK = ("mel_cnn", "yamnet", "logistic_regression")
 """One kind of most representations; the others are fitted by `make test-rest`."""
 WEIGHTS = {
     "mobilenet": "mobilenet_v2_1.0_224_no_top_int8dequant.h5",
