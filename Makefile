@@ -18,7 +18,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --no-header --generate-hashes --python-
 	--python-platform x86_64-unknown-linux-gnu $(if $(UPGRADE),--upgrade)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-rest test-all bench lint lock doctor image clean
+.PHONY: help run test test-rest soak test-all bench lint lock doctor image clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -31,10 +31,13 @@ run: $(VENV)/.runtime ## Compose a small library, ingest it, and run the whole p
 	@echo "page to drop songs on: $(BIN)/genre serve --workspace $(DEMO)"
 
 test: lint ## Lint, then run the tests that every change must pass: at most 10 minutes on 2 cores
-	$(PYTEST) -m "not long"
+	$(PYTEST) -m "not long and not soak"
 
 test-rest: $(VENV)/.development ## Run the other tests: at most 35 minutes on 2 cores
 	$(PYTEST) -m long
+
+soak: $(VENV)/.development ## Run the tests that watch a process for long: half an hour
+	$(PYTEST) -m soak
 
 test-all: test test-rest ## Run every test
 

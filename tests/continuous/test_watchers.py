@@ -15,7 +15,6 @@ from etils import epath
 
 from components.retraining.history import read_history
 
-pytestmark = pytest.mark.long
 
 ARTISTS = dict.fromkeys(("Folk", "Pop", "Rock"), 4)
 SETTINGS = {
@@ -46,6 +45,7 @@ def watch(loop: Any, log: Path, stack: ExitStack) -> subprocess.Popen:
     return stack.enter_context(process)
 
 
+@pytest.mark.long
 def test_the_other_watcher_takes_over(new_loop: Callable[..., Any], tmp_path: Path) -> None:
     loop = new_loop(**SETTINGS)
     loop.deliver(1, artists=ARTISTS)
@@ -104,6 +104,7 @@ def usage(pid: int, workspace: Path) -> Usage:
     return Usage(1024 * int(status[status.index("VmRSS:") + 1]), len(os.listdir(f"/proc/{pid}/fd")), disk)
 
 
+@pytest.mark.soak
 def test_thirty_spans(new_loop: Callable[..., Any], tmp_path: Path, record_testsuite_property: Any) -> None:
     """Memory, descriptors and disk stay as they are, once the store has as many versions as it keeps."""
     model = {"kind": "naive_bayes", "window_seconds": 3.0}
