@@ -15,7 +15,6 @@ from etils import epath
 
 from components.retraining.history import read_history
 
-
 ARTISTS = dict.fromkeys(("Folk", "Pop", "Rock"), 4)
 SETTINGS = {
     "window": 2,
