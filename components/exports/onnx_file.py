@@ -13,6 +13,7 @@ import onnx
 import tensorflow as tf
 import tf2onnx
 
+from components.base.errors import UserError
 from components.exports.graph import SIGNATURE, WaveformGraph
 from components.store.model_card import ModelCard
 from components.store.onnx_runtime import CARD
@@ -22,7 +23,11 @@ OPSET = 18
 
 
 def convert(graph: WaveformGraph, card: ModelCard) -> bytes:
-    """Converts the graph, and puts the card into it, so that the file alone is enough to name genres."""
+    """Converts the graph, and puts the card into it, so that the file alone is enough to name genres.
+
+    Raises:
+      UserError: tf2onnx cannot convert it.
+    """
 
     def answer(waveform: tf.Tensor) -> dict[str, tf.Tensor]:
         return graph.function(waveform=waveform)
@@ -33,6 +38,10 @@ def convert(graph: WaveformGraph, card: ModelCard) -> bytes:
             [tf.TensorSpec(graph.input.shape, graph.input.dtype, name=SIGNATURE)],
             opset=OPSET,
             custom_op_handlers=handlers(),
+        )
+    if len(model.graph.input) != 1:  # seen of ensembles: a constant of a member is left an input
+        raise UserError(
+            "ONNX cannot hold this model: tf2onnx leaves constants out. Export one of its members by itself."
         )
     onnx.helper.set_model_props(model, {CARD: card.model_dump_json()})
     return model.SerializeToString()

@@ -319,7 +319,8 @@ def _front_layers(front: "Pipeline", x: "keras.KerasTensor") -> "keras.KerasTens
         if hasattr(step, "components_"):
             x = dense(step.components_.T, -step.components_ @ step.mean_, "pca")(x)
         else:
-            x = keras.ops.arcsinh(x)
+            size = keras.ops.abs(x)  # its inverse hyperbolic sine in two steps: ONNX Runtime has none of float64
+            x = keras.ops.sign(x) * keras.ops.log(size + keras.ops.sqrt(size * size + 1.0))
     return x
 
 
