@@ -308,8 +308,8 @@ def test_make_says_what_debian_leaves_out(find_python: Callable) -> None:
 def test_make_run_needs_no_more_than_runs_do_and_make_test_keeps_it() -> None:
     def plan(target: str, *made: str) -> str:
         """What make would do, where these files are made already, and newer than all else."""
-        old = [word for name in made for word in ("-o", f".venv/{name}")]
-        command = ["make", "--dry-run", *old, target]
+        old = [word for name in made for word in ("-o", f"nowhere/{name}")]
+        command = ["make", "--dry-run", "VENV=nowhere", *old, target]
         return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
 
     assert f"-r {RUNTIME}" in plan("run", ".made")
