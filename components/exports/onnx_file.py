@@ -43,6 +43,9 @@ def convert(graph: WaveformGraph, card: ModelCard) -> bytes:
         raise UserError(
             "ONNX cannot hold this model: tf2onnx leaves constants out. Export one of its members by itself."
         )
+    lacking = {node.op_type for node in model.graph.node if not node.domain and not onnx.defs.has(node.op_type)}
+    if lacking:
+        raise UserError(f"ONNX cannot hold this model: it lacks {', '.join(sorted(lacking))}.")
     onnx.helper.set_model_props(model, {CARD: card.model_dump_json()})
     return model.SerializeToString()
 
