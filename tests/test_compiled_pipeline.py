@@ -450,18 +450,8 @@ def history(workspace: Path) -> list[Json]:
     return [timeless(record) for record in sorted(found, key=lambda record: record["span"])]
 
 
-def rounded(value: Any) -> Any:
-    """A value of JSON with six digits of its numbers: in which order a sum was made may show in the last ones."""
-    if isinstance(value, dict):
-        return {key: rounded(each) for key, each in value.items()}
-    if isinstance(value, list):
-        return [rounded(each) for each in value]
-    return float(f"{value:.6g}") if isinstance(value, float) else value
-
-
 def comparable(verdict: Json) -> Json:
     """A verdict with all that must be the same wherever it is given."""
-    verdict = rounded(verdict)
     kept = {key: value for key, value in verdict.items() if key not in OF_THE_PROCESS}
     measured = {f"max_{name}" for name in OF_THE_PROCESS}
     assert measured <= {check["name"] for check in verdict["checks"]}

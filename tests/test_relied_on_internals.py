@@ -750,10 +750,13 @@ TABLE: list[Relied] = [
     Relied("apache_beam.DoFn.process", "we override it", takes="self, element, *args, **kwargs"),
     Relied("apache_beam.DoFn.setup", "we override it", takes="self"),
     Relied(
-        "apache_beam.runners.direct.direct_runner.SwitchingDirectRunner.run_pipeline",
-        "with allow_unsafe_triggers it does not try Prism first, for which it would download a program",
-        look=says("allow_unsafe_triggers"),
-        used="--allow_unsafe_triggers",
+        "apache_beam.runners.portability.fn_api_runner.FnApiRunner.run_pipeline",
+        "we override it",
+        takes="self, pipeline, options",
+    ),
+    Relied(
+        "apache_beam.runners.portability.fn_api_runner.worker_handlers.DATA_BUFFER_TIME_LIMIT_MS",
+        "we set it to 0: a flush by time loses elements",
     ),
     Relied(
         "apache_beam.runners.worker.sdk_worker_main._import_beam_plugins",
@@ -1038,7 +1041,6 @@ TABLE: list[Relied] = [
 
 BEAM_OPTIONS = {
     "runner": "which one",
-    "allow_unsafe_triggers": "keeps the direct runner off Prism",
     "direct_running_mode": "threads or processes",
     "direct_num_workers": "how many",
     "flink_master": "address of the cluster",

@@ -1,4 +1,4 @@
-"""The options of Beam's direct runner."""
+"""The options of the runner for this machine."""
 
 
 def direct_args(mode: str, workers: int) -> list[str]:
@@ -10,9 +10,7 @@ def direct_args(mode: str, workers: int) -> list[str]:
     """
     workers = 1 if mode == "in_memory" else workers  # with more, Beam warns that there will be one
     return [
-        "--runner=DirectRunner",
-        # We have no triggers. It keeps the runner from trying Prism first, for which it would download a program.
-        "--allow_unsafe_triggers",
+        "--runner=components.beam.runner.LocalRunner",
         f"--direct_running_mode={mode}",
         f"--direct_num_workers={workers}",
     ]

@@ -165,10 +165,10 @@ def _run_folders(workspace: Workspace, kept: set[str]) -> Iterator[Path]:
 
 
 def _pushed_by(run: Path) -> int | None:
-    """Returns the version that a run pushed; None if it pushed none, or took the push from the cache."""
+    """Returns the version that a run pushed; None if it pushed none, or one that was there."""
     with suppress(OSError, ValueError, KeyError, TypeError):  # killed before its summary was written, or damaged
         summary = json.loads((run / "summary.json").read_bytes())
-        if not summary["nodes"]["StorePusher"]["cached"]:
+        if summary["newly_pushed"]:
             return summary["pushed"]["version"]
     return None
 

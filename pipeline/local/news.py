@@ -26,7 +26,6 @@ def tell(summary: "Summary", workspace: "Workspace", config: NotifyConfig) -> No
 
 def news(summary: "Summary", workspace: str) -> Iterator[Message]:
     """Yields a message for each event of a run."""
-    from pipeline.local.summary import newly_pushed
 
     def new(node: str) -> bool:
         return node in summary.nodes and not summary.nodes[node].cached
@@ -46,7 +45,7 @@ def news(summary: "Summary", workspace: str) -> Iterator[Message]:
         text = f"{workspace}: span {span} cannot be used, and is set aside: {summary.error}"
         yield message("set aside", text, workspace, **about | {"span": span})
     verdict = summary.verdict
-    if summary.pushed and newly_pushed(summary):
+    if summary.pushed and summary.newly_pushed:
         text = f"{place}: pushed as version {summary.pushed.version}, {verdict.headline if verdict else ''}"
         reasons = verdict.reasons if verdict else ()
         yield message("pushed", text, workspace, version=summary.pushed.version, reasons=reasons, **about)

@@ -101,7 +101,7 @@ def _outcome(summary: Summary) -> tuple[str, str]:
     """Returns what became of a run, in words, and whether that is good or bad."""
     if summary.status == "failed":
         return "failed", "bad"
-    if summary.pushed and summary.nodes["StorePusher"].cached:
+    if summary.pushed and not summary.newly_pushed:
         return f"nothing to do: version {summary.pushed.version}", ""
     if summary.pushed:
         return f"pushed as version {summary.pushed.version}", "good"

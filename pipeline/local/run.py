@@ -76,7 +76,7 @@ def execute(prospect: "Prospect", *, dry_run: bool = False) -> "Summary":
       prospect: what the run is to do.
       dry_run: whether to end with the decision to retrain or not, without an entry in the history.
     """
-    from components.retraining.history import note_failure
+    from components.retraining.history import note_failure, read_record
     from pipeline.config.settings import config_digest
     from pipeline.console import NodeTable
     from pipeline.local.cache import sealed
@@ -101,6 +101,8 @@ def execute(prospect: "Prospect", *, dry_run: bool = False) -> "Summary":
     artifacts: Artifacts = {}
     error: str | None = None
     before = _set_aside(inputs.workspace)
+    record = read_record(inputs.workspace.history, prospect.facts.candidate)
+    pushed_before = {outcome.version for outcome in record.outcomes} if record else set()
     start = time.monotonic()
     with sealed(inputs.workspace), inputs.workspace.temporary_files(run_id), output_to(log) as console:
         epochs = prospect.config.train.epochs
@@ -164,6 +166,7 @@ def execute(prospect: "Prospect", *, dry_run: bool = False) -> "Summary":
             verdict=verdict,
             model=model_in_words(artifacts),
             pushed=pushed,
+            newly_pushed=pushed is not None and pushed.version not in pushed_before,
             set_aside=tuple(each.span for each in _set_aside(inputs.workspace) if each not in before),
             rolled_back=rolled_back,
             served=served_model(inputs.workspace),

@@ -85,9 +85,7 @@ def _genre_table(verdict: "Verdict", sets: "Sequence[Judged]") -> "Table":
 
 def _push(summary: "Summary") -> str:
     """Describes what became of the candidate."""
-    from pipeline.local.summary import newly_pushed
-
-    if summary.pushed and not newly_pushed(summary):
+    if summary.pushed and not summary.newly_pushed:
         known = "" if summary.pushed == summary.served else f"this candidate is version {summary.pushed.version}; "
         return f"nothing to do: {known}{_served(summary)}"
     if summary.pushed:

@@ -67,7 +67,9 @@ class Summary(Section):
     blessed: bool | None
     verdict: Verdict | None
     pushed: ModelSummary | None
-    """Version that this run's candidate was pushed as; null if it was not pushed."""
+    """Version that this run's candidate is in the model store; null if it was not pushed."""
+    newly_pushed: bool = False
+    """Whether this run pushed it; false where an earlier one did."""
     model: str | None
     """How the members of an ensemble count, and why; null for other kinds, or if the run did not come so far."""
     set_aside: tuple[int, ...] = ()
@@ -77,14 +79,6 @@ class Summary(Section):
     served: ModelSummary | None
     report: str | None
     log: str
-
-
-def newly_pushed(summary: Summary) -> bool:
-    """Returns whether a run pushed a candidate that was not served before it."""
-    champion = summary.verdict.champion if summary.verdict else None
-    if summary.pushed is None or (champion and champion.version == str(summary.pushed.version)):
-        return False
-    return not summary.nodes["StorePusher"].cached
 
 
 def read_verdict(artifacts: "Artifacts") -> Verdict | None:

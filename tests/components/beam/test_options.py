@@ -55,7 +55,7 @@ def changed(section: dict[str, Any], **changes: Any) -> dict[str, Any]:
 @pytest.mark.parametrize("workers", [0, 3])
 def test_beam_understands_mode_and_workers(mode: str, workers: int) -> None:
     options = parsed({"mode": mode, "workers": workers})
-    assert options.view_as(StandardOptions).runner == "DirectRunner"
+    assert options.view_as(StandardOptions).runner == "components.beam.runner.LocalRunner"
     direct = options.view_as(DirectOptions)
     assert direct.direct_running_mode == mode
     assert direct.direct_num_workers == (1 if mode == "in_memory" else workers)
