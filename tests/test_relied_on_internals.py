@@ -750,7 +750,14 @@ TABLE: list[Relied] = [
     Relied("apache_beam.DoFn.process", "we override it", takes="self, element, *args, **kwargs"),
     Relied("apache_beam.DoFn.setup", "we override it", takes="self"),
     Relied(
-        "apache_beam.runners.portability.fn_api_runner.FnApiRunner.run_pipeline",
+        "apache_beam.runners.direct.direct_runner.SwitchingDirectRunner.run_pipeline",
+        "with allow_unsafe_triggers it does not try Prism first, for which it would download a program",
+        look=says("allow_unsafe_triggers"),
+        used="--allow_unsafe_triggers",
+    ),
+    Relied("apache_beam.runners.direct.DirectRunner", "our runner is one"),
+    Relied(
+        "apache_beam.runners.direct.DirectRunner.run_pipeline",
         "we override it",
         takes="self, pipeline, options",
     ),
@@ -1041,6 +1048,7 @@ TABLE: list[Relied] = [
 
 BEAM_OPTIONS = {
     "runner": "which one",
+    "allow_unsafe_triggers": "keeps the direct runner off Prism",
     "direct_running_mode": "threads or processes",
     "direct_num_workers": "how many",
     "flink_master": "address of the cluster",

@@ -34,4 +34,4 @@ def test_no_buffer_is_emptied_while_a_stage_writes_into_it(mode: str, monkeypatc
 
     assert run() == 0
     if mode == "multi_threading":
-        assert run("--runner=DirectRunner", "--allow_unsafe_triggers") > 0, "Beam's own runner is no danger any more"
+        assert run("--runner=DirectRunner") > 0, "Beam's own runner is no danger any more"

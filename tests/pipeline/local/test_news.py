@@ -26,9 +26,10 @@ def verdict(accuracy: float) -> Any:
 def told(cached: tuple[str, ...] = (), **outcome: Any) -> list[tuple[str, Any]]:
     nodes = {
         name: NodeSummary(state="done", cached=name in cached, seconds=1.0)
-        for name in ("DriftDetector", "GateEvaluator", "StorePusher")
+        for name in ("DriftDetector", "GateEvaluator")
     }
-    usual = {"drift": None, "verdict": None, "pushed": None, "set_aside": (), "error": None, "accuracy": 0.5}
+    usual = {"drift": None, "verdict": None, "pushed": None, "newly_pushed": True}
+    usual |= {"set_aside": (), "error": None, "accuracy": 0.5}
     about = {"run_id": "r", "report": "/w/report.html", "log": "/w/run.log", "dataset": SimpleNamespace(span=4)}
     summary = SimpleNamespace(nodes=nodes, **usual | about | outcome)
     messages = list(news(summary, "/w"))
@@ -40,7 +41,7 @@ def told(cached: tuple[str, ...] = (), **outcome: Any) -> list[tuple[str, Any]]:
     ("cached", "outcome", "expected"),
     [
         ((), {"verdict": verdict(0.5), "pushed": PUSHED}, [("pushed", 3)]),
-        (("StorePusher",), {"verdict": verdict(0.5), "pushed": PUSHED}, []),
+        ((), {"verdict": verdict(0.5), "pushed": PUSHED, "newly_pushed": False}, []),
         ((), {"drift": DRIFT, "verdict": verdict(0.5), "pushed": PUSHED}, [("drifted", 4), ("pushed", 3)]),
         (("DriftDetector",), {"drift": DRIFT}, []),
         ((), {"drift": DRIFT.model_copy(update={"drifted": False})}, []),

@@ -56,6 +56,7 @@ def add(workspace: Workspace, number: int, right: int, **changes: object) -> Pat
         blessed=verdict.blessed,
         verdict=verdict,
         pushed=pushed,
+        newly_pushed=pushed is not None,
         model=None,
         rolled_back=None,
         served=pushed,

@@ -98,13 +98,10 @@ def test_what_became_of_the_candidate() -> None:
     verdict = judge(GATE, ("folk", "rock"), test, test, latency_ms=12.5, megabytes=3.25)
     first, second = (ModelSummary(version=number, path=f"/models/{number}") for number in (1, 2))
 
-    def told(cached: bool, **outcome: Any) -> str:
-        nodes = {"StorePusher": NodeSummary(state="cached" if cached else "done", cached=cached, seconds=1.0)}
-        return shown(verdict, nodes=nodes, **outcome)[-3]
+    def told(new: bool = False, **outcome: Any) -> str:
+        return shown(verdict, newly_pushed=new, **outcome)[-3]
 
-    assert told(False, pushed=first, served=first) == "pushed as version 1: /models/1"
-    assert told(True, pushed=first, served=first) == "nothing to do: version 1 stays served"
-    assert told(True, pushed=first, served=second) == (
-        "nothing to do: this candidate is version 1; version 2 stays served"
-    )
-    assert told(False, served=first) == "not pushed; version 1 stays served"
+    assert told(True, pushed=first, served=first) == "pushed as version 1: /models/1"
+    assert told(pushed=first, served=first) == "nothing to do: version 1 stays served"
+    assert told(pushed=first, served=second) == ("nothing to do: this candidate is version 1; version 2 stays served")
+    assert told(served=first) == "not pushed; version 1 stays served"
