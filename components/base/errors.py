@@ -19,6 +19,14 @@ def named(error: OSError) -> str:
     return f"{name} ({os.strerror(error.errno)})" if name and error.errno else str(error)
 
 
+def reason(error: Exception) -> str:
+    """Returns why something failed, in words, for a message that says what: no number, and never an empty text.
+
+    An OSError that a library made has a text, and often no `strerror`.
+    """
+    return (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
+
+
 def command_line(*words: object) -> str:
     """Returns a command for a message, quoted so that it can be pasted into a shell."""
     return f"`{shlex.join(map(str, words))}`"

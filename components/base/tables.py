@@ -31,9 +31,19 @@ def write_table(out: TextIO, columns: Sequence[str], rows: Iterable[Sequence[obj
 
 
 def read_table(text: TextIO) -> Iterator[dict[str, str]]:
-    """Yields the rows by column of what `write_table` wrote, without the apostrophes."""
-    for row in csv.DictReader(text):
-        yield {name: cell and _restored(cell) for name, cell in row.items()}
+    """Yields the rows by column of what `write_table` wrote, without the apostrophes.
+
+    Raises:
+      ValueError: it is no such table.
+    """
+    reader = csv.DictReader(text)
+    try:
+        for row in reader:
+            if None in row:
+                raise ValueError(f"line {reader.line_num} has more fields than the first")
+            yield {name: cell and _restored(cell) for name, cell in row.items()}
+    except csv.Error as error:
+        raise ValueError(f"line {reader.line_num}: {error}") from error
 
 
 def _protected(cell: object) -> object:

@@ -122,8 +122,9 @@ def predict(
     readable = any(not song.problem for song in songs)
     if readable and version is None:
         raise nothing_there(place)
+    asked = earlier.asked_for(form, choice, hop, version)
     if resume and out:
-        done = earlier.resume(out, form, choice, version)
+        done = earlier.resume(out, choice, asked)
         songs = [song for song in songs if as_utf8(str(song.path)) not in done]
         echo(f"{out}: {len(done)} songs are done; {len(songs)} are to do.", err=True)
 
@@ -146,7 +147,7 @@ def predict(
                     if result.answer:
                         write_file([result], form, choice, tracks.of(song))
             else:
-                write_file((result for _, result in results), form, choice, out, goes_on=resume)
+                write_file((result for _, result in results), form, choice, out, asked, goes_on=resume)
     if left_out:
         listed = ", ".join(f"{count} {kind}" for kind, count in sorted(left_out.items()))
         echo(f"left out of folders: {listed}", err=True)

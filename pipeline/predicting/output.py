@@ -9,7 +9,7 @@ from etils import epath
 
 from components.base.errors import UserError
 from components.base.files import make_directory, replacing
-from pipeline.predicting.earlier import RESUMABLE
+from pipeline.predicting.earlier import RESUMABLE, Asked, note
 from pipeline.predicting.formats import TEXTS, Choice, Result, columns, csv_rows, rows
 from pipeline.predicting.songs import Found
 
@@ -62,10 +62,18 @@ def print_text(results: Iterable[Result], form: str, choice: Choice, console: "C
             os.dup2(nowhere.fileno(), console.file.fileno())
 
 
-def write_file(results: Iterable[Result], form: str, choice: Choice, file: Path, goes_on: bool = False) -> None:
+def write_file(
+    results: Iterable[Result],
+    form: str,
+    choice: Choice,
+    file: Path,
+    asked: Asked | None = None,
+    goes_on: bool = False,
+) -> None:
     """Writes a file: as results come, or else all of it at the end.
 
     Args:
+      asked: what is noted beside a file that can be continued; None: nothing.
       goes_on: append to what `earlier.resume` left.
 
     Raises:
@@ -74,16 +82,20 @@ def write_file(results: Iterable[Result], form: str, choice: Choice, file: Path,
     try:
         make_directory(epath.Path(file.absolute().parent))
         if form in RESUMABLE:
-            _write_streamed(results, form, choice, file, goes_on and file.exists())
+            _write_streamed(results, form, choice, file, asked, goes_on and file.exists() and file.stat().st_size > 0)
         else:
             _write_whole(results, form, choice, file)
     except OSError as error:
         raise UserError(f"{file}: cannot be written: {error.strerror or error}. Name another file.") from error
 
 
-def _write_streamed(results: Iterable[Result], form: str, choice: Choice, file: Path, goes_on: bool) -> None:
+def _write_streamed(
+    results: Iterable[Result], form: str, choice: Choice, file: Path, asked: Asked | None, goes_on: bool
+) -> None:
     texts = csv_rows if goes_on and form == "csv" else TEXTS[form]
     with file.open("a" if goes_on else "w", encoding="utf-8", newline="") as out:
+        if asked:
+            note(file, asked)  # after what was there is gone, and before anything of this is
         for text in texts(results, choice):
             out.write(text)
             out.flush()
