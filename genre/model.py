@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from components.audio.decoding import AudioError
 from components.audio.samples import Samples
-from components.base.errors import UserError
+from components.base.errors import UserError, reason
 from components.base.text import as_utf8
 from components.store.answers import Segment, SongGenres
 
@@ -116,14 +116,14 @@ class Model(ABC):
         rows: list[dict[str, float]] = []
         for name, answer in zip(names, self.answer(map(_song_or_pair, listed), over_time, hop), strict=True):
             if isinstance(answer, Exception):
-                errors[name] = _reason(answer)
+                errors[name] = reason(answer)
                 parts: Iterable[Segment] = (Segment(np.nan, np.nan, {}),)
             else:
                 parts = answer.segments if over_time else (Segment(0.0, 0.0, answer.probabilities),)
             index += [(name, part.start, part.end) if over_time else (name,) for part in parts]
             rows += [part.probabilities for part in parts]
         if errors:
-            some = "; ".join(f"{name}: {reason}" for name, reason in list(errors.items())[:_NAMED])
+            some = "; ".join(f"{name}: {why}" for name, why in list(errors.items())[:_NAMED])
             warnings.warn(f"{len(errors)} of {len(names)} songs cannot be read: {some}", stacklevel=2)
         columns = sorted({genre for row in rows for genre in row})
         labels = ["song", "start", "end"] if over_time else ["song"]
@@ -194,7 +194,3 @@ def _in_folder(folder: str | os.PathLike[str]) -> list[Path]:
 
 def _name(song: Any, otherwise: Any) -> Any:
     return as_utf8(os.fspath(song)) if isinstance(song, str | os.PathLike) else otherwise
-
-
-def _reason(error: AudioError | OSError) -> str:
-    return str(error.strerror or error) if isinstance(error, OSError) else str(error)

@@ -16,7 +16,7 @@ class DamagedError(UserError):
 def named(error: OSError) -> str:
     """Returns the name of a system's error and its meaning, such as "EACCES (Permission denied)"."""
     name = errno.errorcode.get(error.errno or 0)
-    return f"{name} ({os.strerror(error.errno)})" if name and error.errno else str(error)
+    return f"{name} ({os.strerror(error.errno)})" if name and error.errno else reason(error)
 
 
 def reason(error: Exception) -> str:

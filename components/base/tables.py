@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TextIO
 
-from components.base.errors import UserError
+from components.base.errors import UserError, reason
 from components.base.text import as_utf8, is_text
 
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")
@@ -86,7 +86,7 @@ def read_rows(file: Path, delimiter: str = ",") -> Iterator[tuple[int, list[str]
     except FileNotFoundError:
         raise UserError(f"{file}: no such file. Give the CSV file that lists the songs.") from None
     except OSError as error:
-        raise UserError(f"{file}: not readable ({error.strerror}). Make it readable.") from error
+        raise UserError(f"{file}: not readable ({reason(error)}). Make it readable.") from error
     except csv.Error as error:
         raise UserError(
             f"{file}, line {line}: not readable as CSV ({error}). Look for a quotation mark that is not closed, or not "

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from components.base.errors import UserError
+from components.base.errors import UserError, reason
 from components.base.text import one_line
 from pipeline.commands import options
 from pipeline.output import echo
@@ -52,7 +52,7 @@ def embed(
             for song, answer in zip(songs, embedded(place, version, songs), strict=True):
                 advance()
                 if isinstance(answer, Exception):
-                    failures.append(f"{one_line(str(song))}: cannot be read: {answer}")
+                    failures.append(f"{one_line(str(song))}: cannot be read: {reason(answer)}")
                     continue
                 collection.add(song, answer)
                 silent += not len(answer)

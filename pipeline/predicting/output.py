@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from etils import epath
 
-from components.base.errors import UserError
+from components.base.errors import UserError, reason
 from components.base.files import make_directory, replacing
 from pipeline.predicting.earlier import RESUMABLE, Asked, note
 from pipeline.predicting.formats import TEXTS, Choice, Result, columns, csv_rows, rows
@@ -86,7 +86,7 @@ def write_file(
         else:
             _write_whole(results, form, choice, file)
     except OSError as error:
-        raise UserError(f"{file}: cannot be written: {error.strerror or error}. Name another file.") from error
+        raise UserError(f"{file}: cannot be written: {reason(error)}. Name another file.") from error
 
 
 def _write_streamed(

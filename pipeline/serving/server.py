@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import uvicorn
 from etils import epath
 
-from components.base.errors import UserError
+from components.base.errors import UserError, reason
 from pipeline.process import large_imports, output_to
 from pipeline.serving.app import create_app
 from pipeline.serving.following import Follower
@@ -58,7 +58,7 @@ def listening(host: str, port: int) -> socket.socket:
     except OSError as error:
         used = error.errno == errno.EADDRINUSE
         remedy = "Another program listens there: choose another with --port." if used else "Choose another with --host."
-        raise UserError(f"{host}:{port}: cannot listen there: {error.strerror}. {remedy}") from error
+        raise UserError(f"{host}:{port}: cannot listen there: {reason(error)}. {remedy}") from error
 
 
 def url_of(opened: socket.socket) -> str:
