@@ -7,7 +7,6 @@ import click
 
 from components.base.errors import UserError
 from pipeline.commands import options
-from pipeline.output import echo
 
 _SIZE = click.FloatRange(min=0.0, min_open=True)
 
@@ -54,7 +53,7 @@ def serve(
     """
     from components.store.model_store import current_version
     from pipeline.serving.limits import Limits
-    from pipeline.serving.server import LOOPBACK, is_loopback, listening, run_server, url_of
+    from pipeline.serving.server import LOOPBACK, is_loopback, listening, run_server
     from pipeline.workspace import nothing_there
 
     place = options.configured(config_file, overrides, workspace=workspace)[1]
@@ -70,6 +69,5 @@ def serve(
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before TensorFlow is imported
     limits = Limits(megabytes=max_megabytes, minutes=max_minutes, requests=max_requests)
     opened = listening(host, port)
-    echo(f"{url_of(opened)}{f'/#token={token}' if token else ''}  the page; Ctrl-C stops")
     known = not (token or no_auth)
     run_server(opened, place.models, limits, LOOPBACK | {host} if known else frozenset(), token or "")
