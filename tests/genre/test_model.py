@@ -4,6 +4,7 @@ import email.parser
 import email.policy
 import io
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -131,6 +132,28 @@ def test_many_songs_are_a_table(model: genre.Model, tmp_path: Path) -> None:
     np.testing.assert_allclose(listed.to_numpy(), [listed.iloc[0]] * 3, atol=1e-6)
     assert over_time.index.names == ["song", "start", "end"]
     assert over_time.loc[str(tmp_path / "1.wav")].index.tolist() == [(0.0, 1.0), (1.0, 2.0)]
+
+
+def test_what_is_no_file_is_an_error_and_nothing_waits_for_it(model: genre.Model, tmp_path: Path) -> None:
+    """Named pipes without a writer, and links that lead nowhere, in a folder, in a list and alone."""
+    (tmp_path / "song.wav").write_bytes(encode_wav(noise(2.0), RATE))
+    os.mkfifo(tmp_path / "pipe.wav")
+    os.symlink("gone.wav", tmp_path / "link.wav")
+    reasons = {
+        str(tmp_path / "pipe.wav"): "unreadable: a named pipe, not a regular file",
+        str(tmp_path / "link.wav"): "missing file: a link to gone.wav",
+    }
+    with pytest.warns(UserWarning, match="2 of 3 songs cannot be read"):
+        table = model.predict_all(tmp_path)
+    assert table.attrs["errors"] == reasons
+    assert table.notna().all(axis=1).to_dict() == dict.fromkeys(reasons, False) | {str(tmp_path / "song.wav"): True}
+    with pytest.warns(UserWarning, match="2 of 3 songs cannot be read"):
+        table = model.predict_all([*reasons, tmp_path / "song.wav"])
+    assert table.attrs["errors"] == reasons | {str(tmp_path / "link.wav"): "No such file or directory"}
+    with pytest.raises(genre.AudioError, match=r"pipe\.wav: unreadable: a named pipe"):
+        model.predict(tmp_path / "pipe.wav")
+    with pytest.raises(genre.AudioError, match=r"pipe\.wav: unreadable: a named pipe"):
+        model.embed(tmp_path / "pipe.wav")
 
 
 def test_mistakes_are_told_in_words(model: genre.Model, tmp_path: Path) -> None:
