@@ -8,6 +8,9 @@ from prometheus_client.process_collector import ProcessCollector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT")
+_OTHER = "other"
+"""What a client makes up must not become a label: each would be kept for as long as the server lives."""
 
 
 class Metrics:
@@ -59,5 +62,6 @@ class Measured:
             with self._metrics.busy.track_inprogress():
                 await self._app(scope, receive, noting)
         finally:
-            path = getattr(scope.get("route"), "path", "other")  # what a client makes up must not become a label
-            self._metrics.seconds.labels(scope["method"], path, status).observe(time.perf_counter() - start)
+            path = getattr(scope.get("route"), "path", _OTHER)
+            method = scope["method"] if scope["method"] in _METHODS else _OTHER
+            self._metrics.seconds.labels(method, path, status).observe(time.perf_counter() - start)
