@@ -112,11 +112,10 @@ def predict(
         raise click.UsageError("--format parquet is not for a terminal: name a file with -o.")
     choice = Choice(top or _TOP.get(form), least, segments or hop is not None or form == "audacity")
     songs, left_out = find_songs([*paths, *(read_list(files_from) if files_from else [])])
-    several = len(songs) > 1
-    if form == "audacity" and several and out is None:
+    if form == "audacity" and len(songs) > 1 and out is None:
         raise click.UsageError("Each song gets a label track of its own: name a folder with -o.")
-    pictures = FileForEach(timeline, ".png", several) if timeline else None
-    tracks = FileForEach(out, ".txt", several) if out and form == "audacity" else None
+    pictures = FileForEach(timeline, ".png", songs) if timeline else None
+    tracks = FileForEach(out, ".txt", songs) if out and form == "audacity" else None
     place = options.configured(config_file, overrides, workspace=workspace)[1]
     version = current_version(place.models)
     readable = any(not song.problem for song in songs)

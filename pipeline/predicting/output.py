@@ -1,7 +1,8 @@
 """Writes results where they are wanted: to a stream, to a file, or to a file for each song."""
 
+import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,31 +22,35 @@ _ROWS = 1 << 14
 
 
 class FileForEach:
-    """A file for a song, or a folder that holds one for each of several."""
+    """A file for a song, or a folder that holds one for each of several. Whoever asks again gets the same file."""
 
-    def __init__(self, path: Path, suffix: str, several: bool) -> None:
+    def __init__(self, path: Path, suffix: str, songs: Sequence[Found]) -> None:
         """Takes `path` for a folder if there are several songs, if it is one, or if its name has no suffix.
+
+        Args:
+          songs: all that are asked for, also those that are finished already.
 
         Raises:
           UserError: there are several songs, and `path` is a file or named like one.
         """
+        several = len(songs) > 1
         if several and (path.is_file() or path.suffix.lower() == suffix):
             raise UserError(f"{path}: there are several songs, and each gets a file of its own. Name a folder.")
         self._folder = path if several or path.is_dir() or not path.suffix else None
         self._path, self._suffix = path, suffix
-        self._taken: set[Path] = set()
+        self._places: dict[str, set[Path]] = {}
+        for song in songs:
+            self._places.setdefault(song.name, set()).add(song.path.absolute())
 
     def of(self, song: Found) -> Path:
-        """Returns the file for the next song; songs of the same name get numbers."""
+        """Returns the file for a song; its name says where the song is if others have the same name."""
         if self._folder is None:
             return self._path
-        file, number = self._folder / f"{song.name}{self._suffix}", 1
-        while file in self._taken:
-            number += 1
-            file = self._folder / f"{song.name}-{number}{self._suffix}"
-        self._taken.add(file)
+        name = song.name
+        if len(self._places[name]) > 1:
+            name += "-" + hashlib.sha256(os.fsencode(song.path.absolute())).hexdigest()[:8]
         self._folder.mkdir(parents=True, exist_ok=True)
-        return file
+        return self._folder / f"{name}{self._suffix}"
 
 
 def print_text(results: Iterable[Result], form: str, choice: Choice, console: "Console") -> None:

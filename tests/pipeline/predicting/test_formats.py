@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -103,10 +104,15 @@ def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
             write_file(RESULTS, form, ALL, tmp_path / "file" / "out")
 
 
-def test_each_song_gets_a_file_of_its_own(tmp_path: Path) -> None:
-    tracks = FileForEach(tmp_path / "tracks", ".txt", several=True)
-    files = [tracks.of(Found(Path(name))) for name in ("a/x.mp3", "b/x.mp3", "x.ogg")]
-    assert [file.name for file in files] == ["x.mp3.txt", "x.mp3-2.txt", "x.ogg.txt"]
-    assert FileForEach(tmp_path / "one.txt", ".txt", several=False).of(Found(Path("x.mp3"))) == tmp_path / "one.txt"
+def test_each_song_gets_a_file_of_its_own_which_stays_the_same(tmp_path: Path) -> None:
+    songs = [Found(Path(name)) for name in ("a/x.mp3", "b/x.mp3", "x.ogg", "a/x.mp3")]
+    tracks = FileForEach(tmp_path / "tracks", ".txt", songs)
+    files = [tracks.of(song).name for song in songs]
+    assert files[2] == "x.ogg.txt"
+    assert files[0] == files[3] != files[1]
+    assert all(re.fullmatch(r"x\.mp3-[0-9a-f]{8}\.txt", name) for name in files[:2])
+    again = FileForEach(tmp_path / "tracks", ".txt", [Found(Path("new/x.mp3")), *reversed(songs)])
+    assert again.of(songs[1]).name == files[1]  # as after an interruption, of which the first song is done
+    assert FileForEach(tmp_path / "one.txt", ".txt", songs[:1]).of(songs[0]) == tmp_path / "one.txt"
     with pytest.raises(UserError, match="Name a folder"):
-        FileForEach(tmp_path / "one.png", ".png", several=True)
+        FileForEach(tmp_path / "one.png", ".png", songs)
