@@ -34,11 +34,11 @@ def load(
       {'Folk': 0.81, 'Rock': 0.12, 'Jazz': 0.07}
     """
     text = os.fspath(source)
-    if text.startswith(("http://", "https://")):
+    if text.lower().startswith(("http://", "https://")):
         from genre.remote import RemoteModel
 
         return RemoteModel(text, token)
-    directory = _version_of(epath.Path(text))
+    directory = _version_of(epath.Path(text).expanduser())
 
     from genre.local import LocalModel
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 Audio: TypeAlias = str | os.PathLike[str] | bytes | BinaryIO | NDArray[Any]
 """A song: the path of a file, the content of one, an open binary file, or an array of samples."""
 Song: TypeAlias = Path | BinaryIO | Samples
-Answer: TypeAlias = SongGenres | AudioError | OSError
+Answer: TypeAlias = SongGenres | AudioError | OSError | UserError
 _Listed: TypeAlias = tuple[str | None, Song | AudioError | OSError]
 """The path of a song, None for one without; and the song, or why there is none."""
 _NAMED = 3

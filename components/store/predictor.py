@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from components.audio.decoding import SILENCE_DBFS, AudioError, Clip, Source, clips_at
 from components.audio.samples import Samples
 from components.base.errors import UserError
-from components.store.answers import Segment, SongGenres
+from components.store.answers import Segment, SongGenres, require_hop
 from components.store.checksums import require_sound
 from components.store.model_card import ModelCard
 from components.store.saved_model import SavedModel
@@ -36,8 +36,6 @@ _READ = ("probabilities", "heard", "embedding")
 """Their outputs that are read."""
 _ALL = (True,)
 """What is heard of a clip by a model that does not answer windows."""
-LEAST_HOP = 0.05
-"""Seconds."""
 _ROUNDING = 1e-6
 _SILENT = 32768.0 * 10 ** (SILENCE_DBFS / 20)
 """A window whose largest sample is smaller is silent."""
@@ -249,8 +247,7 @@ class Predictor:
         Raises:
           UserError: `hop` is too small.
         """
-        if not hop >= LEAST_HOP:
-            raise UserError(f"hop: {hop:g} s between two segments is too little; give {LEAST_HOP:g} s or more")
+        require_hop(hop)
         starts = [start for start, _ in self.windows]
         distance = (starts[-1] - starts[0]) / (len(starts) - 1) if len(starts) > 1 else self._audio.clip_seconds
         shifts = math.ceil(distance / hop - _ROUNDING)

@@ -10,6 +10,7 @@ import click
 
 from components.base.errors import UserError
 from components.base.text import as_utf8
+from components.store.answers import LEAST_HOP
 from pipeline.commands import options
 from pipeline.output import echo, plain_console
 from pipeline.process import large_imports, output_to
@@ -39,7 +40,7 @@ _WHOLE_CLIPS = (
 @click.option("--segments", is_flag=True, help="Name the genres over time, too: of every window of the model.")
 @click.option(
     "--hop",
-    type=click.FloatRange(min=0.05),
+    type=click.FloatRange(min=LEAST_HOP),
     metavar="SECONDS",
     help="At most so much time from one segment to the next, so that they overlap. Implies --segments.",
 )
