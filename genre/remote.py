@@ -33,18 +33,6 @@ _PATIENCE, _FIRST_WAIT, _LONGEST_WAIT = 120.0, 0.5, 20.0
 """Seconds: how long a busy server is asked again; from the first try to the next, unless it says when; at most."""
 
 
-class _Bearer(requests.auth.AuthBase):
-    """Shows the token, or nothing: without this, `requests` would show passwords from ~/.netrc."""
-
-    def __init__(self, token: str | None) -> None:
-        self._token = token
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        if self._token:
-            request.headers["Authorization"] = f"Bearer {self._token}"
-        return request
-
-
 class RemoteModel(Model):
     """The model that a server serves, whatever version that is at the time."""
 
@@ -56,7 +44,7 @@ class RemoteModel(Model):
         """
         self._address = address.rstrip("/")
         self._session = requests.Session()
-        self._session.auth = _Bearer(token)
+        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
         _ = self.version  # an address that is wrong is told at once
 
     @property
@@ -112,7 +100,14 @@ class RemoteModel(Model):
         end, wait = time.monotonic() + _PATIENCE, _FIRST_WAIT
         while True:
             try:
-                answer = self._session.request(method, self._address + path, timeout=_TIMEOUT, **request)
+                answer = self._session.request(
+                    method,
+                    self._address + path,
+                    headers=self._headers,
+                    auth=lambda prepared: prepared,  # or passwords from ~/.netrc would be sent in place of the token
+                    timeout=_TIMEOUT,
+                    **request,
+                )
             except (requests.RequestException, ValueError) as error:  # the second: of addresses that are none
                 raise UserError(
                     f"{self._address}: no answer ({_cause(error)}). Start `genre serve`, or name another address."
