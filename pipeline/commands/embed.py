@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -85,15 +84,5 @@ def embedded(place: "Workspace", version: int, songs: list[Path]) -> "Iterator[N
     if not songs:
         return
     with large_imports():
-        from components.audio.decoding import AudioError
         from components.store.predictor import Predictor
-    model = Predictor(version_dir(place.models, version))
-
-    def attempt(song: Path) -> "NDArray[np.float32] | Exception":
-        try:
-            return model.embed(song)
-        except (AudioError, OSError) as error:
-            return error
-
-    with ThreadPoolExecutor(os.cpu_count()) as threads:
-        yield from threads.map(attempt, songs)
+    yield from Predictor(version_dir(place.models, version)).embed_all(songs)

@@ -28,7 +28,7 @@ class Batch:
 
         Args:
           segments: name the genres over time, too.
-          hop: see `Predictor.segments`.
+          hop: see `Predictor.predict_all`.
           pictures: where to draw the songs.
         """
         self._songs, self._hop, self._pictures = list(songs), hop, pictures

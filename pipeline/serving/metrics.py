@@ -7,6 +7,8 @@ from prometheus_client.gc_collector import GCCollector
 from prometheus_client.process_collector import ProcessCollector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from components.store.predictor import LARGEST_BATCH
+
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT")
 _OTHER = "other"
@@ -28,7 +30,7 @@ class Metrics:
         self.batches = Histogram(
             "genre_batch_clips",
             "Clips that one call of the model answers",
-            buckets=(1, 2, 3, 4),
+            buckets=range(1, LARGEST_BATCH + 1),
             registry=self._registry,
         )
         self.version = Gauge("genre_model_version", "Version that answers; 0: none", registry=self._registry)

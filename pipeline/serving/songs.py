@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from pydantic import BaseModel, Field
 
 from components.audio.ffmpeg import FfmpegError, Sound
+from pipeline.predicting.formats import SILENT
 from pipeline.predicting.picture import BANDS, Picture, draw
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class SongAnswer(BaseModel):
 
 
 def listen(song: BinaryIO, model: "LoadedModel", most_seconds: float, hop: float | None, picture: bool) -> SongAnswer:
-    """Names the genres of a song, window by window; see `Predictor.segments` for `hop`.
+    """Names the genres of a song, window by window; see `Predictor.predict_all` for `hop`.
 
     Raises:
       AudioError: it does not decode.
@@ -61,7 +62,7 @@ def listen(song: BinaryIO, model: "LoadedModel", most_seconds: float, hop: float
         clips=answer.clips,
         version=model.version,
         seconds=segments[-1].end if segments else 0.0,
-        reason=None if answer.probabilities else "silent",
+        reason=None if answer.probabilities else SILENT,
         picture=_as_json(draw(song, model.card.features.audio)) if picture else None,
     )
 
