@@ -12,7 +12,7 @@ from components.base.errors import UserError
 from components.base.text import as_utf8
 from components.store.answers import LEAST_HOP
 from pipeline.commands import options
-from pipeline.output import echo, plain_console
+from pipeline.output import note, plain_console, quiet
 from pipeline.process import large_imports, output_to
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def predict(
     if resume and out:
         done = earlier.resume(out, choice, asked)
         songs = [song for song in songs if as_utf8(str(song.path)) not in done]
-        echo(f"{out}: {len(done)} songs are done; {len(songs)} are to do.", err=True)
+        note(f"{out}: {len(done)} songs are done; {len(songs)} are to do.")
 
     batch = Batch(songs, choice.segments, hop, pictures)
     with _consoles() as (console, errors):
@@ -136,7 +136,7 @@ def predict(
                 from components.store.predictor import Predictor
 
             predictor = Predictor(version_dir(place.models, version))
-            if batch.segments and not predictor.answers_windows:
+            if batch.segments and not predictor.answers_windows and not quiet():
                 errors.print(_WHOLE_CLIPS.format(version=version), soft_wrap=True)
         with _progress(console, errors, len(songs), out is None, form) as advance:
             results = batch.results(predictor, version, advance)
@@ -150,7 +150,7 @@ def predict(
                 write_file((result for _, result in results), form, choice, out, asked, goes_on=resume)
     if left_out:
         listed = ", ".join(f"{count} {kind}" for kind, count in sorted(left_out.items()))
-        echo(f"left out of folders: {listed}", err=True)
+        note(f"left out of folders: {listed}")
     if batch.failures:
         raise UserError("\n".join(batch.failures))
 

@@ -7,6 +7,7 @@ import click
 
 from components.base.errors import UserError
 from pipeline.commands import options
+from pipeline.output import verbose
 
 _SIZE = click.FloatRange(min=0.0, min_open=True)
 
@@ -66,7 +67,8 @@ def serve(
         raise UserError("--token: it must be visible ASCII characters, without spaces around it. Choose another.")
     if current_version(place.models) is None:
         raise nothing_there(place)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before TensorFlow is imported
+    if not verbose():
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before TensorFlow is imported
     limits = Limits(megabytes=max_megabytes, minutes=max_minutes, requests=max_requests)
     opened = listening(host, port)
     known = not (token or no_auth)

@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import threading
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ import uvicorn
 from etils import epath
 
 from components.base.errors import UserError, reason
-from pipeline.output import echo
+from pipeline.output import echo, quiet, verbose
 from pipeline.process import large_imports, output_to
 from pipeline.serving.app import create_app
 from pipeline.serving.following import Follower
@@ -76,11 +77,16 @@ def run_server(
     Raises:
       UserError: the version that is served when it begins cannot be loaded.
     """
+    everything = verbose()  # here, because other threads do not know the options of the command
     stderr = os.fdopen(os.dup(2), "w", encoding="utf-8", errors="backslashreplace", buffering=1)
     logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%Y-%m-%dT%H:%M:%S%z", stream=stderr
+        level=logging.WARNING if quiet() else logging.INFO,
+        format="%(asctime)s %(message)s",
+        datefmt="%Y-%m-%dT%H:%M:%S%z",
+        stream=stderr,
     )
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    if not everything:
+        logging.getLogger("uvicorn").setLevel(logging.WARNING)
     metrics = Metrics()
 
     def load(version: int) -> "LoadedModel":
@@ -105,7 +111,8 @@ def run_server(
     problems: list[str] = []
 
     def follow() -> None:
-        with output_to(Path(os.devnull)):  # while it is imported, TensorFlow says much that is no news
+        # While it is imported, TensorFlow says much that is no news.
+        with nullcontext() if everything else output_to(Path(os.devnull)):
             loaded = follower.look()
         if loaded:
             follower.follow()

@@ -77,6 +77,8 @@ def test_every_song_has_an_answer_or_a_reason(songs: Path, capfd: pytest.Capture
         f"{song}: {'cannot be read: ' * (song == 'songs/broken.wav')}{reason}" for song, reason in FAILURES.items()
     ]
     assert "2 not audio" in shown.err
+    predict("--quiet")
+    assert capfd.readouterr() == (shown.out, "")
 
 
 def test_as_json(songs: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -163,5 +165,7 @@ def test_a_model_of_an_earlier_release_says_that_its_segments_are_clips(
     monkeypatch.setattr(Predictor, "answers_windows", False)
     cli(["predict", "songs/a.wav", "--segments"], standalone_mode=False)
     assert "its segments are clips" in capfd.readouterr().err
+    cli(["predict", "songs/a.wav", "--segments", "-q"], standalone_mode=False)
+    assert capfd.readouterr().err == ""
     cli(["predict", "songs/a.wav"], standalone_mode=False)
     assert "its segments are clips" not in capfd.readouterr().err

@@ -16,9 +16,10 @@ ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture
-def started(store: Path) -> Iterator[tuple["subprocess.Popen[str]", str, int]]:
-    """`genre serve` of a workspace, on a free host and port, which it has told."""
+def started(store: Path, request: pytest.FixtureRequest) -> Iterator[tuple["subprocess.Popen[str]", str, int]]:
+    """`genre serve` of a workspace, with further options, on a free host and port, which it has told."""
     command = [sys.executable, "-c", "from pipeline.cli import main; main()", "serve", "--port", "0"]
+    command += getattr(request, "param", ())
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen([*command, "--workspace", store.parent], cwd=ROOT, **pipes) as process:
         try:
@@ -37,8 +38,16 @@ def _refuses(host: str, port: int) -> bool:
     return False
 
 
-@pytest.mark.parametrize(("number", "alive"), [(signal.SIGTERM, False), (signal.SIGINT, True)])
-def test_to_stop_while_the_model_is_loaded_is_no_error(started: Any, number: int, alive: bool) -> None:
+@pytest.mark.parametrize(
+    ("started", "number", "alive", "told"),
+    [
+        ([], signal.SIGTERM, False, "[^\n]* stopped\n"),
+        (["--quiet"], signal.SIGINT, True, ""),
+        (["--verbose"], signal.SIGTERM, True, "(?s).*Application startup complete.* stopped\n"),
+    ],
+    indirect=["started"],
+)
+def test_to_stop_while_the_model_is_loaded_is_no_error(started: Any, number: int, alive: bool, told: str) -> None:
     """At once, before it listens to anybody; and when it answers, but has no model yet."""
     process, host, port = started
     if alive:
@@ -47,7 +56,7 @@ def test_to_stop_while_the_model_is_loaded_is_no_error(started: Any, number: int
     process.send_signal(number)
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors
-    assert [entry.partition(" ")[2] for entry in errors.splitlines()] == ["stopped"]
+    assert re.fullmatch(told, errors)
 
 
 def test_it_ends_when_what_it_has_begun_is_answered(
