@@ -20,6 +20,7 @@ PREDICT = [
     "pydantic>=2.8",
     "python-multipart>=0.0.18",
     "pyyaml>=6",
+    "requests>=2.32",
     "rich>=13",
     "soundfile>=0.13",
     "soxr>=0.5",

@@ -22,7 +22,8 @@ def load(
         the address of a running `genre serve`, such as `http://localhost:8501`; or a file that `genre export` wrote for
         ONNX Runtime, such as `genre.onnx`.
       runtime: what computes. tensorflow, or onnx, which takes a tenth of a second to load, for a version that was
-        exported to it when it was pushed (see the setting deploy.export); any: onnx where it is there.
+        exported to it when it was pushed (see the setting deploy.export); any: onnx where it is there. A file that was
+        exported is always computed by onnx.
       token: for a server that asks for one.
 
     Raises:
@@ -34,11 +35,11 @@ def load(
       {'Folk': 0.81, 'Rock': 0.12, 'Jazz': 0.07}
     """
     text = os.fspath(source)
-    if text.startswith(("http://", "https://")):
+    if text.lower().startswith(("http://", "https://")):
         from genre.remote import RemoteModel
 
         return RemoteModel(text, token)
-    directory = _version_of(epath.Path(text))
+    directory = _version_of(epath.Path(text).expanduser())
 
     from genre.local import LocalModel
 

@@ -40,4 +40,7 @@ class LocalModel(Model):
     def embed(self, song: Audio, rate: int | None = None) -> NDArray[np.float32]:
         """Computes what the model's last layer sees of a song; see `Model.embed`."""
         with named(song):
-            return self._predictor.embed(as_song(song, rate))
+            answer = next(self._predictor.embed_all([as_song(song, rate)]))
+            if isinstance(answer, Exception):
+                raise answer
+        return answer

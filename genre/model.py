@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from stat import S_ISDIR
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
 import numpy as np
@@ -14,8 +15,9 @@ from numpy.typing import NDArray
 
 from components.audio.decoding import AudioError
 from components.audio.samples import Samples
-from components.base.errors import UserError
+from components.base.errors import UserError, reason
 from components.base.text import as_utf8
+from components.library.sources.walk import look
 from components.store.answers import Segment, SongGenres
 
 if TYPE_CHECKING:
@@ -24,7 +26,9 @@ if TYPE_CHECKING:
 Audio: TypeAlias = str | os.PathLike[str] | bytes | BinaryIO | NDArray[Any]
 """A song: the path of a file, the content of one, an open binary file, or an array of samples."""
 Song: TypeAlias = Path | BinaryIO | Samples
-Answer: TypeAlias = SongGenres | AudioError | OSError
+Answer: TypeAlias = SongGenres | AudioError | OSError | UserError
+_Listed: TypeAlias = tuple[str | None, Song | AudioError | OSError]
+"""The path of a song, None for one without; and the song, or why there is none."""
 _NAMED = 3
 """Songs that a warning names."""
 
@@ -109,21 +113,23 @@ class Model(ABC):
         import pandas as pd
 
         over_time = segments or hop is not None
-        listed = _in_folder(songs) if isinstance(songs, str | os.PathLike) else list(songs)
-        names = [_name(song, number) for number, song in enumerate(listed)]
+        listed = _in_folder(songs) if isinstance(songs, str | os.PathLike) else list(map(_or_why_not, songs))
+        names = [number if name is None else name for number, (name, _) in enumerate(listed)]
+        answers = self.answer((song for _, song in listed if not isinstance(song, Exception)), over_time, hop)
         errors: dict[Any, str] = {}
         index: list[tuple[Any, ...]] = []
         rows: list[dict[str, float]] = []
-        for name, answer in zip(names, self.answer(map(_song_or_pair, listed), over_time, hop), strict=True):
+        for name, (_, song) in zip(names, listed, strict=True):
+            answer = song if isinstance(song, Exception) else next(answers)
             if isinstance(answer, Exception):
-                errors[name] = _reason(answer)
+                errors[name] = reason(answer)
                 parts: Iterable[Segment] = (Segment(np.nan, np.nan, {}),)
             else:
                 parts = answer.segments if over_time else (Segment(0.0, 0.0, answer.probabilities),)
             index += [(name, part.start, part.end) if over_time else (name,) for part in parts]
             rows += [part.probabilities for part in parts]
         if errors:
-            some = "; ".join(f"{name}: {reason}" for name, reason in list(errors.items())[:_NAMED])
+            some = "; ".join(f"{name}: {why}" for name, why in list(errors.items())[:_NAMED])
             warnings.warn(f"{len(errors)} of {len(names)} songs cannot be read: {some}", stacklevel=2)
         columns = sorted({genre for row in rows for genre in row})
         labels = ["song", "start", "end"] if over_time else ["song"]
@@ -138,8 +144,8 @@ class Model(ABC):
     def _answer_one(
         self, song: Audio, rate: int | None, segments: bool = False, hop: float | None = None
     ) -> SongGenres:
-        answer = next(self.answer([as_song(song, rate)], segments, hop))
         with named(song):
+            answer = next(self.answer([as_song(song, rate)], segments, hop))
             if isinstance(answer, Exception):
                 raise answer
         return answer
@@ -160,11 +166,16 @@ def as_song(song: Audio, rate: int | None) -> Song:
     Raises:
       TypeError: an array without its rate, or a rate of what has its own.
       UserError: a folder.
+      AudioError: a named pipe, a device or the like, of which nobody knows whether it ever ends.
+      OSError: it cannot be found out what is there.
     """
     if isinstance(song, str | os.PathLike):
         path = Path(song).expanduser()
-        if path.is_dir():
+        status, problem = look(path)
+        if status and S_ISDIR(status.st_mode):
             raise UserError(f"{as_utf8(str(path))}: a folder. `predict_all` names all songs in it.")
+        if status and problem:
+            raise AudioError(problem)
         kept: Song = path
     elif isinstance(song, bytes | bytearray | memoryview):
         kept = io.BytesIO(song)
@@ -179,22 +190,22 @@ def as_song(song: Audio, rate: int | None) -> Song:
     return kept
 
 
-def _song_or_pair(song: Any) -> Song:
-    return as_song(*song) if isinstance(song, tuple) else as_song(song, None)
+def _or_why_not(song: Audio | tuple[Any, int]) -> _Listed:
+    try:
+        return _name(song, None), as_song(*song) if isinstance(song, tuple) else as_song(song, None)
+    except (AudioError, OSError) as error:
+        return _name(song, None), error
 
 
-def _in_folder(folder: str | os.PathLike[str]) -> list[Path]:
+def _in_folder(folder: str | os.PathLike[str]) -> list[_Listed]:
     from pipeline.predicting.songs import find_songs
 
     path = Path(folder).expanduser()
     if not path.is_dir():
         raise UserError(f"{as_utf8(str(path))}: no such folder. For one song there is `predict`.")
-    return [found.path for found in find_songs([path])[0]]
+    found = find_songs([path])[0]
+    return [(as_utf8(str(each.path)), AudioError(each.problem) if each.problem else each.path) for each in found]
 
 
 def _name(song: Any, otherwise: Any) -> Any:
     return as_utf8(os.fspath(song)) if isinstance(song, str | os.PathLike) else otherwise
-
-
-def _reason(error: AudioError | OSError) -> str:
-    return str(error.strerror or error) if isinstance(error, OSError) else str(error)

@@ -1,34 +1,36 @@
 """A model on a server, `genre serve`; needs no TensorFlow here."""
 
 import io
-import json
 import os
-import urllib.error
-import urllib.parse
-import urllib.request
-import uuid
+import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import requests
 import soundfile
 from numpy.typing import NDArray
 
 from components.audio.decoding import AudioError
 from components.audio.samples import Samples
-from components.base.errors import UserError
-from components.store.answers import Segment, SongGenres
+from components.base.errors import UserError, reason
+from components.store.answers import Segment, SongGenres, require_hop
 from genre.model import Answer, Audio, Model, Song
 
-_TIMEOUT = 600.0
-"""Seconds that a server may take for a song."""
+_TIMEOUT = (20.0, 600.0)
+"""Seconds that a server may take to be reached, and for a song."""
 _AT_A_TIME = 4
 """Songs of a batch that are sent at a time."""
 _UNREADABLE = (400, 413, 415, 422)
 """What a server answers if the song is at fault."""
+_LATER = (429, 503)
+"""What it answers if it is busy, or loads its model."""
+_PATIENCE, _FIRST_WAIT, _LONGEST_WAIT = 120.0, 0.5, 20.0
+"""Seconds: how long a busy server is asked again; from the first try to the next, unless it says when; at most."""
 
 
 class RemoteModel(Model):
@@ -38,19 +40,28 @@ class RemoteModel(Model):
         """Asks the server for its version.
 
         Raises:
-          UserError: nothing answers there.
+          UserError: no `genre serve` answers there.
         """
-        self._address, self._token = address.rstrip("/"), token
+        self._address = address.rstrip("/")
+        self._session = requests.Session()
+        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
         _ = self.version  # an address that is wrong is told at once
 
     @property
     def version(self) -> int | None:
         """The version that is served now."""
-        states = self._ask(urllib.request.Request(f"{self._address}/v1/models/genre"))["model_version_status"]
-        return max(int(state["version"]) for state in states if state["state"] == "AVAILABLE")
+        with self._understood():
+            states = self._ask("GET", "/v1/models/genre")["model_version_status"]
+            return max(int(state["version"]) for state in states if state["state"] == "AVAILABLE")
 
     def answer(self, songs: Iterable[Song], segments: bool = False, hop: float | None = None) -> Iterator[Answer]:
-        """Yields the answer for each song, some of which are sent at a time."""
+        """Yields the answer for each song, some of which are sent at a time.
+
+        Raises:
+          UserError: `hop` is too small.
+        """
+        if hop is not None:
+            require_hop(hop)
         with ThreadPoolExecutor(_AT_A_TIME) as threads:
             yield from threads.map(partial(self._send, hop=hop), songs)
 
@@ -60,48 +71,73 @@ class RemoteModel(Model):
 
     def _send(self, song: Song, hop: float | None) -> Answer:
         try:
-            name, content = _file(song)
-        except (AudioError, OSError) as error:
+            file = _file(song)
+            with self._understood():
+                found = self._ask("POST", "/predict", params={"hop": hop}, files={"file": file})
+                parts = tuple(Segment(part["start"], part["end"], part["genres"]) for part in found["segments"])
+                return SongGenres(found["genres"], found["clips"], parts)
+        except (AudioError, OSError, UserError) as error:
             return error
-        boundary = uuid.uuid4().hex
-        disposition = f'Content-Disposition: form-data; name="file"; filename="{urllib.parse.quote(name)}"'
-        head = f"--{boundary}\r\n{disposition}\r\nContent-Type: application/octet-stream\r\n\r\n"
-        body = head.encode() + content + f"\r\n--{boundary}--\r\n".encode()
-        query = "" if hop is None else "?" + urllib.parse.urlencode({"hop": hop})
-        headers = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
-        try:
-            found = self._ask(urllib.request.Request(f"{self._address}/predict{query}", body, headers))
-        except AudioError as error:
-            return error
-        parts = tuple(Segment(part["start"], part["end"], part["genres"]) for part in found["segments"])
-        return SongGenres(found["genres"], found.get("clips", 0), parts)
 
-    def _ask(self, request: urllib.request.Request) -> Any:
-        """Returns the JSON that the server answers.
+    @contextmanager
+    def _understood(self) -> Iterator[None]:
+        """Raises a UserError if what the block reads in an answer is not there."""
+        try:
+            yield
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UserError(
+                f"{self._address}: what answers there is no `genre serve`. Name another address."
+            ) from error
+
+    def _ask(self, method: str, path: str, **request: Any) -> Any:
+        """Returns the JSON that the server answers; asks again while it is busy.
 
         Raises:
           AudioError: what was sent is at fault.
-          UserError: there is no such server, or it refuses.
+          UserError: there is no such server, or it refuses, or it is busy for too long.
+          ValueError: it answers something else.
         """
-        if self._token:
-            request.add_header("Authorization", f"Bearer {self._token}")
-        try:
-            with urllib.request.urlopen(request, timeout=_TIMEOUT) as response:
-                return json.load(response)
-        except urllib.error.HTTPError as error:
-            text = error.read().decode(errors="replace")
+        end, wait = time.monotonic() + _PATIENCE, _FIRST_WAIT
+        while True:
             try:
-                reason = str(json.loads(text)["error"])
-            except (ValueError, KeyError, TypeError):
-                reason = text[:300] or error.reason
-            if error.code in _UNREADABLE:
-                raise AudioError(reason) from error
-            raise UserError(f"{self._address}: {error.code}: {reason}") from error
-        except (OSError, ValueError) as error:
-            raise UserError(
-                f"{self._address}: no answer ({getattr(error, 'reason', error)}). Start `genre serve`, or name another "
-                "address."
-            ) from error
+                answer = self._session.request(
+                    method,
+                    self._address + path,
+                    headers=self._headers,
+                    auth=lambda prepared: prepared,  # or passwords from ~/.netrc would be sent in place of the token
+                    timeout=_TIMEOUT,
+                    **request,
+                )
+            except (requests.RequestException, ValueError) as error:  # the second: of addresses that are none
+                raise UserError(
+                    f"{self._address}: no answer ({_cause(error)}). Start `genre serve`, or name another address."
+                ) from error
+            left = end - time.monotonic()
+            if answer.status_code not in _LATER or left <= 0.0:
+                break
+            asked = answer.headers.get("Retry-After", "")
+            time.sleep(min(float(asked) if asked.isdecimal() else wait, _LONGEST_WAIT, left))
+            wait *= 2.0
+        if answer.ok:
+            return answer.json()
+        why = _reason(answer)
+        if answer.status_code in _UNREADABLE:
+            raise AudioError(why)
+        raise UserError(f"{self._address}: {answer.status_code}: {why}")
+
+
+def _reason(answer: requests.Response) -> str:
+    try:
+        return str(answer.json()["error"])
+    except (ValueError, KeyError, TypeError):
+        return answer.text[:300] or answer.reason
+
+
+def _cause(error: Exception) -> str:
+    """Returns what is at the bottom of an error of `requests`, which wraps those of other libraries."""
+    while isinstance(below := error.__cause__ or error.__context__, Exception):
+        error = below
+    return reason(error)
 
 
 def _file(song: Song) -> tuple[str, bytes]:

@@ -6,7 +6,7 @@ from typing import NoReturn
 
 import click
 
-from components.base.errors import UserError, storage_remedy
+from components.base.errors import UserError, reason, storage_remedy
 from pipeline.commands.card import card
 from pipeline.commands.classes import classes
 from pipeline.commands.clean import clean
@@ -162,7 +162,7 @@ def run_command(command: click.Command, name: str) -> NoReturn:
     except OSError as error:
         if not (remedy := storage_remedy(error)):
             raise
-        echo(f"{name}: {error.filename or 'the disk'}: {error.strerror or error}. {remedy}", err=True)
+        echo(f"{name}: {error.filename or 'the disk'}: {reason(error)}. {remedy}", err=True)
         sys.exit(1)
     except click.ClickException as error:
         error.show()

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from components.audio.config import AudioConfig
+from components.base.errors import reason
 from components.beam.config import BeamConfig
 from components.beam.options import beam_args
 
@@ -183,7 +184,7 @@ def writable(workspace: Path) -> Finding:
             probe.rename(probe.with_name("renamed"))
     except OSError as error:
         advice = "Choose another with --workspace, here and for `genre run`, or repair this one."
-        return Finding("FAIL", f"{workspace} cannot be written: {error.strerror}", advice)
+        return Finding("FAIL", f"{workspace} cannot be written: {reason(error)}", advice)
     return Finding("ok", f"{workspace} can be {'written' if workspace.exists() else 'created'}")
 
 
@@ -258,7 +259,7 @@ def cloud_credentials() -> Finding:
     try:
         kind = json.loads(file.read_text(encoding="utf-8"))["type"]
     except OSError as error:
-        problem = f"{file}: {error.strerror}"
+        problem = f"{file}: {reason(error)}"
     except (ValueError, KeyError, TypeError):
         problem = f"{file} does not hold credentials"
     else:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from etils import epath
 
-from components.base.errors import UserError, storage_remedy
+from components.base.errors import UserError, reason, storage_remedy
 from components.base.locks import held, holder_of
 from pipeline.process import temporary_files_in
 
@@ -184,5 +184,5 @@ class Workspace:
                 stack.enter_context(lock)
             except OSError as error:  # not those of the block
                 remedy = storage_remedy(error) or "Choose another with --workspace."
-                raise UserError(f"{self.root}: cannot be used as workspace: {error.strerror}. {remedy}") from error
+                raise UserError(f"{self.root}: cannot be used as workspace: {reason(error)}. {remedy}") from error
             yield

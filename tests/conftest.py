@@ -25,6 +25,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import numpy as np
 import pytest
 
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
     from components.audio.config import FeatureConfig
+    from pipeline.serving.following import Follower
+    from pipeline.serving.loaded_model import LoadedModel
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 Reply = tuple[int, Any] | tuple[int, Any, float]
@@ -482,3 +485,101 @@ def zygote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Zygote]:
     process = Zygote(tmp_path_factory.mktemp("zygote"))
     yield process
     process.close()
+
+
+@dataclass
+class Server:
+    """A server in this process, on a free port."""
+
+    url: str
+    follower: "Follower[LoadedModel]"
+    client: httpx.Client
+
+    def predict(self, data: bytes, name: str = "song.wav", **query: object) -> httpx.Response:
+        """Sends a song."""
+        return self.client.post("/predict", files={"file": (name, data)}, params=query)
+
+    def ask(self, body: object, path: str = "/v1/models/genre:predict") -> httpx.Response:
+        """Sends a request of TensorFlow Serving."""
+        return self.client.post(path, json=body)
+
+
+Serve = Callable[..., Server]
+
+
+@contextmanager
+def _serving() -> Iterator[Serve]:
+    """Starts servers, and stops them at the end."""
+    stops: list[Callable[[], None]] = []
+
+    def start(store: Path, hosts: tuple[str, ...] = (), token: str = "", **limits: object) -> Server:
+        import uvicorn
+        from etils import epath
+
+        from pipeline.serving.app import create_app
+        from pipeline.serving.following import Follower
+        from pipeline.serving.limits import Limits
+        from pipeline.serving.loaded_model import LoadedModel
+        from pipeline.serving.metrics import Metrics
+        from pipeline.serving.server import listening, url_of
+
+        metrics, place = Metrics(), epath.Path(store)
+        follower = Follower(place, lambda version: LoadedModel(place, version, metrics.batches.observe))
+        assert follower.look()
+        app = create_app(follower, metrics, Limits(**limits), hosts, token)
+        opened = listening("127.0.0.1", 0)
+        config = uvicorn.Config(app, http="h11", ws="none", log_config=None, timeout_graceful_shutdown=10)
+        server = uvicorn.Server(config)
+        threads = [
+            threading.Thread(target=server.run, kwargs={"sockets": [opened]}),
+            threading.Thread(target=follower.follow),
+        ]
+        url = url_of(opened)
+        client = httpx.Client(base_url=url, timeout=120, headers={"Authorization": f"Bearer {token}"} if token else {})
+
+        def stop() -> None:
+            client.close()
+            server.should_exit = True
+            follower.end()
+            for thread in threads:
+                thread.join()
+
+        stops.append(stop)
+        for thread in threads:
+            thread.start()
+        while not server.started:
+            time.sleep(0.01)
+        return Server(url, follower, client)
+
+    try:
+        yield start
+    finally:
+        for stop in stops:
+            stop()
+
+
+@pytest.fixture
+def serve() -> Iterator[Serve]:
+    """Starts servers: `serve(store, hosts=..., token=..., megabytes=..., ...)`."""
+    with _serving() as start:
+        yield start
+
+
+@pytest.fixture(scope="module")
+def servers() -> Iterator[Serve]:
+    """Starts servers for all tests of a file, as `serve`."""
+    with _serving() as start:
+        yield start
+
+
+@pytest.fixture
+def until() -> Callable[[Callable[[], bool]], None]:
+    """Waits until something holds; only a hang takes longer than the limit."""
+
+    def wait(holds: Callable[[], bool]) -> None:
+        limit = time.monotonic() + 120
+        while not holds():
+            assert time.monotonic() < limit, "it does not come"
+            time.sleep(0.02)
+
+    return wait

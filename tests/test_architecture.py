@@ -96,6 +96,13 @@ def test_no_exception_is_swallowed_whole() -> None:
         assert not (broad and silent), f"{broad} passed over: {place}"
 
 
+def test_what_the_system_says_is_told_by_one_function() -> None:
+    """`error.strerror` is None for the errors that libraries make: `components.base.errors.reason` is never empty."""
+    asking = {place.split(":")[0] for place, node in nodes(SOURCES, ast.Attribute) if node.attr == "strerror"}
+    passed_on = "components/library/song_files.py"
+    assert asking <= {"components/base/errors.py", passed_on}
+
+
 def test_nobody_edits_the_import_path() -> None:
     for place, call in nodes(SOURCES + TESTS, ast.Call):
         assert not dotted(call.func).startswith("sys.path."), place

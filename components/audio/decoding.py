@@ -34,6 +34,8 @@ from components.audio.samples import Samples
 FLOOR_DBFS = -120.0
 """Level given to digital silence, in place of minus infinity, in dBFS."""
 SILENCE_DBFS = -60.0
+AUDIBLE = 10.0 ** (SILENCE_DBFS / 20.0)
+"""SILENCE_DBFS as a magnitude, of which 1 is full scale."""
 """A clip whose peak is lower is silent, in dBFS."""
 SILENT_FRAME_DBFS = -60.0
 """A frame with a lower RMS counts as silent, in dBFS."""
@@ -492,13 +494,12 @@ def _mono(blocks: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
     with np.errstate(all="ignore"):  # samples that are huge, or no numbers, are found out later
         power = float(np.dot(mean, mean))
         all_power = sum(float(np.dot(block.ravel(), block.ravel())) for block in blocks)
-    audible = 10 ** (SILENCE_DBFS / 20)
     cancelled = power < CANCELLED * all_power / channels**2
-    if not cancelled and (power >= audible**2 * len(mean) or np.abs(mean).max() >= audible):
+    if not cancelled and (power >= AUDIBLE**2 * len(mean) or np.abs(mean).max() >= AUDIBLE):
         return mean
     powers = np.sum([np.square(block).sum(axis=0) for block in blocks], axis=0)
     loudest = np.concatenate([block[:, np.argmax(powers)] for block in blocks])
-    return loudest if cancelled or np.abs(loudest).max() >= audible else mean
+    return loudest if cancelled or np.abs(loudest).max() >= AUDIBLE else mean
 
 
 def _clip(stretch: _Stretch, config: AudioConfig) -> Clip:

@@ -16,7 +16,15 @@ class DamagedError(UserError):
 def named(error: OSError) -> str:
     """Returns the name of a system's error and its meaning, such as "EACCES (Permission denied)"."""
     name = errno.errorcode.get(error.errno or 0)
-    return f"{name} ({os.strerror(error.errno)})" if name and error.errno else str(error)
+    return f"{name} ({os.strerror(error.errno)})" if name and error.errno else reason(error)
+
+
+def reason(error: Exception) -> str:
+    """Returns why something failed, in words, for a message that says what: no number, and never an empty text.
+
+    An OSError that a library made has a text, and often no `strerror`.
+    """
+    return (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
 
 
 def command_line(*words: object) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TextIO
 
-from components.base.errors import UserError
+from components.base.errors import UserError, reason
 from components.base.text import as_utf8, is_text
 
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")
@@ -31,9 +31,19 @@ def write_table(out: TextIO, columns: Sequence[str], rows: Iterable[Sequence[obj
 
 
 def read_table(text: TextIO) -> Iterator[dict[str, str]]:
-    """Yields the rows by column of what `write_table` wrote, without the apostrophes."""
-    for row in csv.DictReader(text):
-        yield {name: cell and _restored(cell) for name, cell in row.items()}
+    """Yields the rows by column of what `write_table` wrote, without the apostrophes.
+
+    Raises:
+      ValueError: it is no such table.
+    """
+    reader = csv.DictReader(text)
+    try:
+        for row in reader:
+            if None in row:
+                raise ValueError(f"line {reader.line_num} has more fields than the first")
+            yield {name: cell and _restored(cell) for name, cell in row.items()}
+    except csv.Error as error:
+        raise ValueError(f"line {reader.line_num}: {error}") from error
 
 
 def _protected(cell: object) -> object:
@@ -76,7 +86,7 @@ def read_rows(file: Path, delimiter: str = ",") -> Iterator[tuple[int, list[str]
     except FileNotFoundError:
         raise UserError(f"{file}: no such file. Give the CSV file that lists the songs.") from None
     except OSError as error:
-        raise UserError(f"{file}: not readable ({error.strerror}). Make it readable.") from error
+        raise UserError(f"{file}: not readable ({reason(error)}). Make it readable.") from error
     except csv.Error as error:
         raise UserError(
             f"{file}, line {line}: not readable as CSV ({error}). Look for a quotation mark that is not closed, or not "

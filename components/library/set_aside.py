@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 from etils import epath
 
-from components.base.errors import UserError
+from components.base.errors import UserError, reason
 from components.base.files import remove
 from components.base.json_records import read_record, record_files, write_record
 from components.base.section import Section
@@ -72,7 +72,7 @@ def unusable(directory: str, spans: Mapping[int, str], error: UserError) -> User
         try:
             write_record(path, record)
         except OSError as problem:
-            return UserError(f"{error}\nSpan {span} cannot be set aside: {path}: {problem.strerror}.")
+            return UserError(f"{error}\nSpan {span} cannot be set aside: {path}: {reason(problem)}.")
     names = ", ".join(f"span {span}" for span in spans)
     commands = " and ".join(f"`genre spans --restore {span}`" for span in spans)
     return UserError(

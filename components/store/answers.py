@@ -2,6 +2,11 @@
 
 from dataclasses import dataclass
 
+from components.base.errors import UserError
+
+LEAST_HOP = 0.05
+"""Seconds from one segment to the next, at least."""
+
 
 @dataclass(frozen=True)
 class Segment:
@@ -28,3 +33,9 @@ class SongGenres:
     """Number of consecutive clips that are not silent."""
     segments: tuple[Segment, ...] = ()
     """Its parts in order, if they were asked for; windows may overlap."""
+
+
+def require_hop(hop: float) -> None:
+    """Raises a UserError for a `hop` below LEAST_HOP, and for one that is no number."""
+    if not hop >= LEAST_HOP:
+        raise UserError(f"hop: {hop:g} s between two segments is too little; give {LEAST_HOP:g} s or more")

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from etils import epath
 
-from components.base.errors import DamagedError, UserError
+from components.base.errors import DamagedError, UserError, reason
 from components.base.files import sha256
 from components.base.json_records import is_sealed, read_record, write_record
 from components.base.section import Section
@@ -58,7 +58,7 @@ def find_damage(saved_model: epath.Path, only: epath.Path | None = None) -> str 
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return f"{path}: missing"
         except OSError as error:
-            raise UserError(f"{path}: cannot be read: {error.strerror or error}. Make it readable.") from error
+            raise UserError(f"{path}: cannot be read: {reason(error)}. Make it readable.") from error
     return None
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from etils import epath
 from numpy.typing import NDArray
 
-from components.base.errors import UserError
+from components.base.errors import UserError, reason
 from components.store.model_card import ModelCard, parse_card
 
 CARD = "genre.card"
@@ -36,7 +36,7 @@ class OnnxRuntime:
         try:
             self._session = onnxruntime.InferenceSession(file.read_bytes(), options, providers=["CPUExecutionProvider"])
         except OSError as error:
-            raise UserError(f"{file}: cannot be read: {error.strerror}") from error
+            raise UserError(f"{file}: cannot be read: {reason(error)}") from error
         except Exception as error:  # its errors have no common class
             raise UserError(f"{file}: ONNX Runtime does not load it: {str(error)[:300]}. Export it again.") from error
         properties = self._session.get_modelmeta().custom_metadata_map

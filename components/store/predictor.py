@@ -19,15 +19,15 @@ import numpy as np
 from etils import epath
 from numpy.typing import NDArray
 
-from components.audio.decoding import SILENCE_DBFS, AudioError, Clip, Source, clips_at
+from components.audio.decoding import AUDIBLE, AudioError, Clip, Source, clips_at
 from components.audio.samples import Samples
 from components.base.errors import UserError
-from components.store.answers import Segment, SongGenres
+from components.store.answers import Segment, SongGenres, require_hop
 from components.store.checksums import require_sound
 from components.store.model_card import ModelCard
 from components.store.saved_model import SavedModel
 
-_BATCH = 4
+LARGEST_BATCH = 4
 """Clips that a model answers at a time: the largest, musicnn, takes 0.6 GB for 30 s."""
 _CORES = os.cpu_count() or 1
 _WHOLE, _WINDOWS, _EMBEDDINGS = "audio", "windows", "embeddings"
@@ -36,10 +36,8 @@ _READ = ("probabilities", "heard", "embedding")
 """Their outputs that are read."""
 _ALL = (True,)
 """What is heard of a clip by a model that does not answer windows."""
-LEAST_HOP = 0.05
-"""Seconds."""
 _ROUNDING = 1e-6
-_SILENT = 32768.0 * 10 ** (SILENCE_DBFS / 20)
+_SILENT = 32768.0 * AUDIBLE
 """A window whose largest sample is smaller is silent."""
 
 RuntimeName = Literal["any", "tensorflow", "onnx"]
@@ -150,76 +148,54 @@ class Predictor:
         answer = self._runtime.answer([np.zeros(self._audio.clip_samples, np.int16)], _WINDOWS)
         return tuple(zip(*(answer[name][0].tolist() for name in ("starts", "ends")), strict=True))
 
-    def predict(self, song: Song) -> SongGenres:
-        """Names the genres of a song of any length. It is decoded clip by clip, so memory does not grow with it.
-
-        Raises:
-          AudioError: it does not decode.
-          OSError: it cannot be read.
-        """
-        answer = next(self.predict_all([song]))
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
     def predict_all(
         self, songs: Iterable[Song], segments: bool = False, hop: float | None = None
     ) -> Iterator[SongGenres | AudioError | OSError]:
-        """Names the genres of many songs: some are decoded while others are answered, in batches across songs.
+        """Names the genres of songs of any length: some are decoded while others are answered, in batches across songs.
+
+        Songs are decoded clip by clip, so that memory does not grow with their length.
 
         Args:
-          segments: name the genres of each song's segments, too.
-          hop: see `segments`.
+          segments: name the genres over time, too: of the windows that a song's genres are the mean of.
+          hop: distance between the starts of two segments, in seconds, at most: the nearest that divides, or is a
+            multiple of, the distance between the model's windows. None: one window after the other.
 
         Yields:
-          The genres of each song, in the order of `songs`; for a song that cannot be read, the error.
+          The genres of each song, in the order of `songs`; for a song that cannot be read, the error. The last segment
+          is the first that reaches the end of the song, unless less than half a window is left for it.
+
+        Raises:
+          UserError: `hop` is too small.
         """
         signature = _WINDOWS if segments and self.answers_windows else _WHOLE
-        for answers in self._answers(songs, signature, lambda: self._places(segments, hop)):
-            try:
-                heard = list(answers)
-            except (AudioError, OSError) as error:
-                yield error
+        for heard in self._heard(songs, signature, lambda: self._places(segments, hop)):
+            if isinstance(heard, Exception):
+                yield heard
                 continue
             counted = [_clip_answer(each.outputs) for each in heard if each.counted and each.outputs]
             parts = tuple(self._segments(heard, hop)) if segments else ()
             yield SongGenres(self._ranked(np.mean(counted, axis=0)) if counted else {}, len(counted), parts)
 
-    def segments(self, song: Song, hop: float | None = None) -> Iterator[Segment]:
-        """Names the genres of a song over time, as it is decoded: memory does not grow with its length.
-
-        Args:
-          hop: distance between the starts of two segments, in seconds, at most: the nearest that divides, or is a
-            multiple of, the distance between the model's windows. None: the windows that the song's genres are the
-            mean of, one after the other.
+    def embed_all(self, songs: Iterable[Song]) -> Iterator[NDArray[np.float32] | AudioError | OSError]:
+        """Computes what the model's last layer sees of songs, to compare them by: the mean over the clips of each.
 
         Yields:
-          Segments in order. The last is the first that reaches the end of the song, unless less than half a window is
-          left for it.
+          float32 [E] for each song, in the order of `songs`; [0] for one that is silent from beginning to end; for one
+          that cannot be read, the error.
 
         Raises:
-          AudioError, OSError: see `predict`.
-        """
-        signature = _WINDOWS if self.answers_windows else _WHOLE
-        return self._segments(next(self._answers([song], signature, lambda: self._places(True, hop))), hop)
-
-    def embed(self, song: Song) -> NDArray[np.float32]:
-        """Computes what the model's last layer sees of a song, to compare songs by: the mean over its clips.
-
-        Returns:
-          float32 [E]; [0] for a song that is silent from beginning to end.
-
-        Raises:
-          AudioError, OSError: see `predict`.
           UserError: a model of an earlier release has no embeddings.
         """
         if not self._runtime.answers(_EMBEDDINGS):
             raise UserError(
                 "the model is of an earlier release, and has no embeddings. Train it again with `genre run`."
             )
-        answers = next(self._answers([song], _EMBEDDINGS, lambda: self._places(False, None)))
-        found = [answer.outputs["embedding"] for answer in answers if answer.counted and answer.outputs]
-        return np.mean(found, axis=0) if found else np.zeros(0, np.float32)
+        for heard in self._heard(songs, _EMBEDDINGS, lambda: self._places(False, None)):
+            if isinstance(heard, Exception):
+                yield heard
+                continue
+            found = [each.outputs["embedding"] for each in heard if each.counted and each.outputs]
+            yield np.mean(found, axis=0) if found else np.zeros(0, np.float32)
 
     # --- Which clips, and what the windows in them stand for
 
@@ -249,8 +225,7 @@ class Predictor:
         Raises:
           UserError: `hop` is too small.
         """
-        if not hop >= LEAST_HOP:
-            raise UserError(f"hop: {hop:g} s between two segments is too little; give {LEAST_HOP:g} s or more")
+        require_hop(hop)
         starts = [start for start, _ in self.windows]
         distance = (starts[-1] - starts[0]) / (len(starts) - 1) if len(starts) > 1 else self._audio.clip_seconds
         shifts = math.ceil(distance / hop - _ROUNDING)
@@ -288,12 +263,19 @@ class Predictor:
 
     # --- From songs to answers
 
-    def _answers(
+    def _heard(
         self, songs: Iterable[Song], signature: str, places: Callable[[], Iterator[_Place]]
-    ) -> Iterator[Iterator[_Answer]]:
-        """Yields the answers of each song, as they come; their iterator raises what makes the song unreadable."""
+    ) -> Iterator[list[_Answer] | AudioError | OSError]:
+        """Yields the answers to the clips of each song, or what makes it unreadable."""
         for _, items in itertools.groupby(self._answers_or_errors(songs, signature, places), key=lambda item: item[0]):
-            yield map(_or_raise, (item for _, item in items))
+            answers: list[_Answer] = []
+            error = None
+            for _, item in items:
+                if isinstance(item, Exception):
+                    error = item
+                else:
+                    answers.append(item)
+            yield error or answers
 
     def _answers_or_errors(
         self, songs: Iterable[Song], signature: str, places: Callable[[], Iterator[_Place]]
@@ -307,7 +289,7 @@ class Predictor:
         with ThreadPoolExecutor(_CORES) as threads:  # a graph does not use all cores for one batch
             asked = deque[tuple[list[tuple[int, Any]], "Future[Iterator[dict[str, NDArray]]]"]]()
             while True:
-                if batch := list(itertools.islice(clips, _BATCH)):
+                if batch := list(itertools.islice(clips, LARGEST_BATCH)):
                     loud = [each[1].pcm for _, each in batch if isinstance(each, tuple) and not each[1].silent]
                     asked.append((batch, threads.submit(self._outputs, loud, signature)))
                 elif not asked:
@@ -336,7 +318,7 @@ class Predictor:
 
         def take(clips: Iterator[tuple[_Place, Clip]]) -> _Taken:
             try:
-                return list(itertools.islice(clips, _BATCH))
+                return list(itertools.islice(clips, LARGEST_BATCH))
             except (AudioError, OSError) as error:
                 return error
 
@@ -349,7 +331,7 @@ class Predictor:
                     if not ahead:
                         return
                     clips, future = ahead.popleft()
-                    while isinstance(taken := future.result(), list) and len(taken) == _BATCH:
+                    while isinstance(taken := future.result(), list) and len(taken) == LARGEST_BATCH:
                         future = threads.submit(take, clips)
                         yield number, taken
                     yield number, taken
@@ -385,9 +367,3 @@ def _clip_answer(outputs: dict[str, NDArray]) -> NDArray:
     if heard is None:
         return probabilities
     return (probabilities[heard] if heard.any() else probabilities).mean(axis=0)
-
-
-def _or_raise(item: _Answer | AudioError | OSError) -> _Answer:
-    if isinstance(item, Exception):
-        raise item
-    return item

@@ -8,6 +8,7 @@ from etils import epath
 from numpy.typing import NDArray
 
 from components.audio.wav import encode_wav
+from components.library.tfrecords import encode_example
 from components.store.loading import load
 from components.store.model_card import read_card
 
@@ -31,15 +32,10 @@ class SavedModelRuntime:
     def answer(self, clips: list[NDArray[np.int16]], what: str) -> dict[str, NDArray[Any]]:
         """Returns the outputs of a signature for clips, each int16 [at most clip_samples]."""
         wavs = [encode_wav(each, self.card.features.audio.sample_rate) for each in clips]
-        return self.ask(what, list(map(_example, wavs)) if what == "embeddings" else wavs)
+        return self.ask(what, [encode_example({"audio": wav}) for wav in wavs] if what == "embeddings" else wavs)
 
     def ask(self, signature: str, items: list[bytes]) -> dict[str, NDArray[Any]]:
         """Has a signature answer a batch of WAV files, or of Examples, whichever it takes."""
         function = self._model.signatures[signature]
         (name,) = function.structured_input_signature[1]
         return {name: values.numpy() for name, values in function(**{name: tf.constant(items)}).items()}
-
-
-def _example(wav: bytes) -> bytes:
-    feature = tf.train.Feature(bytes_list=tf.train.BytesList(value=[wav]))
-    return tf.train.Example(features=tf.train.Features(feature={"audio": feature})).SerializeToString()

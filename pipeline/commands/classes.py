@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from components.base.errors import UserError
+from components.base.errors import UserError, reason
 from pipeline.commands import options
 from pipeline.commands.tables import show_table
 from pipeline.output import echo
@@ -77,7 +77,7 @@ def add(genres: tuple[str, ...], data: Path | None, config_file: Path | None, ov
     try:
         added = add_genres(root, genres)
     except OSError as error:
-        raise UserError(f"{error.filename or root}: {error.strerror}") from error
+        raise UserError(f"{error.filename or root}: {reason(error)}") from error
     known = added.library.genres
     echo(f"{root}: added {', '.join(genres)}; {len(known)} genres now: {', '.join(known)}")
     echo(

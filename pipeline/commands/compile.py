@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from components.base.errors import UserError
+from components.base.errors import UserError, reason
 from pipeline.commands import options
 from pipeline.remote.submission import compiled
 
@@ -32,5 +32,5 @@ def compile_(target: "Target", config_file: Path | None, overrides: tuple[str, .
         output.parent.mkdir(parents=True, exist_ok=True)
         output.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise UserError(f"{output}: the pipeline cannot be written there: {error.strerror}") from error
+        raise UserError(f"{output}: the pipeline cannot be written there: {reason(error)}") from error
     click.echo(f"written to {output}")

@@ -2,13 +2,12 @@
 
 import os
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from components.base.errors import UserError
+from components.base.errors import UserError, reason
 from components.base.text import one_line
 from pipeline.commands import options
 from pipeline.output import echo
@@ -52,7 +51,7 @@ def embed(
             for song, answer in zip(songs, embedded(place, version, songs), strict=True):
                 advance()
                 if isinstance(answer, Exception):
-                    failures.append(f"{one_line(str(song))}: cannot be read: {answer}")
+                    failures.append(f"{one_line(str(song))}: cannot be read: {reason(answer)}")
                     continue
                 collection.add(song, answer)
                 silent += not len(answer)
@@ -85,15 +84,5 @@ def embedded(place: "Workspace", version: int, songs: list[Path]) -> "Iterator[N
     if not songs:
         return
     with large_imports():
-        from components.audio.decoding import AudioError
         from components.store.predictor import Predictor
-    model = Predictor(version_dir(place.models, version))
-
-    def attempt(song: Path) -> "NDArray[np.float32] | Exception":
-        try:
-            return model.embed(song)
-        except (AudioError, OSError) as error:
-            return error
-
-    with ThreadPoolExecutor(os.cpu_count()) as threads:
-        yield from threads.map(attempt, songs)
+    yield from Predictor(version_dir(place.models, version)).embed_all(songs)

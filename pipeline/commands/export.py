@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from components.base.errors import UserError
+from components.base.errors import UserError, reason
 from components.store.export_formats import FILES
 from pipeline.commands import options
 from pipeline.output import echo
@@ -117,8 +117,7 @@ def _clips_of(songs: tuple[Path, ...], audio: "AudioConfig") -> "list[NDArray[np
             try:
                 yield from (clip.pcm for clip in consecutive_clips(song, audio) if not clip.silent)
             except (AudioError, OSError) as error:
-                reason = error.strerror if isinstance(error, OSError) else error
-                raise UserError(f"{song}: cannot be read: {reason}. Name another song.") from error
+                raise UserError(f"{song}: cannot be read: {reason(error)}. Name another song.") from error
 
     if clips := list(itertools.islice(sound(), _CLIPS)):
         return clips

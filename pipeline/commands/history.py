@@ -47,10 +47,10 @@ def history(
 
 
 def _write(page: Path, html: str) -> None:
-    from components.base.errors import UserError
+    from components.base.errors import UserError, reason
 
     try:
         page.parent.mkdir(parents=True, exist_ok=True)
         page.write_text(html, encoding="utf-8")
     except OSError as error:
-        raise UserError(f"{page}: the page cannot be written there: {error.strerror}") from error
+        raise UserError(f"{page}: the page cannot be written there: {reason(error)}") from error

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from components.base.errors import UserError
+from components.base.errors import UserError, reason
 from components.base.text import as_utf8
 from components.library.sources.track import RARE_GENRE
 from pipeline.commands import options
@@ -313,7 +313,7 @@ def _ingest(
     except BrokenPipeError:  # as by `| head`: there is no reader for a message
         end_now(1)
     except OSError as error:
-        raise UserError(f"{error.filename or root}: {error.strerror}") from error
+        raise UserError(f"{error.filename or root}: {reason(error)}") from error
 
 
 @contextmanager

@@ -10,8 +10,9 @@ import click
 
 from components.base.errors import UserError
 from components.base.text import as_utf8
+from components.store.answers import LEAST_HOP
 from pipeline.commands import options
-from pipeline.output import echo, plain_console
+from pipeline.output import note, plain_console, quiet
 from pipeline.process import large_imports, output_to
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ _WHOLE_CLIPS = (
 @click.option("--segments", is_flag=True, help="Name the genres over time, too: of every window of the model.")
 @click.option(
     "--hop",
-    type=click.FloatRange(min=0.05),
+    type=click.FloatRange(min=LEAST_HOP),
     metavar="SECONDS",
     help="At most so much time from one segment to the next, so that they overlap. Implies --segments.",
 )
@@ -112,20 +113,20 @@ def predict(
         raise click.UsageError("--format parquet is not for a terminal: name a file with -o.")
     choice = Choice(top or _TOP.get(form), least, segments or hop is not None or form == "audacity")
     songs, left_out = find_songs([*paths, *(read_list(files_from) if files_from else [])])
-    several = len(songs) > 1
-    if form == "audacity" and several and out is None:
+    if form == "audacity" and len(songs) > 1 and out is None:
         raise click.UsageError("Each song gets a label track of its own: name a folder with -o.")
-    pictures = FileForEach(timeline, ".png", several) if timeline else None
-    tracks = FileForEach(out, ".txt", several) if out and form == "audacity" else None
+    pictures = FileForEach(timeline, ".png", songs) if timeline else None
+    tracks = FileForEach(out, ".txt", songs) if out and form == "audacity" else None
     place = options.configured(config_file, overrides, workspace=workspace)[1]
     version = current_version(place.models)
     readable = any(not song.problem for song in songs)
     if readable and version is None:
         raise nothing_there(place)
+    asked = earlier.asked_for(form, choice, hop, version)
     if resume and out:
-        done = earlier.resume(out, form, choice, version)
+        done = earlier.resume(out, choice, asked)
         songs = [song for song in songs if as_utf8(str(song.path)) not in done]
-        echo(f"{out}: {len(done)} songs are done; {len(songs)} are to do.", err=True)
+        note(f"{out}: {len(done)} songs are done; {len(songs)} are to do.")
 
     batch = Batch(songs, choice.segments, hop, pictures)
     with _consoles() as (console, errors):
@@ -135,7 +136,7 @@ def predict(
                 from components.store.predictor import Predictor
 
             predictor = Predictor(version_dir(place.models, version))
-            if batch.segments and not predictor.answers_windows:
+            if batch.segments and not predictor.answers_windows and not quiet():
                 errors.print(_WHOLE_CLIPS.format(version=version), soft_wrap=True)
         with _progress(console, errors, len(songs), out is None, form) as advance:
             results = batch.results(predictor, version, advance)
@@ -146,10 +147,10 @@ def predict(
                     if result.answer:
                         write_file([result], form, choice, tracks.of(song))
             else:
-                write_file((result for _, result in results), form, choice, out, goes_on=resume)
+                write_file((result for _, result in results), form, choice, out, asked, goes_on=resume)
     if left_out:
         listed = ", ".join(f"{count} {kind}" for kind, count in sorted(left_out.items()))
-        echo(f"left out of folders: {listed}", err=True)
+        note(f"left out of folders: {listed}")
     if batch.failures:
         raise UserError("\n".join(batch.failures))
 

@@ -7,7 +7,7 @@ import click
 
 from components.base.errors import UserError
 from pipeline.commands import options
-from pipeline.output import echo
+from pipeline.output import verbose
 
 _SIZE = click.FloatRange(min=0.0, min_open=True)
 
@@ -54,7 +54,7 @@ def serve(
     """
     from components.store.model_store import current_version
     from pipeline.serving.limits import Limits
-    from pipeline.serving.server import LOOPBACK, is_loopback, listening, run_server, url_of
+    from pipeline.serving.server import LOOPBACK, is_loopback, listening, run_server
     from pipeline.workspace import nothing_there
 
     place = options.configured(config_file, overrides, workspace=workspace)[1]
@@ -67,9 +67,9 @@ def serve(
         raise UserError("--token: it must be visible ASCII characters, without spaces around it. Choose another.")
     if current_version(place.models) is None:
         raise nothing_there(place)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before TensorFlow is imported
+    if not verbose():
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before TensorFlow is imported
     limits = Limits(megabytes=max_megabytes, minutes=max_minutes, requests=max_requests)
     opened = listening(host, port)
-    echo(f"{url_of(opened)}{f'/#token={token}' if token else ''}  the page; Ctrl-C stops")
     known = not (token or no_auth)
     run_server(opened, place.models, limits, LOOPBACK | {host} if known else frozenset(), token or "")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from components.base.errors import UserError, command_line
+from components.base.errors import UserError, command_line, reason
 from components.base.text import one_line
 from pipeline.commands import options
 from pipeline.output import echo
@@ -121,8 +121,7 @@ class _Account:
 
     def fail(self, song: Path, error: Exception) -> None:
         """Keeps an error for the end."""
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        self._failures.append(f"{one_line(str(song))}: {reason}")
+        self._failures.append(f"{one_line(str(song))}: {reason(error)}")
 
     def close(self) -> None:
         """Prints the counts."""

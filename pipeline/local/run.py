@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from components.base.errors import UserError, storage_remedy
+from components.base.errors import UserError, reason, storage_remedy
 from components.base.times import timestamp
 from pipeline.local.news import tell
 from pipeline.local.show import show_outcome
@@ -54,11 +54,11 @@ def finish(
             place.parent.mkdir(parents=True, exist_ok=True)
             place.write_text(text, encoding="utf-8")
         except OSError as error:
-            wrong.append(f"{place}: the summary cannot be written there: {error.strerror}")
+            wrong.append(f"{place}: the summary cannot be written there: {reason(error)}")
     try:
         write_reports(workspace, str(result.config["name"]))
     except OSError as error:
-        wrong.append(f"{error.filename or workspace.root}: the list of runs cannot be written: {error.strerror}")
+        wrong.append(f"{error.filename or workspace.root}: the list of runs cannot be written: {reason(error)}")
     if as_json:
         print(text)
     else:

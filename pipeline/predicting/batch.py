@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from components.audio.decoding import AudioError
+from components.base.errors import reason
 from components.base.text import one_line
 from components.store.answers import SongGenres
 from pipeline.predicting.formats import Result
@@ -27,7 +28,7 @@ class Batch:
 
         Args:
           segments: name the genres over time, too.
-          hop: see `Predictor.segments`.
+          hop: see `Predictor.predict_all`.
           pictures: where to draw the songs.
         """
         self._songs, self._hop, self._pictures = list(songs), hop, pictures
@@ -51,9 +52,9 @@ class Batch:
         for song in self._songs:
             answer = OSError(0, song.problem) if song.problem else next(answers)
             if isinstance(answer, Exception):
-                reason = str(answer.strerror if isinstance(answer, OSError) else answer)
-                self._fail(song, (reason if song.problem else f"cannot be read: {reason}") + _PATHS * bool(song.audio))
-                yield song, Result(str(song.path), None, error=reason)
+                why = reason(answer)
+                self._fail(song, (why if song.problem else f"cannot be read: {why}") + _PATHS * bool(song.audio))
+                yield song, Result(str(song.path), None, error=why)
             else:
                 if self._pictures and predictor and answer.segments:
                     self._draw(song, predictor, answer, self._pictures)
@@ -67,7 +68,7 @@ class Batch:
             audio = predictor.card.features.audio
             draw_timeline(song.audio or song.path, song.name, answer, audio, pictures.of(song))
         except (AudioError, OSError) as error:
-            self._fail(song, f"no picture of it: {error.strerror if isinstance(error, OSError) else error}")
+            self._fail(song, f"no picture of it: {reason(error)}")
 
-    def _fail(self, song: Found, reason: str) -> None:
-        self.failures.append(f"{song.name if song.audio else one_line(str(song.path))}: {reason}")
+    def _fail(self, song: Found, why: str) -> None:
+        self.failures.append(f"{song.name if song.audio else one_line(str(song.path))}: {why}")

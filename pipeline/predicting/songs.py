@@ -11,7 +11,7 @@ from pathlib import Path
 from stat import S_ISDIR
 from typing import BinaryIO
 
-from components.base.errors import UserError
+from components.base.errors import UserError, reason
 from components.base.text import one_line
 from components.library.sources.track import AUDIO_SUFFIXES, LEFT_OUT
 from components.library.sources.walk import look, walk
@@ -54,7 +54,7 @@ def find_songs(paths: Iterable[Path]) -> tuple[list[Found], Counter[str]]:
         try:
             status, problem = look(path)
         except OSError as error:
-            status, problem = None, f"cannot be read: {error.strerror}"
+            status, problem = None, f"cannot be read: {reason(error)}"
         if status is None or not S_ISDIR(status.st_mode):
             songs.append(Found(path, problem))
             continue
@@ -80,7 +80,7 @@ def read_list(file: Path) -> list[Path]:
     try:
         content = sys.stdin.buffer.read() if file == STDIN else file.read_bytes()
     except OSError as error:
-        raise UserError(f"--files-from {one_line(str(file))}: cannot be read: {error.strerror}.") from error
+        raise UserError(f"--files-from {one_line(str(file))}: cannot be read: {reason(error)}.") from error
     separator = b"\0" if b"\0" in content else b"\n"
     names = (name.removesuffix(b"\r") for name in content.split(separator))
     return [Path(os.fsdecode(name)) for name in names if name]

@@ -113,8 +113,7 @@ def create_app(
     @app.get("/model", responses=refusals)
     async def model() -> ModelFacts:
         """Describes the model that answers, and what the server takes."""
-        with follower.model() as served:
-            return _facts(served, limits)
+        return _facts(follower.known(), limits)
 
     @app.get("/", include_in_schema=False)
     async def page() -> FileResponse:
@@ -135,17 +134,15 @@ def create_app(
     @app.get(model_path + "/versions/{version}", responses=refusals)
     async def status(version: int | None = None) -> dict[str, Any]:
         """Tells which version is available."""
-        with follower.model() as served:
-            require(version, served)
-            return tensorflow_serving.status(served.version)
+        require(version, served := follower.known())
+        return tensorflow_serving.status(served.version)
 
     @app.get(model_path + "/metadata", responses=refusals)
     @app.get(model_path + "/versions/{version}/metadata", responses=refusals)
     async def metadata(version: int | None = None) -> dict[str, Any]:
         """Describes the signatures of the model."""
-        with follower.model() as served:
-            require(version, served)
-            return tensorflow_serving.metadata(served.version, served.signature_def())
+        require(version, served := follower.known())
+        return tensorflow_serving.metadata(served.version, served.signature_def)
 
     @app.post(model_path + ":predict", responses=refusals, openapi_extra=tensorflow_serving.REQUEST_BODY)
     @app.post(
@@ -176,10 +173,8 @@ def create_app(
     @app.get("/readyz", responses={503: {"model": Problem}})
     async def ready() -> dict[str, Any]:
         """Tells whether a model answers; 503 if none does. A model that does not load leaves the one before."""
-        with follower.model() as served:
-            return {"status": "ready", "version": served.version} | (
-                {"note": follower.problem} if follower.problem else {}
-            )
+        note = {"note": follower.problem} if follower.problem else {}
+        return {"status": "ready", "version": follower.known().version} | note
 
     @app.get("/metrics")
     async def exposed() -> Response:
@@ -230,7 +225,7 @@ def _tell_problems(app: FastAPI) -> None:
         assert isinstance(error, HTTPException)
         reason = error.detail
         if error.status_code == 404 and reason == "Not Found":
-            reason = f"Malformed request: {request.method} {request.url.path}"
+            reason = f"Malformed request: {request.method} {request.scope['path']}"
         return refusal(error.status_code, reason, **(dict(error.headers or {})))
 
     async def invalid(_: Request, error: Exception) -> JSONResponse:
@@ -239,7 +234,7 @@ def _tell_problems(app: FastAPI) -> None:
         return refusal(422, listed)
 
     async def failed(request: Request, error: Exception) -> JSONResponse:
-        log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+        log.error("%s %s failed", request.method, request.scope["path"], exc_info=error)
         return refusal(500, "the server failed; its log says why")
 
     app.add_exception_handler(HTTPException, http)

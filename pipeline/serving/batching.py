@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 from numpy.typing import NDArray
 
-LARGEST_BATCH = 4
-"""Clips that the model answers at a time: the largest, musicnn, takes 0.6 GB for 30 s."""
+from components.store.predictor import LARGEST_BATCH
+
 Answer = dict[str, NDArray]
 """What the model says of one item, by the name of the output."""
 Call = Callable[[list[bytes]], Mapping[str, NDArray]]

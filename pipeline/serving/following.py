@@ -70,6 +70,17 @@ class Follower(Generic[Model]):
         served = self._served
         return served.version if served else None
 
+    def known(self) -> Model:
+        """Returns the model that answers now, to be asked what it is, and no song: it may be closed at any time.
+
+        Raises:
+          NoModelError: there is none.
+        """
+        served = self._served
+        if served is None:
+            raise NoModelError(self.problem)
+        return served.model
+
     @contextmanager
     def model(self) -> Iterator[Model]:
         """Lends the model that answers now; it stays in memory until the block ends.

@@ -14,8 +14,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from components.base.section import Section
 
-OPEN = ("/", "/static/", "/healthz", "/readyz")
-"""Paths that need no token: the page itself, which asks for it, and what a balancer asks. /static/ with all below."""
+OPEN = ("/", "/healthz", "/readyz")
+"""Paths that need no token: the page itself, which asks for it, and what a balancer asks."""
+_OPEN_BELOW = "/static/"
+"""Nor does all that is below this one."""
 _PATIENCE, _SLOWEST = 20.0, 10_000
 """A body may take these seconds, and one more for so many bytes of it."""
 _HEADERS = {
@@ -84,14 +86,16 @@ class Gate:
 
     def _refused(self, request: Request) -> JSONResponse | None:
         """Returns why a request is not taken, from its headers; None if it is."""
-        if "\0" in request.scope["path"]:
+        # Behind a proxy the path begins with where it has this server; and request.url takes in what Host says.
+        path: str = request.scope["path"].removeprefix(request.scope.get("root_path", "")) or "/"
+        if "\0" in path:
             return refusal(400, "the path has a zero byte in it")
         host, origin = request.headers.get("host", ""), request.headers.get("origin")
         if self._hosts and _name(host) not in self._hosts:
             return refusal(403, f"this server is not called {_name(host) or 'that'}. Call it by its address.")
         if not self._token and origin is not None and _netloc(origin) != host.lower():
             return refusal(403, "pages of other sites may not use this server")
-        if self._token and not request.url.path.startswith(OPEN[1:]) and request.url.path != OPEN[0]:
+        if self._token and path not in OPEN and not path.startswith(_OPEN_BELOW):
             scheme, _, given = request.headers.get("authorization", "").partition(" ")
             if scheme.lower() != "bearer" or not secrets.compare_digest(given.strip().encode(), self._token):
                 reason = "a token is needed: Authorization: Bearer TOKEN"

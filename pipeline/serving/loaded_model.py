@@ -105,16 +105,18 @@ class LoadedModel(Predictor):
         self.version = version
         self.verdict = read_verdict(store, version)
         """The gate's; None for a model that was put into the store by hand."""
-        self._directory = directory
+        self.signature_def = _signature_def(directory)
+        """The signatures as TensorFlow Serving describes them: a `SignatureDefMap` as JSON."""
+        _ = self.windows  # is found out by asking the model, for which nobody who asks about it should wait
 
     def close(self) -> None:
-        """Lets go of the model, once all that was submitted is answered."""
+        """Lets go of the model, once all that was submitted is answered. What is known about it stays."""
         self.runtime.close()
 
-    def signature_def(self) -> dict[str, Any]:
-        """Returns the signatures as TensorFlow Serving describes them: a `SignatureDefMap` as JSON."""
-        saved = SavedModel.FromString((self._directory / "saved_model.pb").read_bytes())
-        return {
-            name: MessageToDict(one, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
-            for name, one in saved.meta_graphs[0].signature_def.items()
-        }
+
+def _signature_def(directory: epath.Path) -> dict[str, Any]:
+    saved = SavedModel.FromString((directory / "saved_model.pb").read_bytes())
+    return {
+        name: MessageToDict(one, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
+        for name, one in saved.meta_graphs[0].signature_def.items()
+    }

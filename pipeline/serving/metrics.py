@@ -7,7 +7,12 @@ from prometheus_client.gc_collector import GCCollector
 from prometheus_client.process_collector import ProcessCollector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from components.store.predictor import LARGEST_BATCH
+
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT")
+_OTHER = "other"
+"""What a client makes up must not become a label: each would be kept for as long as the server lives."""
 
 
 class Metrics:
@@ -25,7 +30,7 @@ class Metrics:
         self.batches = Histogram(
             "genre_batch_clips",
             "Clips that one call of the model answers",
-            buckets=(1, 2, 3, 4),
+            buckets=range(1, LARGEST_BATCH + 1),
             registry=self._registry,
         )
         self.version = Gauge("genre_model_version", "Version that answers; 0: none", registry=self._registry)
@@ -59,5 +64,6 @@ class Measured:
             with self._metrics.busy.track_inprogress():
                 await self._app(scope, receive, noting)
         finally:
-            path = getattr(scope.get("route"), "path", "other")  # what a client makes up must not become a label
-            self._metrics.seconds.labels(scope["method"], path, status).observe(time.perf_counter() - start)
+            path = getattr(scope.get("route"), "path", _OTHER)
+            method = scope["method"] if scope["method"] in _METHODS else _OTHER
+            self._metrics.seconds.labels(method, path, status).observe(time.perf_counter() - start)

@@ -7,13 +7,15 @@ import os
 import signal
 import socket
 import threading
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import uvicorn
 from etils import epath
 
-from components.base.errors import UserError
+from components.base.errors import UserError, reason
+from pipeline.output import echo, quiet, verbose
 from pipeline.process import large_imports, output_to
 from pipeline.serving.app import create_app
 from pipeline.serving.following import Follower
@@ -58,7 +60,7 @@ def listening(host: str, port: int) -> socket.socket:
     except OSError as error:
         used = error.errno == errno.EADDRINUSE
         remedy = "Another program listens there: choose another with --port." if used else "Choose another with --host."
-        raise UserError(f"{host}:{port}: cannot listen there: {error.strerror}. {remedy}") from error
+        raise UserError(f"{host}:{port}: cannot listen there: {reason(error)}. {remedy}") from error
 
 
 def url_of(opened: socket.socket) -> str:
@@ -70,16 +72,21 @@ def url_of(opened: socket.socket) -> str:
 def run_server(
     opened: socket.socket, store: epath.Path, limits: Limits, hosts: frozenset[str] = frozenset(), token: str = ""
 ) -> None:
-    """Answers until SIGTERM or SIGINT, and then until the requests that are under way have ended.
+    """Prints the page's address, and answers until SIGTERM or SIGINT; then until what is under way has ended.
 
     Raises:
       UserError: the version that is served when it begins cannot be loaded.
     """
+    everything = verbose()  # here, because other threads do not know the options of the command
     stderr = os.fdopen(os.dup(2), "w", encoding="utf-8", errors="backslashreplace", buffering=1)
     logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%Y-%m-%dT%H:%M:%S%z", stream=stderr
+        level=logging.WARNING if quiet() else logging.INFO,
+        format="%(asctime)s %(message)s",
+        datefmt="%Y-%m-%dT%H:%M:%S%z",
+        stream=stderr,
     )
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    if not everything:
+        logging.getLogger("uvicorn").setLevel(logging.WARNING)
     metrics = Metrics()
 
     def load(version: int) -> "LoadedModel":
@@ -101,25 +108,31 @@ def run_server(
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
     server = uvicorn.Server(config)
+    problems: list[str] = []
 
     def follow() -> None:
-        with output_to(Path(os.devnull)):  # while it is imported, TensorFlow says much that is no news
+        # While it is imported, TensorFlow says much that is no news.
+        with nullcontext() if everything else output_to(Path(os.devnull)):
             loaded = follower.look()
         if loaded:
             follower.follow()
         else:  # what cannot be loaded at the start is for a person to repair
+            problems.append(follower.problem)
             server.should_exit = True
 
-    threading.Thread(target=follow, daemon=True).start()
-    # uvicorn stops gracefully, and then raises the signal again: to stop is no error.
-    before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGTERM, signal.SIGINT)}
+    def stop(*_: object) -> None:
+        """Takes a signal before uvicorn does; and again when uvicorn has stopped, and raises it anew."""
+        server.should_exit = True
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
+        echo(f"{url_of(opened)}{f'/#token={token}' if token else ''}  the page; Ctrl-C stops")
+        threading.Thread(target=follow, daemon=True).start()
         server.run(sockets=[opened])
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-        answered = follower.version is not None
         follower.end()
         log.info("stopped")
-    if follower.problem and not answered:
-        raise UserError(follower.problem)
+    if problems:
+        raise UserError(problems[0])

@@ -1,11 +1,13 @@
 """Names the genres of a song that was sent, as a whole and over time."""
 
+import base64
 from typing import TYPE_CHECKING, BinaryIO
 
 from pydantic import BaseModel, Field
 
 from components.audio.ffmpeg import FfmpegError, Sound
-from pipeline.serving.picture import draw
+from pipeline.predicting.formats import SILENT
+from pipeline.predicting.picture import BANDS, Picture, draw
 
 if TYPE_CHECKING:
     from pipeline.serving.loaded_model import LoadedModel
@@ -34,11 +36,15 @@ class SongAnswer(BaseModel):
     version: int = Field(description="of the model that answered")
     seconds: float = Field(description="where the last segment ends")
     reason: str | None = Field(None, description="why there are no genres")
-    picture: dict[str, int | float | str] | None = Field(None, description="waveform and spectrogram, if asked for")
+    picture: dict[str, int | float | str] | None = Field(
+        None,
+        description="waveform and spectrogram, if asked for: `seconds` of the song, `columns` and `bands`; "
+        "and as base64 of bytes `mel` [columns, bands], low bands first, and `peaks` [columns]",
+    )
 
 
 def listen(song: BinaryIO, model: "LoadedModel", most_seconds: float, hop: float | None, picture: bool) -> SongAnswer:
-    """Names the genres of a song, window by window; see `Predictor.segments` for `hop`.
+    """Names the genres of a song, window by window; see `Predictor.predict_all` for `hop`.
 
     Raises:
       AudioError: it does not decode.
@@ -56,9 +62,19 @@ def listen(song: BinaryIO, model: "LoadedModel", most_seconds: float, hop: float
         clips=answer.clips,
         version=model.version,
         seconds=segments[-1].end if segments else 0.0,
-        reason=None if answer.probabilities else "silent",
-        picture=draw(song, model.card.features.audio) if picture else None,
+        reason=None if answer.probabilities else SILENT,
+        picture=_as_json(draw(song, model.card.features.audio)) if picture else None,
     )
+
+
+def _as_json(picture: Picture) -> dict[str, int | float | str]:
+    return {
+        "seconds": round(picture.seconds, 3),
+        "columns": len(picture.peaks),
+        "bands": BANDS,
+        "mel": base64.b64encode(picture.mel.tobytes()).decode(),
+        "peaks": base64.b64encode(picture.peaks.tobytes()).decode(),
+    }
 
 
 def _require_length(song: BinaryIO, most_seconds: float) -> None:

@@ -18,7 +18,7 @@ from contextlib import ExitStack, suppress
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
-from components.base.errors import UserError
+from components.base.errors import UserError, reason
 from components.base.json_records import write_record
 from components.base.locks import HeldError
 from components.base.text import printable
@@ -343,7 +343,7 @@ class Watcher:
         try:
             write_record(path, self._status)
         except OSError as error:
-            raise UserError(f"{path}: the status cannot be written: {error.strerror or error}") from error
+            raise UserError(f"{path}: the status cannot be written: {reason(error)}") from error
 
 
 def _from_now(seconds: float) -> str:

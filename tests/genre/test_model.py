@@ -1,18 +1,15 @@
-"""`import genre`, against TensorFlow's own signature of the pushed model, and against a server of its protocol."""
+"""`import genre`, against TensorFlow's own signature of the pushed model, and with a server of it."""
 
-import email.parser
-import email.policy
-import io
-import json
+import os
+import shutil
+import socket
 import subprocess
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
 import pytest
@@ -28,6 +25,7 @@ from components.store.model_store import Lineage, publish
 ROOT = Path(__file__).resolve().parents[2]
 RATE = 8000
 GENRES = ("Rock", "Folk", "Jazz")
+AVAILABLE = [{"version": "1", "state": "AVAILABLE"}]
 
 
 def noise(seconds: float, seed: int = 0) -> np.ndarray:
@@ -133,6 +131,28 @@ def test_many_songs_are_a_table(model: genre.Model, tmp_path: Path) -> None:
     assert over_time.loc[str(tmp_path / "1.wav")].index.tolist() == [(0.0, 1.0), (1.0, 2.0)]
 
 
+def test_what_is_no_file_is_an_error_and_nothing_waits_for_it(model: genre.Model, tmp_path: Path) -> None:
+    """Named pipes without a writer, and links that lead nowhere, in a folder, in a list and alone."""
+    (tmp_path / "song.wav").write_bytes(encode_wav(noise(2.0), RATE))
+    os.mkfifo(tmp_path / "pipe.wav")
+    os.symlink("gone.wav", tmp_path / "link.wav")
+    reasons = {
+        str(tmp_path / "pipe.wav"): "unreadable: a named pipe, not a regular file",
+        str(tmp_path / "link.wav"): "missing file: a link to gone.wav",
+    }
+    with pytest.warns(UserWarning, match="2 of 3 songs cannot be read"):
+        table = model.predict_all(tmp_path)
+    assert table.attrs["errors"] == reasons
+    assert table.notna().all(axis=1).to_dict() == dict.fromkeys(reasons, False) | {str(tmp_path / "song.wav"): True}
+    with pytest.warns(UserWarning, match="2 of 3 songs cannot be read"):
+        table = model.predict_all([*reasons, tmp_path / "song.wav"])
+    assert table.attrs["errors"] == reasons | {str(tmp_path / "link.wav"): "No such file or directory"}
+    with pytest.raises(genre.AudioError, match=r"pipe\.wav: unreadable: a named pipe"):
+        model.predict(tmp_path / "pipe.wav")
+    with pytest.raises(genre.AudioError, match=r"pipe\.wav: unreadable: a named pipe"):
+        model.embed(tmp_path / "pipe.wav")
+
+
 def test_mistakes_are_told_in_words(model: genre.Model, tmp_path: Path) -> None:
     (tmp_path / "text.mp3").write_text("la la la")
     with pytest.raises(genre.AudioError, match=r"text\.mp3: not one of the formats that are read \(it is text\)"):
@@ -153,7 +173,7 @@ def test_mistakes_are_told_in_words(model: genre.Model, tmp_path: Path) -> None:
         model.predict("song.mp3", RATE)
 
 
-def test_a_model_is_found_wherever_it_is(workspace: Path, tmp_path: Path) -> None:
+def test_a_model_is_found_wherever_it_is(workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     song = noise(2.0)
     answers = [
         genre.load(place).predict(song, RATE)
@@ -162,70 +182,41 @@ def test_a_model_is_found_wherever_it_is(workspace: Path, tmp_path: Path) -> Non
     assert all(answer == answers[0] for answer in answers)
     with pytest.raises(genre.UserError, match="no model in it"):
         genre.load(tmp_path)
+    monkeypatch.setenv("HOME", str(workspace.parent))
+    assert genre.load(f"~/{workspace.name}").version == 1
 
 
 # --- A server ------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def server(model: genre.Model) -> Iterator[str]:
-    """Answers by the model, in the form that `genre serve` has; only for who has the token."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def answer(self, status: int, found: Any) -> None:
-            self.send_response(status)
-            self.end_headers()
-            self.wfile.write(json.dumps(found).encode())
-
-        def do_GET(self) -> None:
-            assert self.path == "/v1/models/genre"
-            if self.headers["Authorization"] != "Bearer secret":
-                self.answer(401, {"error": "a token is needed"})
-                return
-            self.answer(200, {"model_version_status": [{"version": "1", "state": "AVAILABLE"}]})
-
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            head = f"Content-Type: {self.headers['Content-Type']}\r\n\r\n".encode()
-            message = email.parser.BytesParser(policy=email.policy.HTTP).parsebytes(head + body)
-            (part,) = message.iter_parts()
-            assert part.get_param("name", header="Content-Disposition") == "file"
-            song = part.get_payload(decode=True)
-            assert isinstance(song, bytes)
-            hop = parse_qs(urlsplit(self.path).query).get("hop")
-            try:
-                segments = model.segments(io.BytesIO(song), hop=float(hop[0]) if hop else None)
-                found = {
-                    "genres": model.predict(io.BytesIO(song)),
-                    "segments": [{"start": one.start, "end": one.end, "genres": one.probabilities} for one in segments],
-                    "version": 1,
-                }
-            except genre.AudioError as error:
-                self.answer(422, {"error": str(error)})
-                return
-            self.answer(200, found)
-
-        def log_message(self, *_: object) -> None:
-            """Stays quiet."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
-        threading.Thread(target=http.serve_forever).start()
-        yield f"http://127.0.0.1:{http.server_port}/"
-        http.shutdown()
+@pytest.fixture(scope="module")
+def server(workspace: Path, servers: Any) -> Any:
+    """`genre serve` of the same version, for who has the token."""
+    return servers(workspace / "models", token="secret")
 
 
-def test_a_server_gives_the_same_answers(model: genre.Model, server: str, tmp_path: Path) -> None:
-    remote = genre.load(server, token="secret")
+def same(answer: dict[str, float], expected: dict[str, float]) -> None:
+    assert list(answer) == list(expected)
+    np.testing.assert_allclose(values(answer), values(expected), atol=1e-6)
+
+
+def test_a_server_gives_the_same_answers(model: genre.Model, server: Any, tmp_path: Path) -> None:
+    remote = genre.load(server.url + "/", token="secret")
     assert remote.version == 1
     song = noise(3.0)
-    (tmp_path / 'Bj\udcf6rk "1".wav').write_bytes(encode_wav(song, RATE))
+    path = tmp_path / 'Bj\udcf6rk "1".wav'
+    path.write_bytes(encode_wav(song, RATE))
     (tmp_path / "text.mp3").write_text("la la la")
-    for path in (tmp_path / 'Bj\udcf6rk "1".wav',):
-        assert remote.predict(path) == model.predict(path)
-        assert remote.segments(path, hop=0.5) == model.segments(path, hop=0.5)
-        assert remote.predict(path.read_bytes()) == model.predict(path)
+    same(remote.predict(path), model.predict(path))
+    same(remote.predict(path.read_bytes()), model.predict(path))
+    for hop in (None, 0.5):
+        segments, expected = (each.segments(path, hop=hop) for each in (remote, model))
+        assert [(one.start, one.end) for one in segments] == [(one.start, one.end) for one in expected]
+        for one, other in zip(segments, expected, strict=True):
+            same(one.probabilities, other.probabilities)
     for array in (song, song / 32768.0, (song / 32768.0).astype(np.float32), song.astype(np.int64) << 48):
-        assert remote.predict(array, RATE) == model.predict(song, RATE)
+        same(remote.predict(array, RATE), model.predict(song, RATE))
+    assert remote.predict(0 * song, RATE) == {}
     with pytest.warns(UserWarning, match="1 of 2 songs cannot be read"):
         assert remote.predict_all(tmp_path).notna().all(axis=1).sum() == 1
     with pytest.raises(genre.AudioError, match=r"text\.mp3: .*it is text"):
@@ -236,10 +227,89 @@ def test_a_server_gives_the_same_answers(model: genre.Model, server: str, tmp_pa
         remote.predict(tmp_path / "none.mp3")
     with pytest.raises(genre.UserError, match="no embeddings"):
         remote.embed(song, RATE)
+    with pytest.raises(genre.UserError, match="hop"):
+        remote.segments(song, RATE, hop=0.0)
 
 
-def test_a_server_that_refuses_or_is_not_there(server: str) -> None:
-    with pytest.raises(genre.UserError, match="401: a token is needed"):
-        genre.load(server)
-    with pytest.raises(genre.UserError, match="no answer"):
-        genre.load("http://127.0.0.1:9")
+def test_a_server_that_is_busy_is_asked_again(workspace: Path, model: genre.Model, serve: Any) -> None:
+    """One that takes a single request at a time, and is asked for several: it answers 429, and when to come again."""
+    server = serve(workspace / "models", requests=1)
+    songs = [(noise(2.0, seed), RATE) for seed in range(6)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        table = genre.load(server.url).predict_all(songs)
+    np.testing.assert_allclose(table.to_numpy(), model.predict_all(songs).to_numpy(), atol=1e-6)
+    assert 'status="429"' in server.client.get("/metrics").text
+
+
+def test_a_server_without_a_model_is_waited_for_and_then_told(
+    workspace: Path, serve: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = tmp_path / "models"
+    shutil.copytree(workspace / "models", store)
+    server = serve(store)
+    remote = genre.load(server.url)
+    (store / "current.json").rename(tmp_path / "current.json")
+    assert server.follower.look()
+    monkeypatch.setattr("genre.remote._PATIENCE", 0.2)
+    with pytest.raises(genre.UserError, match="503: no model has been pushed"):
+        genre.load(server.url)
+    with pytest.warns(UserWarning, match="1 of 1 songs cannot be read: 0: .*503: no model"):
+        assert remote.predict_all([(noise(2.0), RATE)]).isna().all(axis=None)
+    monkeypatch.undo()
+    threading.Timer(0.5, lambda: (tmp_path / "current.json").rename(store / "current.json")).start()
+    assert genre.load(server.url).version == 1
+
+
+def test_a_server_that_refuses(server: Any) -> None:
+    for token in (None, "wrong"):
+        with pytest.raises(genre.UserError, match="401: a token is needed"):
+            genre.load(server.url, token=token)
+    with pytest.raises(genre.UserError, match="404: Malformed request"):
+        genre.load(server.url + "/elsewhere", token="secret")
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["http://", "http://[::1", "http://localhost:x", "http://127.0.0.1:9", "http://..", "HTTP://127.0.0.1:9"],
+)
+def test_an_address_where_nothing_is(address: str) -> None:
+    with pytest.raises(genre.UserError, match="Start `genre serve`, or name another address"):
+        genre.load(address)
+
+
+def test_what_answers_there_is_something_else(service: Any) -> None:
+    """What the real server cannot be made to answer."""
+    for reply in ([], {"model_version_status": []}, {"model_version_status": [{"state": "AVAILABLE"}]}, "text"):
+        service.on("GET", "/v1/models/genre", (200, reply))
+        with pytest.raises(genre.UserError, match="what answers there is no `genre serve`"):
+            genre.load(service.url)
+    service.on("GET", "/v1/models/genre", (500, "down"))
+    with pytest.raises(genre.UserError, match='500: "down"'):
+        genre.load(service.url)
+    service.on("GET", "/v1/models/genre", (503, {"error": "soon"}), (200, {"model_version_status": AVAILABLE}))
+    remote = genre.load(service.url)
+    service.on("POST", "/predict", (500, {"error": "the server failed"}))
+    with pytest.warns(UserWarning, match="2 of 2 songs cannot be read: 0: .*500: the server failed"):
+        remote.predict_all([(noise(1.0), RATE)] * 2)
+    service.on("POST", "/predict", (200, {"genres": {}}))
+    with pytest.raises(genre.UserError, match="no `genre serve`"):
+        remote.predict(noise(1.0), RATE)
+
+
+@pytest.mark.parametrize(
+    "said", [b"220 mail.example ESMTP\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{", b""]
+)
+def test_a_connection_that_breaks_or_is_no_http(said: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def answer() -> None:
+            with listening.accept()[0] as caller:
+                caller.recv(65536)
+                caller.sendall(said)
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        with pytest.raises(genre.UserError, match="no answer"):
+            genre.load(f"http://127.0.0.1:{listening.getsockname()[1]}")
+        thread.join()

@@ -20,7 +20,7 @@ from typing import BinaryIO
 
 from etils import epath
 
-from components.base.errors import UserError
+from components.base.errors import UserError, reason
 from components.base.files import flush, make_directory, replacing
 from components.library.tagging.song_tags import TagError, write_genre
 
@@ -73,9 +73,7 @@ class UndoFile:
             lines = self.file.read_bytes().split(b"\n")[:-1]
             yield from [Change(**json.loads(line)) for line in reversed(lines)]
         except OSError as error:
-            raise UserError(
-                f"{self.file}: cannot be read: {error.strerror}. Name the file that was printed."
-            ) from error
+            raise UserError(f"{self.file}: cannot be read: {reason(error)}. Name the file that was printed.") from error
         except (ValueError, TypeError) as error:
             raise UserError(f"{self.file}: no undo file of `genre tag`, or damaged. Name another one.") from error
 

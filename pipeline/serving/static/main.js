@@ -3,7 +3,7 @@
 import { genreColour, onTheme, styled, tint } from "/static/colours.js";
 import { Player } from "/static/player.js";
 import { cannotRecord, Recorder } from "/static/recorder.js";
-import { model as askModel, predict, takeToken, TokenNeeded, useToken } from "/static/server.js";
+import { description, model as askModel, predict, takeToken, TokenNeeded, useToken } from "/static/server.js";
 import { clock, inWords, percent, Timeline } from "/static/timeline.js";
 
 const part = (id) => document.getElementById(id);
@@ -34,19 +34,19 @@ async function learnModel() {
       busy(true);
       tell(`Waiting: ${reason}`);
     });
+  } finally {
     busy(false);
     tell("");
-    part("login").hidden = true;
-    showModel();
-    return true;
-  } catch (error) {
-    if (error instanceof TokenNeeded) askToken();
-    else complain("", error.message);
-    return false;
   }
+  part("login").hidden = true;
+  showModel();
+  description().then((address) => { part("api").href = address; }, (error) => explain("", error));
 }
 
-function askToken() {
+/** Says why something failed, and asks for the token if that is what the server wants. */
+function explain(name, error) {
+  complain(name, error.message);
+  if (!(error instanceof TokenNeeded)) return;
   part("login").hidden = false;
   part("token").focus();
 }
@@ -119,7 +119,7 @@ async function work(song) {
   song.state = "working";
   showVisit();
   try {
-    if (!model && !(await learnModel())) throw new TokenNeeded("the token is missing");
+    if (!model) await learnModel();
     busy(true);
     const megabytes = song.file.size / 1e6;
     if (megabytes > model.limits.megabytes) {
@@ -130,15 +130,14 @@ async function work(song) {
       tell(share < 1 ? `Sending ${song.name}: ${percent(share)}` : `Listening to ${song.name}`);
     });
     song.state = "done";
-    if (song.answer.version !== model.version) await learnModel();
+    if (song.answer.version !== model.version) await learnModel().catch((error) => explain("", error));
     show(song);
     tell(`${song.name}: ${song.answer.reason ?? inWords(song.answer, 1)}`); // for those who hear the page
   } catch (error) {
     song.state = "failed";
     song.problem = error.message;
     tell("");
-    complain(song.name, error.message);
-    if (error instanceof TokenNeeded) askToken();
+    explain(song.name, error);
   }
   busy(false);
   showVisit();
@@ -287,7 +286,7 @@ part("login").addEventListener("submit", (event) => {
   event.preventDefault();
   useToken(part("token").value);
   complain("", "");
-  learnModel();
+  learnModel().catch((error) => explain("", error));
 });
 
 // --- Ornament: bars as of a song that is still to come ---
@@ -316,4 +315,4 @@ new ResizeObserver(drawOrnament).observe(part("ornament"));
 onTheme(drawOrnament);
 
 takeToken();
-learnModel();
+learnModel().catch((error) => explain("", error));

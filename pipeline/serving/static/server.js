@@ -3,8 +3,12 @@
 const KEY = "genre-token";
 const UNREACHABLE = "The server does not answer. Is it still running?";
 
-/** The server asks for a token, and has none, or not the right one. */
-export class TokenNeeded extends Error {}
+/** The server asks for a token, and was shown none, or not the right one. */
+export class TokenNeeded extends Error {
+  constructor() {
+    super(sessionStorage.getItem(KEY) ? "The server does not take this token." : "The server asks for a token.");
+  }
+}
 
 /** Takes the token from the address, where it must not stay: addresses are shared and kept. */
 export function takeToken() {
@@ -40,11 +44,18 @@ export async function model(tellWaiting) {
     const text = await answer.text();
     if (answer.ok) return JSON.parse(text);
     const reason = reasonOf(answer.status, text);
-    if (answer.status === 401) throw new TokenNeeded(reason);
+    if (answer.status === 401) throw new TokenNeeded();
     if (answer.status !== 503) throw new Error(reason);
     tellWaiting(reason);
     await new Promise((resolve) => setTimeout(resolve, 700));
   }
+}
+
+/** Where a link finds the description of the API: a link shows no token, so that there it needs a copy. */
+export async function description() {
+  if (!sessionStorage.getItem(KEY)) return "/openapi.json";
+  const answer = await fetch("/openapi.json", { headers: headers() });
+  return URL.createObjectURL(await answer.blob());
 }
 
 /** The genres of a song every `hop` seconds, with its picture. `tellSent` is told the share that was sent. */

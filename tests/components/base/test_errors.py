@@ -3,7 +3,7 @@ import os
 
 import pytest
 
-from components.base.errors import storage_remedy
+from components.base.errors import named, reason, storage_remedy
 
 
 @pytest.mark.parametrize(
@@ -27,3 +27,18 @@ def test_what_to_do_about_a_disk(error: Exception, words: str) -> None:
 @pytest.mark.parametrize("error", [FileNotFoundError(errno.ENOENT, "No such file"), ValueError("full"), OSError()])
 def test_other_errors_are_none_of_its_business(error: Exception) -> None:
     assert storage_remedy(error) is None
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (FileNotFoundError(errno.ENOENT, "No such file", "a.mp3"), "No such file"),
+        (OSError("not a mount point"), "not a mount point"),  # of a library: it has no number
+        (OSError(), "OSError"),
+        (OSError(0, "missing file"), "missing file"),
+        (ValueError("line 3"), "line 3"),
+    ],
+)
+def test_every_error_has_a_reason(error: Exception, words: str) -> None:
+    assert reason(error) == words
+    assert not isinstance(error, OSError) or words in named(error) or os.strerror(error.errno or 0) in named(error)

@@ -3,7 +3,7 @@
 import io
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -65,7 +65,7 @@ def values(probabilities: dict[str, float]) -> list[float]:
     return [probabilities[genre] for genre in GENRES]
 
 
-def spans(segments: list[Segment]) -> list[tuple[float, float]]:
+def spans(segments: Sequence[Segment]) -> list[tuple[float, float]]:
     return [(segment.start, segment.end) for segment in segments]
 
 
@@ -84,6 +84,18 @@ def test_no_tfx_is_loaded_to_predict() -> None:
     assert set(after.split()) - {"keras"} == {"tensorflow"}
 
 
+def answered(predictor: Predictor, song: Any, **asked: Any) -> SongGenres:
+    """What is said of one song."""
+    answer = next(predictor.predict_all([song], **asked))
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
+
+
+def over_time(predictor: Predictor, song: Any, hop: float | None = None) -> list[Segment]:
+    return list(answered(predictor, song, segments=True, hop=hop).segments)
+
+
 # --- Whole songs ---------------------------------------------------------------------------------------------------
 
 
@@ -92,11 +104,11 @@ def test_a_song_is_the_mean_of_its_clips(predictor: Predictor, windows: Callable
     song = noise(8.0)
     third = np.resize(song[6 * RATE :], 3 * RATE)
     clips = [windows(pcm)["probabilities"].mean(axis=0) for pcm in (song[: 3 * RATE], song[3 * RATE : 6 * RATE], third)]
-    answer = predictor.predict(io.BytesIO(encode_wav(song, RATE)))
+    answer = answered(predictor, io.BytesIO(encode_wav(song, RATE)))
     assert (answer.clips, answer.segments) == (3, ())
     assert list(answer.probabilities.values()) == sorted(answer.probabilities.values(), reverse=True)
     np.testing.assert_allclose(values(answer.probabilities), np.mean(clips, axis=0), atol=1e-6)
-    shorter = predictor.predict(Samples(song[: 7 * RATE], RATE))
+    shorter = answered(predictor, Samples(song[: 7 * RATE], RATE))
     assert shorter.clips == 2
     np.testing.assert_allclose(values(shorter.probabilities), np.mean(clips[:2], axis=0), atol=1e-6)
 
@@ -105,12 +117,12 @@ def test_what_is_in_memory_is_answered_as_the_file(predictor: Predictor, tmp_pat
     song = noise(4.0)
     path = tmp_path / "song.wav"
     path.write_bytes(encode_wav(song, RATE))
-    expected = predictor.predict(path)
+    expected = answered(predictor, path)
     mono = song.astype(np.float32) / 32768.0
     for values_ in (song, mono, mono.astype(float), np.stack([mono, mono], axis=1), song.astype(np.int32) << 16):
-        assert predictor.predict(Samples(values_, RATE)) == expected
+        assert answered(predictor, Samples(values_, RATE)) == expected
     with path.open("rb") as file:
-        assert predictor.predict(file) == expected
+        assert answered(predictor, file) == expected
 
 
 @pytest.mark.parametrize(
@@ -127,7 +139,7 @@ def test_what_is_in_memory_is_answered_as_the_file(predictor: Predictor, tmp_pat
 )
 def test_an_array_that_is_no_audio_says_why(predictor: Predictor, array: np.ndarray, rate: int, reason: str) -> None:
     with pytest.raises(AudioError, match=reason):
-        predictor.predict(Samples(array, rate))
+        answered(predictor, Samples(array, rate))
 
 
 class Recorder:
@@ -156,9 +168,9 @@ def test_silence_has_no_vote_and_no_genre() -> None:
     predictor, recorder = of_recorder()
     sound = noise(1.0)
     half = np.resize(np.append(sound, 0 * sound), 48_000)
-    assert predictor.predict(Samples(0 * half, RATE)) == SongGenres({}, 0)
+    assert answered(predictor, Samples(0 * half, RATE)) == SongGenres({}, 0)
     assert not recorder.calls
-    assert predictor.predict(Samples(half, RATE)) == SongGenres({"Rock": 0.75, "Folk": 0.25}, 3)
+    assert answered(predictor, Samples(half, RATE)) == SongGenres({"Rock": 0.75, "Folk": 0.25}, 3)
 
 
 def test_short_songs_are_answered_together_and_errors_stay_with_their_songs() -> None:
@@ -190,17 +202,16 @@ def test_songs_are_read_as_their_answers_are_taken() -> None:
 
 def test_segments_are_the_windows_of_the_clips(predictor: Predictor, windows: Callable) -> None:
     song = noise(6.0)
-    segments = list(predictor.segments(Samples(song, RATE)))
+    both = answered(predictor, Samples(song, RATE), segments=True)
+    segments = both.segments
     halves = [windows(song[: 3 * RATE]), windows(song[3 * RATE :])]
     starts = np.concatenate([halves[0]["starts"], 3.0 + halves[1]["starts"]])
     np.testing.assert_allclose([segment.start for segment in segments], starts, atol=1e-3)
     assert segments[-1].end == 6.0
     expected = np.concatenate([half["probabilities"] for half in halves])
     np.testing.assert_allclose([values(segment.probabilities) for segment in segments], expected, atol=1e-6)
-    both = next(predictor.predict_all([Samples(song, RATE)], segments=True))
-    assert both.segments == tuple(segments)
     np.testing.assert_allclose(values(both.probabilities), expected.mean(axis=0), atol=1e-6)
-    alone = predictor.predict(Samples(song, RATE))
+    alone = answered(predictor, Samples(song, RATE))
     np.testing.assert_allclose(values(alone.probabilities), values(both.probabilities), atol=1e-6)
 
 
@@ -214,7 +225,7 @@ def test_segments_are_the_windows_of_the_clips(predictor: Predictor, windows: Ca
     ],
 )
 def test_segments_end_with_the_song(predictor: Predictor, seconds: float, ends: list[float]) -> None:
-    segments = list(predictor.segments(Samples(noise(seconds), RATE)))
+    segments = over_time(predictor, Samples(noise(seconds), RATE))
     assert [segment.end for segment in segments] == ends
     assert all(segment.probabilities for segment in segments)
 
@@ -223,7 +234,8 @@ def test_segments_end_with_the_song(predictor: Predictor, seconds: float, ends: 
 def test_windows_overlap_by_choice(predictor: Predictor, windows: Callable, hop: float, distance: float) -> None:
     """Each is what the signature says of the window in a clip that begins where ours did."""
     song = noise(10.0)
-    segments = list(predictor.segments(Samples(song, RATE), hop))
+    both = answered(predictor, Samples(song, RATE), segments=True, hop=hop)
+    segments = both.segments
     starts = np.array([segment.start for segment in segments])
     np.testing.assert_allclose(starts, distance * np.arange(len(starts)), atol=1e-3)
     assert segments[-1].end == 10.0
@@ -234,39 +246,23 @@ def test_windows_overlap_by_choice(predictor: Predictor, windows: Callable, hop:
         answer = windows(song[round(clip * RATE) :][: round(CLIP * RATE)])
         number = round((start - clip) / WINDOW)
         np.testing.assert_allclose(values(segment.probabilities), answer["probabilities"][number], atol=1e-5)
-    both = next(predictor.predict_all([Samples(song, RATE)], segments=True, hop=hop))
-    assert both.segments == tuple(segments)
     np.testing.assert_allclose(
-        values(both.probabilities), values(predictor.predict(Samples(song, RATE)).probabilities), atol=1e-6
+        values(both.probabilities), values(answered(predictor, Samples(song, RATE)).probabilities), atol=1e-6
     )
 
 
 def test_a_silent_segment_is_empty(predictor: Predictor) -> None:
     song = np.concatenate([noise(3.0), np.zeros(4 * RATE, np.int16), noise(2.0)])
-    segments = list(predictor.segments(Samples(song, RATE)))
+    segments = over_time(predictor, Samples(song, RATE))
     heard = [(segment.start, bool(segment.probabilities)) for segment in segments]
     assert [sound for _, sound in heard] == [True] * 3 + [False] * 4 + [True] * 2
-    assert all(not segment.probabilities for segment in predictor.segments(Samples(0 * song, RATE), 0.7))
-
-
-def test_a_long_song_is_decoded_as_its_segments_are_taken(predictor: Predictor) -> None:
-    class Endless(Samples):
-        given = 0
-
-        def blocks(self) -> Iterator[np.ndarray]:
-            while True:
-                Endless.given += 1
-                yield self.values[:, np.newaxis].astype(np.float32)
-
-    segments = predictor.segments(Endless(noise(3.0) / 32768.0, RATE), 0.5)
-    assert [next(segments).start for _ in range(40)][-1] == pytest.approx(19.5, abs=0.5)
-    assert Endless.given < 40  # of 3 s
+    assert all(not segment.probabilities for segment in over_time(predictor, Samples(0 * song, RATE), 0.7))
 
 
 def test_a_hop_that_no_one_can_mean_is_refused(predictor: Predictor) -> None:
     for hop in (0.0, -1.0, 0.001, float("nan")):
         with pytest.raises(UserError, match="hop"):
-            list(predictor.segments(Samples(noise(3.0), RATE), hop))
+            over_time(predictor, Samples(noise(3.0), RATE), hop)
 
 
 def test_a_model_without_windows_answers_whole_clips() -> None:
@@ -275,8 +271,8 @@ def test_a_model_without_windows_answers_whole_clips() -> None:
     song = np.concatenate([noise(1.0), np.zeros(RATE, np.int16), noise(0.7)])
     answer = {"Rock": 0.75, "Folk": 0.25}
     expected = [Segment(0.0, 1.0, answer), Segment(1.0, 2.0, {}), Segment(2.0, 2.7, answer)]
-    assert list(predictor.segments(Samples(song, RATE))) == expected
-    assert spans(list(predictor.segments(Samples(song, RATE), 0.5))) == [
+    assert over_time(predictor, Samples(song, RATE)) == expected
+    assert spans(over_time(predictor, Samples(song, RATE), 0.5)) == [
         (0.0, 1.0),
         (0.5, 1.5),
         (1.0, 2.0),
@@ -297,9 +293,12 @@ def test_the_embedding_is_the_mean_over_the_clips(predictor: Predictor, saved: P
         tf.train.Example(features=tf.train.Features(feature={"audio": each})).SerializeToString() for each in features
     ]
     expected = signature(examples=tf.constant(examples))["embedding"].numpy().mean(axis=0)
-    found = predictor.embed(Samples(song, RATE))
+    songs = [Samples(song, RATE), Samples(0 * song, RATE), Path("none.wav"), Samples(song, RATE)]
+    found, silent, missing, again = predictor.embed_all(songs)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, expected, atol=1e-5)
-    assert predictor.embed(Samples(0 * song, RATE)).shape == (0,)
+    np.testing.assert_allclose(again, expected, atol=1e-5)
+    assert silent.shape == (0,)
+    assert isinstance(missing, FileNotFoundError)
     with pytest.raises(UserError, match="embeddings"):
-        of_recorder()[0].embed(Samples(song, RATE))
+        next(of_recorder()[0].embed_all([Samples(song, RATE)]))

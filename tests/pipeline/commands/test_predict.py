@@ -77,6 +77,8 @@ def test_every_song_has_an_answer_or_a_reason(songs: Path, capfd: pytest.Capture
         f"{song}: {'cannot be read: ' * (song == 'songs/broken.wav')}{reason}" for song, reason in FAILURES.items()
     ]
     assert "2 not audio" in shown.err
+    predict("--quiet")
+    assert capfd.readouterr() == (shown.out, "")
 
 
 def test_as_json(songs: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -99,7 +101,8 @@ def test_nothing_before_a_formats_own_file_is_whole_but_lines_are_there_at_once(
     for form in ("jsonl", "csv", "json", "parquet", "table"):
         with pytest.raises((KeyboardInterrupt, click.Abort)):
             cli(["predict", "songs", "--format", form, "-o", f"out.{form}"], standalone_mode=False)
-    assert sorted(path.name for path in Path().glob("*out.*")) == ["out.csv", "out.jsonl"]
+    left = ["out.csv", "out.jsonl"]
+    assert sorted(path.name for path in Path().glob("*out.*")) == [*(f".{name}.asked.json" for name in left), *left]
     assert len(Path("out.jsonl").read_text().splitlines()) == 1
     sys.modules["components.store.predictor"].Predictor = Predictor  # type: ignore[attr-defined]
     failed = predict("--format", "jsonl", "-o", "out.jsonl", "--resume")
@@ -107,6 +110,11 @@ def test_nothing_before_a_formats_own_file_is_whole_but_lines_are_there_at_once(
     answers = [json.loads(line) for line in Path("out.jsonl").read_text().splitlines()]
     assert next(answer["genres"] for answer in answers if "genres" in answer) == {"Folk": 1.0}
     assert len({answer["path"] for answer in answers}) == len(answers) == 4 + len(FAILURES)
+    before = Path("out.jsonl").read_bytes()
+    assert "with --top not given, and this is with --top 1" in predict(
+        *("--format", "jsonl", "-o", "out.jsonl", "--resume", "--top", "1")
+    )
+    assert Path("out.jsonl").read_bytes() == before
 
 
 def test_segments_and_label_tracks(songs: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -157,5 +165,7 @@ def test_a_model_of_an_earlier_release_says_that_its_segments_are_clips(
     monkeypatch.setattr(Predictor, "answers_windows", False)
     cli(["predict", "songs/a.wav", "--segments"], standalone_mode=False)
     assert "its segments are clips" in capfd.readouterr().err
+    cli(["predict", "songs/a.wav", "--segments", "-q"], standalone_mode=False)
+    assert capfd.readouterr().err == ""
     cli(["predict", "songs/a.wav"], standalone_mode=False)
     assert "its segments are clips" not in capfd.readouterr().err

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -10,7 +11,6 @@ import pytest
 
 from components.base.errors import UserError
 from components.store.answers import Segment, SongGenres
-from pipeline.predicting import earlier
 from pipeline.predicting.formats import TEXTS, Choice, Result
 from pipeline.predicting.output import FileForEach, write_file
 from pipeline.predicting.songs import Found
@@ -104,53 +104,15 @@ def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
             write_file(RESULTS, form, ALL, tmp_path / "file" / "out")
 
 
-def test_each_song_gets_a_file_of_its_own(tmp_path: Path) -> None:
-    tracks = FileForEach(tmp_path / "tracks", ".txt", several=True)
-    files = [tracks.of(Found(Path(name))) for name in ("a/x.mp3", "b/x.mp3", "x.ogg")]
-    assert [file.name for file in files] == ["x.mp3.txt", "x.mp3-2.txt", "x.ogg.txt"]
-    assert FileForEach(tmp_path / "one.txt", ".txt", several=False).of(Found(Path("x.mp3"))) == tmp_path / "one.txt"
+def test_each_song_gets_a_file_of_its_own_which_stays_the_same(tmp_path: Path) -> None:
+    songs = [Found(Path(name)) for name in ("a/x.mp3", "b/x.mp3", "x.ogg", "a/x.mp3")]
+    tracks = FileForEach(tmp_path / "tracks", ".txt", songs)
+    files = [tracks.of(song).name for song in songs]
+    assert files[2] == "x.ogg.txt"
+    assert files[0] == files[3] != files[1]
+    assert all(re.fullmatch(r"x\.mp3-[0-9a-f]{8}\.txt", name) for name in files[:2])
+    again = FileForEach(tmp_path / "tracks", ".txt", [Found(Path("new/x.mp3")), *reversed(songs)])
+    assert again.of(songs[1]).name == files[1]  # as after an interruption, of which the first song is done
+    assert FileForEach(tmp_path / "one.txt", ".txt", songs[:1]).of(songs[0]) == tmp_path / "one.txt"
     with pytest.raises(UserError, match="Name a folder"):
-        FileForEach(tmp_path / "one.png", ".png", several=True)
-
-
-# --- An interrupted batch ------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("form", earlier.RESUMABLE)
-@pytest.mark.parametrize("choice", [ALL, OVER_TIME], ids=["songs", "segments"])
-def test_a_batch_goes_on_wherever_it_was_cut(form: str, choice: Choice, tmp_path: Path) -> None:
-    """At every byte: what is done is not done again, and the file is at last what it would have been."""
-    results = [result for result in RESULTS if result.answer]
-    whole = text(form, choice, results).encode()
-    file = tmp_path / "out"
-    seen = set()
-    for cut in range(0, len(whole) + 1, 7):
-        file.write_bytes(whole[:cut])
-        done = earlier.resume(file, form, choice, 3)
-        seen.add(len(done))
-        left = [result for result in results if result.path.replace("\udcf6", "\\xf6") not in done]
-        write_file(left, form, choice, file, goes_on=True)
-        assert file.read_bytes() == whole, cut
-    assert seen >= {0, 1}
-
-
-@pytest.mark.parametrize("form", earlier.RESUMABLE)
-def test_what_failed_is_tried_again(form: str, tmp_path: Path) -> None:
-    write_file(RESULTS, form, ALL, tmp_path / "out")
-    assert "none.mp3" not in earlier.resume(tmp_path / "out", form, ALL, 3)
-    assert "missing file" not in (tmp_path / "out").read_text()
-    assert earlier.resume(tmp_path / "no such file", form, ALL, 3) == set()
-
-
-@pytest.mark.parametrize("form", earlier.RESUMABLE)
-def test_what_does_not_belong_together_is_not_continued(form: str, tmp_path: Path) -> None:
-    write_file(RESULTS, form, ALL, tmp_path / "out")
-    before = (tmp_path / "out").read_bytes()
-    with pytest.raises(UserError, match="version 3, and version 4 is served"):
-        earlier.resume(tmp_path / "out", form, ALL, 4)
-    with pytest.raises(UserError, match="cannot be continued"):
-        earlier.resume(tmp_path / "out", form, OVER_TIME, 3)
-    assert (tmp_path / "out").read_bytes() == before
-    (tmp_path / "other").write_text("Dear diary,\nnothing of this may be lost\n")
-    with pytest.raises(UserError, match="cannot be continued"):
-        earlier.resume(tmp_path / "other", form, ALL, 3)
+        FileForEach(tmp_path / "one.png", ".png", songs)

@@ -1,31 +1,17 @@
 """Two small models that were never trained, a store of them, and a server that answers with it."""
 
-import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
-import httpx
 import numpy as np
 import pytest
-import uvicorn
 from etils import epath
 
 from components.audio.config import AudioConfig, FeatureConfig, MelConfig
 from components.audio.wav import encode_wav
 from components.store.model_card import ModelCard
 from components.store.model_store import Lineage, current_version, publish
-from pipeline.serving.app import create_app
-from pipeline.serving.following import Follower
-from pipeline.serving.limits import Limits
-from pipeline.serving.metrics import Metrics
-from pipeline.serving.server import listening, url_of
-
-if TYPE_CHECKING:
-    from pipeline.serving.loaded_model import LoadedModel
 
 RATE = 8000
 GENRES = ("clicks", "noise", "tone")
@@ -117,93 +103,9 @@ def wav() -> Callable[..., bytes]:
     return lambda seconds, seed=0: encode_wav(_sound(seconds, seed), RATE)
 
 
-@dataclass
-class Server:
-    """A server in this process, on a free port."""
-
-    url: str
-    follower: "Follower[LoadedModel]"
-    client: httpx.Client
-
-    def predict(self, data: bytes, name: str = "song.wav", **query: object) -> httpx.Response:
-        """Sends a song."""
-        return self.client.post("/predict", files={"file": (name, data)}, params=query)
-
-    def ask(self, body: object, path: str = "/v1/models/genre:predict") -> httpx.Response:
-        """Sends a request of TensorFlow Serving."""
-        return self.client.post(path, json=body)
-
-
-Serve = Callable[..., Server]
-
-
-@contextmanager
-def _serving() -> Iterator[Serve]:
-    """Starts servers, and stops them at the end."""
-    stops: list[Callable[[], None]] = []
-
-    def start(store: Path, hosts: tuple[str, ...] = (), token: str = "", **limits: object) -> Server:
-        from pipeline.serving.loaded_model import LoadedModel
-
-        metrics, place = Metrics(), epath.Path(store)
-        follower = Follower(place, lambda version: LoadedModel(place, version, metrics.batches.observe))
-        assert follower.look()
-        app = create_app(follower, metrics, Limits(**limits), hosts, token)
-        opened = listening("127.0.0.1", 0)
-        config = uvicorn.Config(app, http="h11", ws="none", log_config=None, timeout_graceful_shutdown=10)
-        server = uvicorn.Server(config)
-        threads = [
-            threading.Thread(target=server.run, kwargs={"sockets": [opened]}),
-            threading.Thread(target=follower.follow),
-        ]
-        url = url_of(opened)
-        client = httpx.Client(base_url=url, timeout=120, headers={"Authorization": f"Bearer {token}"} if token else {})
-
-        def stop() -> None:
-            client.close()
-            server.should_exit = True
-            follower.end()
-            for thread in threads:
-                thread.join()
-
-        stops.append(stop)
-        for thread in threads:
-            thread.start()
-        while not server.started:
-            time.sleep(0.01)
-        return Server(url, follower, client)
-
-    try:
-        yield start
-    finally:
-        for stop in stops:
-            stop()
-
-
-@pytest.fixture
-def serve() -> Iterator[Serve]:
-    """Starts servers: `serve(store, hosts=..., token=..., megabytes=..., ...)`."""
-    with _serving() as start:
-        yield start
-
-
 @pytest.fixture(scope="module")
-def server(exported: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(exported: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory, servers: Any) -> Any:
     """A server of a store of its own, in which the first model is served, with the limits that are the default."""
     store = tmp_path_factory.mktemp("served") / "models"
     _push(store, exported[0])
-    with _serving() as start:
-        yield start(store)
-
-
-@pytest.fixture
-def until() -> Callable[[Callable[[], bool]], None]:
-    """Waits until something holds; only a hang takes longer than the limit."""
-
-    def wait(holds: Callable[[], bool]) -> None:
-        limit = time.monotonic() + 120
-        while not holds():
-            assert time.monotonic() < limit, "it does not come"
-            time.sleep(0.02)
-
-    return wait
+    return servers(store)

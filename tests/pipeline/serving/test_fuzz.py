@@ -1,6 +1,7 @@
 """500 requests that are wrong, from a seed: each gets a reason, and the server answers as before afterwards."""
 
 import base64
+import http.client
 import io
 import json
 import socket
@@ -127,6 +128,18 @@ def multipart(draw: Generator) -> tuple[dict[str, str], bytes]:
     return {"content-type": kinds[draw.integers(len(kinds))]}, bodies[draw.integers(len(bodies))]
 
 
+def too_large(host: str, port: int) -> httpx.Response:
+    """A body that is said to be too large; nothing of it is sent, so that nothing is cut off when it is refused."""
+    connection = http.client.HTTPConnection(host, port, timeout=60)
+    connection.putrequest("POST", "/predict")
+    connection.putheader("Content-Length", str(10**9))
+    connection.endheaders()
+    answer = connection.getresponse()
+    told = httpx.Response(answer.status, content=answer.read(), request=httpx.Request("POST", "/predict"))
+    connection.close()
+    return told
+
+
 NAMES = [
     "../../../etc/passwd",
     "..\\..\\boot.ini",
@@ -165,9 +178,13 @@ def requests(server: Any, files: list[bytes]) -> Iterator[httpx.Response]:
                 path = PATHS[draw.integers(len(PATHS))]
                 yield server.client.request(["GET", "PUT", "DELETE", "PATCH"][draw.integers(4)], path)
             case 8:
-                yield server.predict(
-                    bomb if number % 100 == 8 else draw.bytes(3000), hop=draw.choice(["nan", "-1", "x", "1e-9"])
-                )
+                match number % 100:
+                    case 8:
+                        yield server.predict(bomb, "bomb.flac")
+                    case 18:
+                        yield too_large(host, int(port))
+                    case _:
+                        yield server.predict(draw.bytes(3000), hop=draw.choice(["nan", "-1", "x", "1e-9"]))
             case 9:  # a client that goes away in the middle
                 with socket.create_connection((host, int(port)), timeout=60) as gone:
                     head = f"POST /predict HTTP/1.1\r\nHost: {host}\r\nContent-Length: 5000\r\n"
@@ -186,6 +203,7 @@ def test_every_wrong_request_gets_a_reason(server: Any, files: list[bytes], wav:
         assert 400 <= answer.status_code < 500, (answer.status_code, answer.request, answer.text)
         assert answer.json()["error"], answer.request
     assert sum(statuses.values()) == REQUESTS * 9 // 10
-    assert statuses.keys() >= {400, 404, 405, 422}
+    assert statuses.keys() >= {400, 404, 405, 413, 422}
+    assert statuses[413] >= REQUESTS // 50  # each bomb, and each body that is said to be too large
     assert server.predict(wav(2.0)).json() == before
     assert server.client.get("/readyz").status_code == 200

@@ -1,5 +1,6 @@
 """What is kept out: other sites, callers without the token, too much at a time, bodies that do not come."""
 
+import asyncio
 import io
 import socket
 import time
@@ -36,7 +37,8 @@ def test_other_sites_reach_nothing(serve: Any, store: Path) -> None:
 
 def test_a_token_guards_all_but_the_page_and_health(serve: Any, store: Path, wav: Any) -> None:
     server = serve(store, token="secret")
-    assert server.client.get("/model").status_code == 200
+    for path in ("/model", "/metrics", "/openapi.json", "/v1/models/genre"):
+        assert server.client.get(path).status_code == 200
     assert server.predict(wav(1.0)).status_code == 200
     for headers in ({"authorization": ""}, {"authorization": "Bearer wrong"}, {"authorization": "Basic secret"}):
         for path in ("/model", "/metrics", "/openapi.json", "/v1/models/genre"):
@@ -45,6 +47,33 @@ def test_a_token_guards_all_but_the_page_and_health(serve: Any, store: Path, wav
         assert server.client.post("/predict", files={"file": b"x"}, headers=headers).status_code == 401
         for path in ("/", "/static/main.js", "/healthz", "/readyz"):
             assert server.client.get(path, headers=headers).status_code == 200
+
+
+def test_the_path_is_what_was_asked_for(serve: Any, store: Path) -> None:
+    """Not what a name in the Host header makes of it; and below the path at which a proxy has the server."""
+    server = serve(store, token="secret")
+    for host in ("localhost/static/?", "localhost/healthz#", "localhost/?", "x/static/x"):
+        assert server.client.get("/model", headers={"host": host, "authorization": ""}).status_code == 401, host
+
+    passed: list[str] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        passed.append(scope["path"])
+
+    async def nothing(*_: object) -> None:
+        pass
+
+    gate = limits.Gate(app, limits.Limits(), token="secret")
+    for root, path in (
+        ("/genre", "/genre/healthz"),
+        ("/genre", "/genre/"),
+        ("", "/static/main.js"),
+        ("/genre", "/model"),
+    ):
+        asyncio.run(
+            gate({"type": "http", "method": "GET", "path": path, "root_path": root, "headers": []}, nothing, nothing)
+        )
+    assert passed == ["/genre/healthz", "/genre/", "/static/main.js"]
 
 
 def test_a_body_that_is_too_large(serve: Any, store: Path, wav: Any) -> None:

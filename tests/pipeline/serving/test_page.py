@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -257,6 +258,31 @@ def test_a_token_is_asked_for_and_does_not_stay_in_the_address(
     page.get_by_role("button", name="Use it").click()
     expect(page.locator("#served")).to_be_visible()
     choose(page, song)
+    expect(page.locator("#api")).to_have_attribute("href", re.compile("blob:.*"))
+    page.locator("#api").click()
+    expect(page.locator("body")).to_contain_text('"openapi":')  # which a link alone would not be given
     page = opened("/#token=secret", url=guarded.url)
     expect(page.locator("#served")).to_be_visible()
     assert page.url == guarded.url + "/"
+
+
+def test_the_reason_is_told_whatever_it_is(opened: Open, server: Any, serve: Any, song: Path, tmp_path: Path) -> None:
+    """A token that is missing or wrong, and a server that fails when it is asked about its model."""
+    page = opened("/healthz")  # nothing is asked before the page's own requests can be answered in the server's place
+    page.route("**/model", lambda route: route.fulfill(status=500, json={"error": "the server failed; see its log"}))
+    page.goto(server.url)
+    expect(page.get_by_role("alert")).to_have_text("the server failed; see its log")
+    page.set_input_files("#file", [song])
+    expect(page.get_by_role("alert")).to_have_text("My song.mp3: the server failed; see its log")
+    expect(page.locator("#history li")).to_contain_text("the server failed; see its log")
+    expect(page.locator("#login")).to_be_hidden()
+    page.unroute("**/model")
+    choose(page, song)
+    expect(page.locator("#problem")).to_have_text("")
+
+    shutil.copytree(server.follower.store, tmp_path / "models")
+    page = opened(url=serve(tmp_path / "models", token="secret").url)
+    expect(page.get_by_role("alert")).to_have_text("The server asks for a token.")
+    page.get_by_label("This server asks for a token").fill("wrong")
+    page.get_by_role("button", name="Use it").click()
+    expect(page.get_by_role("alert")).to_have_text("The server does not take this token.")

@@ -24,11 +24,10 @@ def test_the_answers_are_the_predictor_s(server: Any, exported: tuple[Path, Path
         answer = answered.json()
         assert answer.keys() == {"genres", "segments", "clips", "version", "seconds"}
         assert answer["version"] == 1
-        assert answer["genres"] == pytest.approx(predictor.predict(song).probabilities, abs=1e-6)
+        expected = next(predictor.predict_all([song], segments=True, hop=hop))
+        assert answer["genres"] == pytest.approx(expected.probabilities, abs=1e-6)
         assert list(answer["genres"].values()) == sorted(answer["genres"].values(), reverse=True)
-        expected = list(predictor.segments(song, hop))
-        assert len(answer["segments"]) == len(expected)
-        for got, want in zip(answer["segments"], expected, strict=True):
+        for got, want in zip(answer["segments"], expected.segments, strict=True):
             assert (got["start"], got["end"]) == (want.start, want.end)
             assert got["genres"] == pytest.approx(want.probabilities, abs=1e-6)
 
@@ -90,5 +89,28 @@ def test_what_operators_ask(server: Any) -> None:
     assert "multipart/form-data" in described["paths"]["/predict"]["post"]["requestBody"]["content"]
     lines = server.client.get("/metrics").text
     assert 'genre_request_seconds_count{method="GET",path="/readyz",status="200"}' in lines
+    for made_up in ("BREW", "x" * 100):
+        assert server.client.request(made_up, "/readyz").status_code == 405
+    text = server.client.get("/metrics").text
+    assert 'method="other"' in text
+    assert "BREW" not in text
+    assert "xxx" not in text
     model = server.client.get("/model").json()
     assert (model["version"], model["kind"], model["genres"]) == (1, "mel_cnn", ["clicks", "noise", "tone"])
+
+
+def test_what_is_known_of_a_model_is_told_without_asking_it(
+    serve: Any, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor its files: the loop that takes requests must not wait for either."""
+    server = serve(store)
+
+    def ask(*_: object) -> None:
+        raise AssertionError("it was asked")
+
+    with server.follower.model() as model:
+        monkeypatch.setattr(model.runtime, "ask", ask)
+        (store / "1" / "saved_model.pb").rename(store / "moved")
+        assert server.client.get("/model").json()["window_seconds"] == 0.512
+        assert server.client.get("/readyz").json()["version"] == 1
+        assert "audio" in str(server.client.get("/v1/models/genre/metadata").json())

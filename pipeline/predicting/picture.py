@@ -1,18 +1,18 @@
-"""The picture of a song that the page draws: its waveform and its mel spectrogram, as the model hears it.
+"""What a song looks like: its waveform and its mel spectrogram, as the model hears it; for the page and for timelines.
 
 It is for eyes only: the model's own features are in its graph.
 """
 
-import base64
 import functools
 import itertools
-from typing import BinaryIO
+from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from components.audio.config import AudioConfig
-from components.audio.decoding import clips_at
+from components.audio.decoding import Source, clips_at
+from components.audio.samples import Samples
 
 WIDTH = 1600
 """Columns of a picture at most."""
@@ -24,36 +24,52 @@ RANGE_DB = 80.0
 _FRAME, _HOP = 2048, 256
 _FLOOR_DB, _STEP_DB = -110.0, 0.5
 """Level of 0, and of 1 more, while levels are kept as bytes, in dB."""
-_SECONDS = 10.0
-"""Length of the pieces that are drawn at a time."""
+_PIECE = 1000
+"""Columns that are drawn at a time."""
 
 
-def draw(song: BinaryIO, audio: AudioConfig) -> dict[str, int | float | str]:
-    """Draws a song, as it is decoded for the model.
+@dataclass(frozen=True)
+class Picture:
+    """A song in columns of equal length, from its beginning to its end."""
 
-    Returns:
-      `seconds` of the song; `columns` and `bands`; and as base64 of bytes `mel` [columns, bands], low bands first, and
-      `peaks` [columns].
+    seconds: float
+    mel: NDArray[np.uint8]
+    """[columns, bands], low bands first: 255 is the loudest point of the song, and 0 what is RANGE_DB below or less."""
+    peaks: NDArray[np.uint8]
+    """[columns], the largest magnitude in each; 255 is full scale."""
+
+
+def draw(song: Source | Samples, audio: AudioConfig) -> Picture:
+    """Draws a song, as it is decoded for the model, piece by piece.
 
     Raises:
       AudioError, OSError: see `clips_at`.
     """
     levels, peaks, samples = [], [], 0
-    pieces = audio.model_copy(update={"clip_seconds": _SECONDS})
-    for clip in clips_at(song, pieces, (number * _SECONDS for number in itertools.count())):
+    pieces = audio.model_copy(update={"clip_seconds": _PIECE * _HOP / audio.sample_rate})
+    for clip in clips_at(song, pieces, (number * pieces.clip_seconds for number in itertools.count())):
         pcm = clip.pcm[: round(clip.duration_seconds * audio.sample_rate)]
         levels.append(_levels(pcm, audio.sample_rate))
         peaks.append(_peaks(pcm))
         samples += len(pcm)
     shown = _pooled(np.concatenate(levels)).astype(np.float32)
-    shown = np.maximum(shown - (shown.max() - RANGE_DB / _STEP_DB), 0.0) * (255.0 * _STEP_DB / RANGE_DB)
-    return {
-        "seconds": round(samples / audio.sample_rate, 3),
-        "columns": len(shown),
-        "bands": BANDS,
-        "mel": base64.b64encode(np.rint(shown).astype(np.uint8).tobytes()).decode(),
-        "peaks": base64.b64encode(_pooled(np.concatenate(peaks)).tobytes()).decode(),
-    }
+    steps = RANGE_DB / _STEP_DB
+    shown = np.maximum(shown - max(0.0, shown.max() - steps), 0.0) * (255.0 / steps)  # silence stays dark
+    return Picture(samples / audio.sample_rate, np.rint(shown).astype(np.uint8), _pooled(np.concatenate(peaks)))
+
+
+def band_of(hertz: ArrayLike, rate: int) -> NDArray[np.floating]:
+    """Returns the bands of a picture in which frequencies are: 0.0 is the middle of the lowest, 1.0 that of the next.
+
+    Args:
+      rate: of the song, as the model hears it, in Hz.
+    """
+    return _mel(hertz) / _mel(rate / 2) * (BANDS + 1) - 1.0
+
+
+def _mel(hertz: ArrayLike) -> NDArray[np.floating]:
+    """Returns pitches in mel (O'Shaughnessy)."""
+    return 2595.0 * np.log10(1.0 + np.asarray(hertz) / 700.0)
 
 
 def _levels(pcm: NDArray[np.int16], rate: int) -> NDArray[np.uint8]:
@@ -80,9 +96,8 @@ def _pooled(columns: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 @functools.cache
 def _bank(rate: int) -> NDArray[np.float32]:
-    """Triangles of equal height, evenly spaced in mel (O'Shaughnessy), [bins, BANDS]."""
-    highest = 2595.0 * np.log10(1.0 + rate / 2 / 700.0)
-    edges = 700.0 * (10.0 ** (np.linspace(0.0, highest, BANDS + 2) / 2595.0) - 1.0)
+    """Triangles of equal height, evenly spaced in mel, [bins, BANDS]."""
+    edges = 700.0 * (10.0 ** (np.linspace(0.0, _mel(rate / 2), BANDS + 2) / 2595.0) - 1.0)
     bins = np.fft.rfftfreq(_FRAME, 1.0 / rate)[:, np.newaxis]
     width = np.maximum(np.diff(edges), rate / _FRAME)  # never narrower than a bin, so that no band is empty
     rising = 1.0 - (edges[1:-1] - bins) / width[:-1]
