@@ -29,6 +29,7 @@ AUDIO = (
 LEARNING = {
     "components.audio": AUDIO,
     "components.base": "errors files json_records section",
+    "components.evaluation": "folds",
     "components.nodes": "trainer",
     "components.store": "model_card saved_model",
     "models": "config pretrained registry serving windows",
