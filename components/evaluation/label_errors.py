@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.base.errors import UserError
+from components.evaluation.folds import grouped_folds
 
 _FOLDS = 5
 _STRENGTH = 0.1
@@ -39,26 +40,30 @@ def out_of_fold_probabilities(
       groups: n names, such as of artists.
 
     Returns:
-      [n, k], rows sum to 1.
+      [n, k], rows sum to 1; NaN in those of songs whose genre no other group can tell.
 
     Raises:
-      UserError: a genre has fewer than two groups.
+      UserError: there is one genre alone, or a genre has fewer than two groups.
     """
     from sklearn.linear_model import LogisticRegression
-    from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    fewest = min(
-        len({groups[index] for index in np.flatnonzero(labels == label).tolist()}) for label in np.unique(labels)
-    )
-    if fewest < 2:
+    names = np.asarray(groups)
+    artists = [len(np.unique(names[labels == label])) for label in np.unique(labels)]
+    if len(artists) < 2:
+        raise UserError("There are songs of one genre only, so none of them can be of another. Ingest more music.")
+    if min(artists) < 2:
         raise UserError(
             "A genre has songs of one artist only, so nobody else's can tell how it sounds. Ingest more music."
         )
-    folds = StratifiedGroupKFold(min(_FOLDS, fewest), shuffle=True, random_state=0)
-    model = make_pipeline(StandardScaler(), LogisticRegression(C=_STRENGTH, max_iter=1000))
-    return np.asarray(cross_val_predict(model, features, labels, groups=groups, cv=folds, method="predict_proba"))
+    probabilities = np.full((len(labels), len(artists)), np.nan)
+    for fitted_on, held_out in grouped_folds(labels, names, _FOLDS, seed=0):
+        model = make_pipeline(StandardScaler(), LogisticRegression(C=_STRENGTH, max_iter=1000))
+        model.fit(features[fitted_on], labels[fitted_on])
+        probabilities[held_out] = 0.0
+        probabilities[np.ix_(held_out, model.classes_)] = model.predict_proba(features[held_out])
+    return probabilities
 
 
 def likely_errors(labels: NDArray[np.integer], probabilities: NDArray[np.floating]) -> list[LabelError]:
@@ -66,9 +71,9 @@ def likely_errors(labels: NDArray[np.integer], probabilities: NDArray[np.floatin
 
     Args:
       labels: int [n], indices of columns; every column has a label.
-      probabilities: [n, k], out of fold.
+      probabilities: [n, k], out of fold; rows of NaN tell nothing.
     """
-    usual = np.array([probabilities[labels == label, label].mean() for label in range(probabilities.shape[1])])  # [k]
+    usual = np.array([np.nanmean(probabilities[labels == label, label]) for label in range(probabilities.shape[1])])
     sure = np.where(probabilities >= usual, probabilities, -1.0)
     suggested = sure.argmax(axis=1)  # [n]
     rows = np.arange(len(labels))

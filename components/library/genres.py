@@ -13,8 +13,9 @@ from pathlib import Path
 from components.base.errors import UserError
 from components.base.labels import checked_label, normalised
 from components.library.layout import Library, complete_spans, read_library
+from components.library.restating.moves import only_writer
 from components.library.sources.track import UNKNOWN_GENRE
-from components.library.spans import amend_library, only_writer
+from components.library.spans import amend_library
 from components.library.tables import read_rejects
 
 

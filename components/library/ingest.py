@@ -43,6 +43,7 @@ from components.library.layout import (
 )
 from components.library.repeats.duplicates import Duplicates, lack, sort_files, too_many, unopened
 from components.library.repeats.near_duplicates import Alike, Heard, alike, read_fingerprints
+from components.library.restating.moves import only_writer
 from components.library.shards import (
     CLIPS_PER_SHARD,
     Fact,
@@ -63,7 +64,6 @@ from components.library.sources.track import LEFT_OUT, Track
 from components.library.spans import (
     NEAR_DUPLICATES_FILE,
     SpanAccount,
-    only_writer,
     schema_digest,
     write_library,
     write_rejects,

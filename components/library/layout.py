@@ -13,6 +13,7 @@
 <root>/span-<N>/source.json    digest of the input files, so that the same ingest is recognised when it is repeated
 <root>/span-<N>/<split>/part-XXXXX-of-YYYYY.tfrecord
 <root>/.staging/               spans that are not complete yet; never read by a run
+<root>/.moves.json             see `components.library.restating.moves`; there only while spans are moved
 """
 
 import hashlib
@@ -28,6 +29,7 @@ from components.base.errors import UserError, command_line, named
 from components.base.files import matching
 from components.base.json_records import read_record
 from components.base.section import Section
+from components.library.restating.moves import MOVES_FILE, settle
 from components.library.tfrecords import StoredFile
 
 SPLITS = ("train", "eval", "test")
@@ -117,8 +119,14 @@ def complete_spans(root: epath.Path) -> list[int]:
 
 
 def span_numbers(root: epath.Path) -> list[int]:
-    """Returns the numbers of all directories of spans in `root`, complete or not, ascending."""
-    return sorted(span_number(path) for path in matching(root, "span-*") if _SPAN_NAME.fullmatch(path.name))
+    """Returns the numbers of all directories of spans in `root`, complete or not, ascending.
+
+    Raises:
+      UserError: another process is moving spans.
+    """
+    settle(root)
+    found = sorted(span_number(path) for path in matching(root, "span-*") if _SPAN_NAME.fullmatch(path.name))
+    return span_numbers(root) if (root / MOVES_FILE).exists() else found  # moves have begun meanwhile
 
 
 def span_number(directory: epath.Path) -> int:
@@ -230,6 +238,8 @@ def read_manifest(root: epath.Path, span: int) -> Manifest:
     """
     path = span_dir(root, span) / MANIFEST_FILE
     if not path.is_file():
+        settle(root)
+    if not path.is_file():
         have = ", ".join(map(str, complete_spans(root))) or "none"
         raise UserError(f"{root}: no complete span {span} (complete spans: {have}). Ingest it, or choose another.")
     manifest = read_record(path, Manifest, _REMEDY)
@@ -253,12 +263,27 @@ def verified_file(root: epath.Path, span: int, name: str) -> epath.Path:
     Raises:
       UserError: it is missing, damaged, not in the manifest, or cannot be read.
     """
-    path, expected = span_dir(root, span) / name, read_manifest(root, span).files.get(name)
+    manifest = read_manifest(root, span)
+    path, expected = span_dir(root, span) / name, manifest.files.get(name)
     if expected is None:
         raise UserError(f"{path}: not in the manifest beside it. {remedy(root, span)}")
     if problem := damage(path, expected):
+        require_unchanged(root, manifest)
         raise UserError(f"{path}: {problem}. {remedy(root, span)}")
     return path
+
+
+def require_unchanged(root: epath.Path, manifest: Manifest) -> None:
+    """Checks, after the span of `manifest` was read, that it is still the one that this is the manifest of.
+
+    Raises:
+      UserError: it was stated again, or ingested again, meanwhile.
+    """
+    if read_manifest(root, manifest.span).digest != manifest.digest:
+        raise UserError(
+            f"{span_dir(root, manifest.span)}: other labels or songs were written there while it was read. Give the "
+            "command again."
+        )
 
 
 def verify(root: epath.Path, span: int) -> list[str]:
@@ -276,6 +301,8 @@ def verify(root: epath.Path, span: int) -> list[str]:
     found = {name: damage(directory / name, expected) for name, expected in manifest.files.items()}
     found |= dict.fromkeys(there - manifest.files.keys() - {MANIFEST_FILE, INPUTS_FILE}, "extra: not in the manifest")
     lines = [f"{directory / name}: {problem}" for name, problem in sorted(found.items()) if problem]
+    if lines:
+        require_unchanged(root, manifest)
     try:
         read_inputs_digest(root, span)
     except UserError as error:

@@ -5,7 +5,6 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -15,7 +14,6 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 
 from components.base.files import write_atomically
 from components.base.json_records import sealed, write_record
-from components.base.locks import held, this_process
 from components.base.tables import write_table
 from components.library.layout import (
     INPUTS_FILE,
@@ -55,15 +53,6 @@ class SpanAccount:
     genres: tuple[str, ...]
     """Of the library, in order."""
     schema_digest: str
-
-
-def only_writer(root: Path) -> AbstractContextManager[None]:
-    """Keeps other writers out of the library at `root`.
-
-    Raises:
-      HeldError: another process writes to it.
-    """
-    return held(root / ".lock", this_process(), "is writing to this library", "Wait for it to end, or end it.")
 
 
 def write_library(root: Path, library: Library) -> None:
@@ -120,13 +109,13 @@ def write_span(
             files[name] = _place(made, shard, target / name, records)
     shards = [shard for kept in sorting.kept.values() for shard, _ in kept]
     rows_of = ([getattr(fact, name) for name in TRACK_COLUMNS] for fact in _examples(duplicates, shards))
-    tracks = _write_table(target / TRACKS_FILE, TRACK_COLUMNS, rows_of)
+    tracks = store_table(target / TRACKS_FILE, TRACK_COLUMNS, rows_of)
     rejects = write_rejects(target / REJECTS_FILE, sorting.rejects)
     rows = ((track.path, track.problem) for track in left_out)
-    files[LEFT_OUT_FILE] = _write_table(target / LEFT_OUT_FILE, LEFT_OUT_COLUMNS, rows)
+    files[LEFT_OUT_FILE] = store_table(target / LEFT_OUT_FILE, LEFT_OUT_COLUMNS, rows)
     marks = ((fact.track_id, fact.split, fact.fingerprint) for fact in _examples(duplicates, shards))
-    files[FINGERPRINTS_FILE] = _write_table(target / FINGERPRINTS_FILE, FINGERPRINT_COLUMNS, marks)
-    files[NEAR_DUPLICATES_FILE] = _write_table(
+    files[FINGERPRINTS_FILE] = store_table(target / FINGERPRINTS_FILE, FINGERPRINT_COLUMNS, marks)
+    files[NEAR_DUPLICATES_FILE] = store_table(
         target / NEAR_DUPLICATES_FILE,
         NEAR_DUPLICATE_COLUMNS,
         (
@@ -145,7 +134,7 @@ def write_span(
     manifest = Manifest(
         span=account.number,
         source=account.data_set,
-        digest=hashlib.sha256(f"{tracks.sha256} {rejects.sha256}".encode()).hexdigest(),
+        digest=tables_digest(tracks, rejects),
         input_files=account.input_files,
         splits=sorting.counts(),
         rejects=sorting.reject_counts(),
@@ -159,14 +148,19 @@ def write_span(
     return manifest
 
 
+def tables_digest(tracks: StoredFile, rejects: StoredFile) -> str:
+    """Returns the digest of a span, `Manifest.digest`, by its tables of examples and of rejects."""
+    return hashlib.sha256(f"{tracks.sha256} {rejects.sha256}".encode()).hexdigest()
+
+
 def write_rejects(file: Path, rejects: Iterable[Fact]) -> StoredFile:
     """Writes the table of `rejects`; returns what `file` holds."""
     rows = ((fact.track_id, fact.path, fact.genre, fact.reject, fact.reason) for fact in rejects)
-    return _write_table(file, REJECT_COLUMNS, rows)
+    return store_table(file, REJECT_COLUMNS, rows)
 
 
-def _write_table(file: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> StoredFile:
-    """Writes a CSV file; returns what it holds."""
+def store_table(file: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> StoredFile:
+    """Writes a table of a span; returns what `file` holds."""
     with file.open("w", encoding="utf-8", newline="") as out:
         count = write_table(out, columns, rows)
     with file.open("rb") as written:
@@ -179,14 +173,19 @@ def _examples(duplicates: Duplicates, shards: Iterable[Shard]) -> Iterator[Fact]
         yield from (fact for _, fact in duplicates.facts(shard) if not fact.reject)
 
 
+def link(file: Path | str, other: Path | str) -> None:
+    """Makes `other` the same file, which nobody changes; a copy where the file system has no links."""
+    try:
+        os.link(file, other)
+    except OSError:
+        shutil.copyfile(file, other)
+
+
 def _place(made: Path, shard: Shard, part: Path, keep: Sequence[bool]) -> StoredFile:
     """Writes the records of `shard` whose flag in `keep` is true as `part`; returns what `part` holds."""
     records = records_file(made, shard)
     if all(keep):
-        try:
-            os.link(records, part)  # the shard stays in staging, in case this process is killed before the end
-        except OSError:  # this file system has no links
-            shutil.copyfile(records, part)
+        link(records, part)  # the shard stays in staging, in case this process is killed before the end
         return read_seal(made, shard).records
     with records.open("rb") as old, part.open("wb") as new:
         writer = RecordWriter(new)

@@ -86,10 +86,7 @@ def _shards_of(clips: SpanImport) -> dict[str, dict[str, StoredFile]]:
     damaged: dict[str, str] = {}
     for name in sorted({each for directories in clips.splits.values() for each in directories}):
         directory = epath.Path(name)
-        manifest = _manifest_of(directory)
-        planned = clips.whole | clips.joined
-        if planned and manifest.digest != planned.get(manifest.span):
-            raise UserError(f"{directory.parent}: it has changed since this run was planned. Start the run again.")
+        manifest = _planned(clips, directory)
         expected, there = manifest.shards(directory.name), _names_in(directory)
         shards[name] = {str(directory / shard): content for shard, content in expected.items()}
         damaged |= {str(directory / shard): "missing" for shard in expected.keys() - there}
@@ -112,6 +109,19 @@ def _manifest_of(directory: epath.Path) -> Manifest:
     return read_manifest(directory.parent.parent, span_number(directory.parent))
 
 
+def _planned(clips: SpanImport, directory: epath.Path) -> Manifest:
+    """Reads the manifest as `_manifest_of`.
+
+    Raises:
+      UserError: it is not that of the planned span.
+    """
+    manifest = _manifest_of(directory)
+    planned = clips.whole | clips.joined
+    if planned and manifest.digest != planned.get(manifest.span):
+        raise UserError(f"{directory.parent}: it has changed since this run was planned. Start the run again.")
+    return manifest
+
+
 def _names_in(directory: epath.Path) -> set[str]:
     """Returns the names of the files in `directory` that are not hidden; systems leave hidden ones everywhere."""
     try:
@@ -123,10 +133,14 @@ def _names_in(directory: epath.Path) -> set[str]:
 
 
 def _to_set_aside(clips: SpanImport, damaged: Collection[str]) -> dict[int, str]:
-    """Returns the digests of the spans of `damaged` files by number, but for one that only the golden set is of."""
+    """Returns the digests of the spans of `damaged` files by number, but for one that only the golden set is of.
+
+    Raises:
+      UserError: a span is another one than was planned: it is not damaged, but was stated again.
+    """
     trained_on = {each for split, directories in clips.splits.items() if split != GOLDEN for each in directories}
     found = {directory for directory in trained_on if any(os.path.dirname(file) == directory for file in damaged)}
-    manifests = [_manifest_of(epath.Path(directory)) for directory in sorted(found)]
+    manifests = [_planned(clips, epath.Path(directory)) for directory in sorted(found)]
     return {manifest.span: manifest.digest for manifest in manifests}
 
 

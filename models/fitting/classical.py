@@ -23,6 +23,7 @@ from pydantic import Field
 
 from components.base.errors import UserError
 from components.base.section import Section
+from components.evaluation.folds import grouped_folds
 from models.config import EMBEDDING, Positive
 
 if TYPE_CHECKING:
@@ -142,10 +143,11 @@ def choose(front: Front, examples: Examples, classes: int, candidates: Sequence[
 
     start = time.monotonic()
     _check(examples, classes)
-    folds, held_out_by = list(_inner_folds(examples, examples.groups, seed)), "groups"
+    most = 3 if len(examples.x) > MANY_EXAMPLES else MOST_FOLDS
+    folds, held_out_by = list(grouped_folds(examples.labels, examples.groups, most, seed)), "groups"
     if not folds:  # every genre is of one group
         clips = np.arange(len(examples.x)) // examples.windows
-        folds, held_out_by = list(_inner_folds(examples, clips, seed)), "clips"
+        folds, held_out_by = list(grouped_folds(examples.labels, clips, most, seed)), "clips"
     if not folds:
         raise UserError(
             "the settings of a model are chosen on clips that are held out: add clips, so that a genre has two"
@@ -199,30 +201,6 @@ def _fit_front(front: Front, x: NDArray[np.float32]) -> "tuple[Pipeline, NDArray
 
     steps = make_pipeline(*_front_steps(front, x))
     return steps, steps.fit_transform(x.astype(np.float64))
-
-
-def _inner_folds(
-    examples: Examples, groups: NDArray[np.int64], seed: int
-) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Yields the indices of the examples to fit on, and of those held out, fold by fold.
-
-    The groups of each genre are dealt to the folds in turn. scikit-learn's StratifiedGroupKFold can put the only two
-    groups of a genre into one fold. Examples of a genre that a fold does not fit on are not held out there.
-    """
-    labels, names = examples.labels, np.unique(groups)
-    folds = min(3 if len(labels) > MANY_EXAMPLES else MOST_FOLDS, len(names))
-    order = np.random.default_rng(seed).permutation(names)
-    fold_of: dict[int, int] = {}
-    for genre in np.unique(labels):
-        for group in order[np.isin(order, groups[labels == genre])]:
-            fold_of.setdefault(group, len(fold_of) % folds)
-    of_example = np.array([fold_of[group] for group in groups])
-    for fold in range(folds):
-        fitted_on, held_out = np.flatnonzero(of_example != fold), np.flatnonzero(of_example == fold)
-        known = np.unique(labels[fitted_on])
-        held_out = held_out[np.isin(labels[held_out], known)]
-        if len(known) > 1 and len(held_out):
-            yield fitted_on, held_out
 
 
 def _logits(classifier: "ClassifierMixin", x: NDArray, classes: int) -> NDArray[np.float64]:

@@ -1,40 +1,41 @@
-"""Corrects the genres of songs in complete spans: a span is stated again, and what it said before is kept.
+"""Corrects the genres of songs in complete spans: spans are stated again, and what they said before is kept.
 
 <root>/span-<N>/                       the span as it is stated now; its digest is another one, so runs notice
 <root>/.restated/span-<N>-<digest>/    each former statement, whole; nothing reads it
 
 Songs keep their splits, and the digest of the input files: the same ingest finds the span, and does not undo anything.
+All spans of a call are stated again, or none. Files in which nothing was wrong are the same file in both statements.
 """
 
-import hashlib
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from etils import epath
 
 from components.base.errors import UserError
-from components.base.files import move_directory
-from components.base.json_records import sealed
-from components.base.tables import read_table, write_table
+from components.base.files import replacing
+from components.base.json_records import write_record
+from components.base.tables import read_table
 from components.library.health import FILE_FORMAT, HEALTH
 from components.library.layout import (
     MANIFEST_FILE,
-    SPLITS,
     Manifest,
     complete_spans,
     read_library,
     read_manifest,
     require_verified,
-    span_dir,
 )
-from components.library.spans import only_writer
-from components.library.tables import TRACKS_FILE, read_examples
+from components.library.restating.moves import move_all, only_writer
+from components.library.spans import link, store_table, tables_digest
+from components.library.tables import REJECTS_FILE, TRACKS_FILE, read_examples
 from components.library.tfrecords import RecordWriter, StoredFile, read_records
 
 FORMER = ".restated"
 _REMEDY = "Nothing was changed."
+_TYPES: dict[str, Callable[[str], object]] = {**dict.fromkeys(HEALTH, float), **dict.fromkeys(FILE_FORMAT, int)}
+"""Of columns that are no text: a text that begins with a minus would be protected from spreadsheets."""
 
 
 def read_corrections(file: Path) -> dict[str, str]:
@@ -82,7 +83,6 @@ def restate(root: Path, corrections: Mapping[str, str]) -> dict[int, int]:
             f"classes add` adds one. {_REMEDY}"
         )
     with only_writer(root):
-        _finish(root)
         wrong: dict[int, dict[str, str]] = {}
         missing = set(corrections)
         for span in complete_spans(epath.Path(root)):
@@ -94,46 +94,43 @@ def restate(root: Path, corrections: Mapping[str, str]) -> dict[int, int]:
             raise UserError(f"{root}: no example has the track_id {', '.join(sorted(missing)[:5])}. {_REMEDY}")
         for span in wrong:
             require_verified(epath.Path(root), span)
+        for left in (root / ".staging").glob("restated-*"):  # by a call that was killed before it moved anything
+            shutil.rmtree(left)
+        moves: list[tuple[Path, Path]] = []
         for span, found in wrong.items():
-            _restate(root, span, found)
+            stated, new = root / f"span-{span}", root / ".staging" / f"restated-{span}"
+            manifest = read_manifest(epath.Path(root), span)
+            _state(stated, new, manifest, found)
+            moves += [(stated, _former(root, manifest)), (new, stated)]
+        if moves:
+            move_all(root, moves)
     return {span: len(found) for span, found in wrong.items()}
 
 
-def _finish(root: Path) -> None:
-    """Puts back what a call that was killed between its last two steps had taken away."""
-    for former in sorted((root / FORMER).glob("span-*-*"), key=lambda path: path.stat().st_mtime, reverse=True):
-        span = span_dir(epath.Path(root), int(former.name.split("-")[1]))
-        if not span.exists():
-            move_directory(epath.Path(former), span)
-
-
-def _restate(root: Path, span: int, corrections: Mapping[str, str]) -> None:
-    before, manifest = Path(span_dir(epath.Path(root), span)), read_manifest(epath.Path(root), span)
-    target = root / ".staging" / f"restated-{span}"
-    shutil.rmtree(target, ignore_errors=True)
-    shutil.copytree(before, target)
+def _state(stated: Path, target: Path, manifest: Manifest, corrections: Mapping[str, str]) -> None:
+    """Writes the span in `stated` to the new directory `target`, with the right genres."""
+    shutil.copytree(stated, target, copy_function=link)
+    rows = [
+        {**row, "genre": corrections.get(row["track_id"], row["genre"])}
+        for row in read_examples(stated.parent, manifest.span)
+    ]
     files = dict(manifest.files)
-    for split in SPLITS:
+    for split in {row["split"] for row in rows if row["track_id"] in corrections}:
         for name in manifest.shards(split):
-            files[f"{split}/{name}"] = _corrected(before / split / name, target / split / name, corrections)
-    rows = [{**row, "genre": corrections.get(row["track_id"], row["genre"])} for row in read_examples(root, span)]
-    files[TRACKS_FILE] = _write_rows(target / TRACKS_FILE, rows)
+            files[f"{split}/{name}"] = _corrected(target / split / name, corrections)
+    cells = ([_TYPES.get(name, str)(value) for name, value in row.items()] for row in rows)
+    with replacing(epath.Path(target / TRACKS_FILE)) as table:
+        files[TRACKS_FILE] = store_table(Path(table), list(rows[0]), cells)
     counts = {split: Counter(row["genre"] for row in rows if row["split"] == split) for split in manifest.splits}
-    tables = f"{files[TRACKS_FILE].sha256} {manifest.files['rejects.csv'].sha256}"
-    restated = manifest.model_copy(
-        update={
-            "digest": hashlib.sha256(tables.encode()).hexdigest(),
-            "splits": {
-                split: of.model_copy(update={"genres": dict(sorted(counts[split].items()))})
-                for split, of in manifest.splits.items()
-            },
-            "files": files,
-        }
-    )
-    (target / MANIFEST_FILE).write_text(sealed(restated), encoding="utf-8")
-    (root / FORMER).mkdir(exist_ok=True)
-    move_directory(epath.Path(before), epath.Path(_former(root, manifest)))
-    move_directory(epath.Path(target), epath.Path(before))
+    changes = {
+        "digest": tables_digest(files[TRACKS_FILE], files[REJECTS_FILE]),
+        "splits": {
+            split: of.model_copy(update={"genres": dict(sorted(counts[split].items()))})
+            for split, of in manifest.splits.items()
+        },
+        "files": files,
+    }
+    write_record(epath.Path(target / MANIFEST_FILE), manifest.model_copy(update=changes))
 
 
 def _former(root: Path, manifest: Manifest) -> Path:
@@ -143,35 +140,17 @@ def _former(root: Path, manifest: Manifest) -> Path:
     return next(path for path in taken if not path.exists())
 
 
-def _write_rows(file: Path, rows: list[dict[str, str]]) -> StoredFile:
-    # As numbers: a text that begins with a minus would be protected from spreadsheets.
-    types: dict[str, Callable[[str], object]] = {**dict.fromkeys(HEALTH, float), **dict.fromkeys(FILE_FORMAT, int)}
-    cells = ([types.get(name, str)(value) for name, value in row.items()] for row in rows)
-    with file.open("w", encoding="utf-8", newline="") as out:
-        count = write_table(out, list(rows[0]), cells)
-    content = file.read_bytes()
-    return StoredFile(sha256=hashlib.sha256(content).hexdigest(), bytes=len(content), records=count)
+def _corrected(file: Path, corrections: Mapping[str, str]) -> StoredFile:
+    """Writes a file of examples again, with the right genres; returns what it holds then."""
+    import tensorflow as tf  # its import takes seconds
 
-
-def _corrected(source: Path, target: Path, corrections: Mapping[str, str]) -> StoredFile:
-    """Copies a file of examples, with the right genres."""
-
-    def records() -> Iterator[bytes]:
-        import tensorflow as tf  # TensorFlow's import takes seconds
-
-        with source.open("rb") as file:
-            for data in read_records(file):
-                example = tf.train.Example.FromString(data)
-                features = example.features.feature
-                genre = corrections.get(features["track_id"].bytes_list.value[0].decode())
-                if genre is None:
-                    yield data
-                else:
-                    features["genre"].bytes_list.value[0] = genre.encode()
-                    yield example.SerializeToString(deterministic=True)
-
-    with target.open("wb") as file:
-        writer = RecordWriter(file)
-        for data in records():
+    with file.open("rb") as before, replacing(epath.Path(file)) as target, target.open("wb") as after:
+        writer = RecordWriter(after)
+        for data in read_records(before):
+            example = tf.train.Example.FromString(data)
+            features = example.features.feature
+            if genre := corrections.get(features["track_id"].bytes_list.value[0].decode()):
+                features["genre"].bytes_list.value[0] = genre.encode()
+                data = example.SerializeToString(deterministic=True)
             writer.write(data)
-    return writer.written()
+        return writer.written()

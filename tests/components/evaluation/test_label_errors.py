@@ -57,6 +57,29 @@ def test_the_confident_joint_is_that_of_the_paper() -> None:
     assert (error.index, error.suggested) == (2, 1) and error.margin == pytest.approx(0.8)
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_every_genre_is_learned_in_every_fold(seed: int) -> None:
+    """Of two artists each, and easy to tell apart: a genre that a fold did not learn would be named by another's."""
+    generator = np.random.default_rng(seed)
+    labels = np.repeat(np.arange(6), 8)
+    groups = [f"{label}, {song % 2}" for song, label in enumerate(labels)]
+    features = 9.0 * np.eye(6)[labels] + generator.normal(0, 0.1, (48, 6))
+    probabilities = out_of_fold_probabilities(features, labels, groups)
+    assert (probabilities.argmax(axis=1) == labels).all()
+    assert likely_errors(labels, probabilities) == []
+
+
+def test_a_song_that_nobody_else_can_judge_is_not_listed() -> None:
+    labels = np.array([0, 0, 0, 1, 1, 1])
+    probabilities = np.array([[0.9, 0.1], [0.8, 0.2], [0.1, 0.9], [0.2, 0.8], [0.3, 0.7], [np.nan, np.nan]])
+    assert [error.index for error in likely_errors(labels, probabilities)] == [2]
+
+
+def test_one_genre_cannot_be_told_from_others() -> None:
+    with pytest.raises(UserError, match="one genre only"):
+        out_of_fold_probabilities(np.zeros((4, 2)), np.zeros(4, int), ["a", "b", "c", "c"])
+
+
 def test_one_artist_cannot_be_judged_by_others() -> None:
     with pytest.raises(UserError, match="one artist only"):
         out_of_fold_probabilities(np.zeros((4, 2)), np.array([0, 0, 1, 1]), ["a", "b", "c", "c"])

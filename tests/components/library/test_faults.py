@@ -7,8 +7,6 @@ import io
 import os
 import random
 import shutil
-import signal
-import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -318,42 +316,6 @@ def test_spans_that_changed_places(grown: Path, more_songs: Path, tmp_path: Path
 
 # --- Kills ---------------------------------------------------------------------------------------------------------
 
-_OPERATIONS = ("open", "os.mkdir", "os.rename", "os.link", "os.remove", "os.rmdir", "os.truncate", "shutil.rmtree")
-
-
-def run_killed(songs: Path, root: Path, at: int) -> int:
-    """Ingests in a process that is killed before its operation number `at` on files below `root`.
-
-    Returns:
-      Its number of operations; 0 if it was killed.
-    """
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        count = 0
-
-        def before(event: str, args: tuple[Any, ...]) -> None:
-            nonlocal count
-            if event in _OPERATIONS and str(args[0]).startswith(str(root)):
-                count += 1
-                if count == at:
-                    os.kill(os.getpid(), signal.SIGKILL)
-
-        status = 1
-        try:
-            sys.addaudithook(before)
-            ingested(songs, root)
-            os.write(writing, str(count).encode())
-            status = 0
-        finally:
-            os._exit(status)
-    os.close(writing)
-    with os.fdopen(reading) as answer:
-        operations = answer.read()
-    _, status = os.waitpid(child, 0)
-    assert os.waitstatus_to_exitcode(status) == (0 if operations else -signal.SIGKILL)
-    return int(operations or 0)
-
 
 def checked(root: Path) -> None:
     """What a run would find is whole, or nothing."""
@@ -362,16 +324,19 @@ def checked(root: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def operations(songs: Path, tmp_path_factory: pytest.TempPathFactory) -> int:
+def operations(songs: Path, tmp_path_factory: pytest.TempPathFactory, run_killed: Callable[..., int]) -> int:
     """The number of operations on files of an undisturbed ingest."""
-    return run_killed(songs, tmp_path_factory.mktemp("counted") / "data", 0)
+    root = tmp_path_factory.mktemp("counted") / "data"
+    return run_killed(lambda: ingested(songs, root), root, 0)
 
 
 @pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.long) for seed in range(1, 12))])
-def test_three_kills_lose_nothing(songs: Path, whole: Path, tmp_path: Path, operations: int, seed: int) -> None:
+def test_three_kills_lose_nothing(
+    songs: Path, whole: Path, tmp_path: Path, operations: int, seed: int, run_killed: Callable[..., int]
+) -> None:
     root, generator = tmp_path / "data", random.Random(seed)
     for _ in range(3):
-        run_killed(songs, root, generator.randint(1, operations))
+        run_killed(lambda: ingested(songs, root), root, generator.randint(1, operations))
         checked(root)
     ingested(songs, root)
     assert content(root) == content(whole)

@@ -31,12 +31,12 @@ from components.base.errors import UserError
 from components.base.json_records import sealed
 from components.beam.config import BeamConfig
 from components.beam.options import beam_args
-from components.library.layout import Manifest, SplitCount
+from components.library.layout import Manifest, SplitCount, read_manifest
 from components.library.set_aside import read_set_aside
 from components.library.span_import import SpanImport
 from components.library.tfrecords import RecordWriter, encode_example
 from components.nodes import example_gen, transform
-from components.nodes.example_files import FileStep
+from components.nodes.example_files import DamagedFilesError, FileStep
 from components.nodes.parameters.example_gen import ImportParameters
 from components.nodes.parameters.transform import TransformParameters
 
@@ -276,6 +276,23 @@ def test_a_manifest_that_is_not_the_planned_one_is_an_error(
         manifest.unlink()
         words = "no complete span 7"
     with pytest.raises(UserError, match=words):
+        import_source(context("temporary"), source, tmp_path / "ours", tmp_path / "aside")
+    assert not (tmp_path / "aside").exists()
+
+
+def test_a_span_that_is_stated_again_while_it_is_read_is_not_set_aside(
+    span: Path, context: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stated = shutil.copytree(span, tmp_path / "data" / "span-7")
+    source = source_of(stated)
+
+    def read_meanwhile(*_: object, **__: object) -> None:
+        manifest = read_manifest(epath.Path(stated.parent), 7)
+        (stated / "manifest.json").write_text(sealed(manifest.model_copy(update={"digest": "of right labels"})))
+        raise DamagedFilesError({str(part(stated, "train")): "damaged"})
+
+    monkeypatch.setattr(example_gen, "make_files", read_meanwhile)
+    with pytest.raises(UserError, match="it has changed since this run was planned"):
         import_source(context("temporary"), source, tmp_path / "ours", tmp_path / "aside")
     assert not (tmp_path / "aside").exists()
 

@@ -27,8 +27,9 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.svm import SVC, LinearSVC
 
 from components.base.errors import UserError
+from components.evaluation.folds import grouped_folds
 from models.fitting.calibration import fit_temperature
-from models.fitting.classical import Examples, _inner_folds
+from models.fitting.classical import MOST_FOLDS, Examples
 
 KINDS = ("logistic_regression", "knn", "naive_bayes", "extra_trees", "svm_linear", "svm_rbf")
 FEW = {
@@ -236,7 +237,7 @@ def test_the_choice_is_scikit_learns_cross_validation(kind: str, source: str) ->
     front = {"pca": 5}
     _, chosen, logits = fit(kind, FEW[kind] | front, examples, classes)
     expected = np.full((len(examples.x), classes), np.nan)
-    for fitted_on, held_out in _inner_folds(examples, examples.groups, 1):
+    for fitted_on, held_out in grouped_folds(examples.labels, examples.groups, MOST_FOLDS, 1):
         assert not set(examples.groups[fitted_on]) & set(examples.groups[held_out])
         pipeline = by_hand(kind, front, chosen, examples.x[fitted_on], examples.labels[fitted_on])
         expected[held_out] = scores_of(pipeline, examples.x[held_out])
@@ -244,21 +245,6 @@ def test_the_choice_is_scikit_learns_cross_validation(kind: str, source: str) ->
     assert chosen["accuracy"] == np.mean(expected.argmax(axis=1) == examples.labels)
     assert chosen["inner_folds"] == 5
     assert chosen["held_out_by"] == "groups"
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_inner_folds_keep_groups_whole_and_spread_every_genre(seed: int) -> None:
-    generator = np.random.default_rng(seed)
-    groups = generator.integers(0, 40, 400)
-    labels = groups % 4
-    labels[groups % 10 == 0] = generator.integers(0, 4, int((groups % 10 == 0).sum()))  # some have several genres
-    examples = Examples(np.zeros((400, 1), np.float32), labels, groups)
-    folds = list(_inner_folds(examples, groups, seed))
-    assert len(folds) == 5
-    assert sorted(np.concatenate([held_out for _, held_out in folds])) == list(range(400))
-    for fitted_on, held_out in folds:
-        assert not set(groups[fitted_on]) & set(groups[held_out])
-        assert set(labels[fitted_on]) == set(labels[held_out]) == {0, 1, 2, 3}
 
 
 @every_kind

@@ -29,6 +29,7 @@ AUDIO = (
 LEARNING = {
     "components.audio": AUDIO,
     "components.base": "errors files json_records section",
+    "components.evaluation": "folds",
     "components.nodes": "trainer",
     "components.store": "model_card saved_model",
     "models": "config pretrained registry serving windows",
@@ -37,8 +38,8 @@ FITTING = "augmentation batches calibration classical devices ensemble head host
 CLOSURES: dict[str, dict[str, str]] = {
     "ImportExampleGen": {
         "components.audio": "config",
-        "components.base": "errors files json_records section times",
-        "components.library": "layout set_aside span_import tfrecords",
+        "components.base": "errors files json_records locks section times",
+        "components.library": "layout restating.moves set_aside span_import tfrecords",
         "components.nodes": "example_files example_gen parameters.example_gen",
     },
     "Transform": {
@@ -89,7 +90,7 @@ CLOSURES: dict[str, dict[str, str]] = {
         "components.base": "errors files json_records locks section tables text times",
         "components.drift": "profile report",
         "components.evaluation": "curves metrics predictions results",
-        "components.library": "health layout tables tfrecords",
+        "components.library": "health layout restating.moves tables tfrecords",
         "components.nodes": "artifacts parameters.reporter reporter",
         "components.reporting": "charts fit listening page report song_map spectrograms timeline_chart",
         "components.retraining": "config history policy timeline",

@@ -3,6 +3,8 @@
 import csv
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,8 +16,9 @@ from components.audio.config import AudioConfig
 from components.base.errors import UserError
 from components.library.config import IngestConfig
 from components.library.ingest import ingest
-from components.library.layout import read_manifest, verify
+from components.library.layout import complete_spans, read_manifest, verify
 from components.library.restating.corrections import read_corrections, restate
+from components.library.restating.moves import MOVES_FILE
 from components.library.sources.manifest_csv import Columns, read_csv
 from components.library.tables import read_examples
 from pipeline.cli import cli
@@ -44,10 +47,24 @@ def root(made: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(made / "data", tmp_path / "data"))
 
 
+@pytest.fixture(scope="module")
+def two_spans(made: Path, compose: Callable[..., Path]) -> Path:
+    """The library with a second span, of other songs."""
+    table = compose(made / "others", {"train": 2, "eval": 1, "test": 1}, seed=1)
+    root = Path(shutil.copytree(made / "data", made / "two"))
+    tracks = [
+        replace(track, track_id=f"more/{track.track_id.partition('/')[2]}", group=f"more {track.group}")
+        for track in read_csv(table, made / "others", Columns("path", "genre", None, "split", None, (), ()))
+        if track.genre == "tone"
+    ]
+    ingest(tracks, made / "others", "more", root, AUDIO, IngestConfig(min_seconds=0.5))
+    return root
+
+
 def genres_of(root: Path) -> dict[str, str]:
     """What the examples themselves say."""
     strings = tf.io.FixedLenFeature([], tf.string)
-    files = sorted(str(path) for path in (root / "span-1").glob("*/*.tfrecord"))
+    files = sorted(str(path) for path in root.glob("span-*/*/*.tfrecord"))
     found = {}
     for record in tf.data.TFRecordDataset(files).as_numpy_iterator():
         example = tf.io.parse_single_example(record, {"track_id": strings, "genre": strings})
@@ -94,26 +111,37 @@ def test_the_same_ingest_finds_the_span_and_undoes_nothing(made: Path, root: Pat
     assert genres_of(root)["tone/train-0.wav"] == "noise"
 
 
-def test_a_call_that_was_killed_between_its_last_steps_loses_nothing(
-    root: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_call_that_is_killed_leaves_all_spans_as_they_were_or_all_as_they_should_be(
+    two_spans: Path, tmp_path: Path, run_killed: Callable[..., int]
 ) -> None:
-    from components.library.restating import corrections
+    old, seen = genres_of(two_spans), []
+    new = old | WRONG | {"more/train-0.wav": "noise"}
+    root = Path(shutil.copytree(two_spans, tmp_path / "whole"))
+    changes = run_killed(partial(restate, root, new), root, 0)
+    assert genres_of(root) == new
+    for at in (*range(1, changes - 12, 6), *range(changes - 12, changes + 1)):  # the last ones are the moves
+        root = Path(shutil.copytree(two_spans, tmp_path / f"killed-{at}"))
+        assert run_killed(partial(restate, root, new), root, at) == 0
+        assert complete_spans(epath.Path(root)) == [1, 2]
+        assert verify(epath.Path(root), 1) == verify(epath.Path(root), 2) == []
+        assert not (root / MOVES_FILE).exists()
+        found = {row["track_id"]: row["genre"] for span in (1, 2) for row in read_examples(root, span)}
+        assert found in (old, new)
+        seen.append(found == new)
+        assert restate(root, new) == ({} if found == new else {1: 2, 2: 1})
+        assert verify(epath.Path(root), 1) == verify(epath.Path(root), 2) == []
+        assert list((root / ".staging").iterdir()) == []
+        assert sorted(path.name[:6] for path in (root / ".restated").iterdir()) == ["span-1", "span-2"]
+    assert genres_of(root) == new
+    assert seen == sorted(seen) and seen.count(True) > 4 < seen.count(False)
 
-    before, moves = genres_of(root), []
 
-    def move_once(source: epath.Path, target: epath.Path) -> None:
-        if moves:
-            raise KeyboardInterrupt
-        moves.append(source)
-        Path(source).rename(target)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(corrections, "move_directory", move_once)
-        with pytest.raises(KeyboardInterrupt):
-            restate(root, WRONG)
-    assert not (root / "span-1").exists()
-    assert restate(root, WRONG) == {1: 2}
-    assert genres_of(root) == before | WRONG
+def test_statements_share_the_files_in_which_nothing_was_wrong(root: Path) -> None:
+    restate(root, WRONG)
+    [former] = (root / ".restated").iterdir()
+    for split, same in (("eval", True), ("train", False)):
+        for file in (root / "span-1" / split).iterdir():
+            assert file.samefile(former / split / file.name) == same
 
 
 @pytest.mark.parametrize(
