@@ -17,7 +17,7 @@ from components.evaluation.predictions import Prediction
 from components.evaluation.results import Judged, Metrics, Verdict
 from components.library.layout import SPLITS, Manifest
 from components.reporting.charts import compared_histogram, histogram, line_chart, unit_chart
-from components.reporting.fit import chance, fit_in_words
+from components.reporting.fit import calibration_in_words, chance, fit_in_words
 from components.reporting.listening import Heard, most_confident, player
 from components.reporting.page import environment, exact, number, percent, short, to_float
 from components.reporting.song_map import COLOURS, SHAPES, song_map
@@ -28,8 +28,6 @@ from components.store.model_store import Lineage
 
 LISTED = 1000
 """Test clips that are listed one by one."""
-_SMALL_GAP = 0.05
-"""Between mean confidence and accuracy."""
 REJECTS_SHOWN = 500
 
 _HEALTH = (
@@ -111,7 +109,7 @@ def render_report(inputs: ReportInputs) -> str:
             banner=_banner(inputs),
             sets=[_set(inputs.verdict, judged) for judged in inputs.verdict.sets],
             clips=_clips(inputs, tested),
-            confidence=_confidence(inputs.genres, tested),
+            confidence=_confidence(inputs.verdict, tested),
             slices=_slices(tested, inputs.facts),
             training=_training(inputs),
             facts=_facts(inputs),
@@ -258,7 +256,7 @@ def _clips(inputs: ReportInputs, tested: Sequence[Prediction]) -> dict[str, Any]
     }
 
 
-def _confidence(genres: Sequence[str], tested: Sequence[Prediction]) -> dict[str, Any] | None:
+def _confidence(verdict: Verdict, tested: Sequence[Prediction]) -> dict[str, Any] | None:
     """Returns charts of what the confidence is worth, and the average precision of each genre; None without clips."""
     if not tested:
         return None
@@ -268,7 +266,7 @@ def _confidence(genres: Sequence[str], tested: Sequence[Prediction]) -> dict[str
     sides = {
         name: np.histogram(confidence[mask], edges)[0].tolist() for name, mask in (("right", right), ("wrong", ~right))
     }
-    curves = precision_recall(genres, tested)
+    curves = precision_recall(verdict.genres, tested)
     ranked = sorted(curves, key=lambda curve: curve.average_precision)
     shown = {curve.genre: curve for curve in (ranked[0], ranked[-1])}
     return {
@@ -291,7 +289,7 @@ def _confidence(genres: Sequence[str], tested: Sequence[Prediction]) -> dict[str
                     "as good as it says": [(0.0, 0.0, ""), (1.0, 1.0, "")],
                 },
                 [(each.confidence, *each.interval) for each in bins],
-                _trust(float(confidence.mean()), float(right.mean())),
+                calibration_in_words(verdict, tested),
             ),
             compared_histogram("Confidence of right and wrong answers", "confidence", edges, sides, share=False),
             unit_chart(
@@ -310,15 +308,6 @@ def _confidence(genres: Sequence[str], tested: Sequence[Prediction]) -> dict[str
         ],
         "average_precision": [(curve.genre, curve.average_precision) for curve in curves],
     }
-
-
-def _trust(confidence: float, accuracy: float) -> str:
-    """Says whether a model claims more than it holds."""
-    gap = confidence - accuracy
-    told = f"On average it is {percent(confidence)} sure, and right on {percent(accuracy)}"
-    if abs(gap) <= _SMALL_GAP:
-        return f"{told}: its confidence can be taken at its word."
-    return f"{told}: it is {'more' if gap > 0 else 'less'} sure than it should be."
 
 
 def _slices(tested: Sequence[Prediction], facts: Mapping[str, Mapping[str, str]]) -> list[tuple[str, list[Slice]]]:
