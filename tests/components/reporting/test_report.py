@@ -22,28 +22,22 @@ from components.evaluation.config import GateConfig
 from components.evaluation.gate import judge
 from components.evaluation.metrics import measure
 from components.evaluation.predictions import Prediction, ScoredClips, predictions
+from components.evaluation.results import Verdict
 from components.library.layout import Manifest, SplitCount
 from components.reporting.charts import compared_histogram, histogram, line_chart
 from components.reporting.comparison import COLUMNS, Comparison, Row, best, cells, curves, render_comparison
-from components.reporting.fit import fit_in_words
+from components.reporting.fit import calibration_in_words, fit_in_words
 from components.reporting.listening import Heard, Window, clips_to_hear
 from components.reporting.page import number, p_value, percent
 from components.reporting.report import ReportInputs, render_report
 from components.reporting.spectrograms import SpectrogramScale
 from components.retraining.timeline import Event, Timeline
 
-SECTIONS = (
-    "verdict",
-    "accuracy",
-    "confusion",
-    "genres",
-    "clips",
-    "confidence",
-    "training",
-    "data",
-    "schema",
-    "config",
-)
+SECTIONS = ("verdict", "accuracy", "confusion", "matrix", "genres", "clips")
+OF_CLIPS = ("tools", "list", "confidence")
+"""Where there are predictions of single clips."""
+LATER = ("training", "data", "schema", "config")
+SCRIPTS = 2
 VOID = {"meta", "br", "hr", "img", "input", "link"}
 
 
@@ -210,15 +204,14 @@ def test_every_run_gives_a_whole_well_formed_page(rendered) -> None:
     inputs, html = rendered
     page = Page(html)
     assert html.startswith("<!DOCTYPE html>")
-    ids = [each for each in page.ids if each not in ("matrix", "tools", "list", "slices")]
-    assert tuple(ids) == tuple(each for each in SECTIONS if each != "confidence" or inputs.predictions)
+    assert tuple(page.ids) == (*SECTIONS, *(OF_CLIPS if inputs.predictions else ()), *LATER)
     assert all(genre in page.text for genre in inputs.genres)
     assert not re.search(r"\bnan\b", re.sub(r"data:[^\"]*", "", html), re.IGNORECASE)
 
 
 def test_the_page_refers_to_nothing_outside(rendered) -> None:
     page = Page(rendered[1])
-    assert not {"link", "iframe", "object", "embed"} & set(page.tags) and page.tags.count("script") == 1
+    assert not {"link", "iframe", "object", "embed"} & set(page.tags) and page.tags.count("script") == SCRIPTS
     inline = ("#", "data:image/png;base64,", "data:audio/webm;base64,")
     assert all(reference.startswith(inline) for reference in page.references)
     assert "://" not in rendered[1]
@@ -226,11 +219,12 @@ def test_the_page_refers_to_nothing_outside(rendered) -> None:
 
 
 def test_the_policy_of_a_page_allows_its_own_script_and_no_other(rendered) -> None:
-    [script] = re.findall(r"<script>(.*?)</script>", rendered[1], re.S)
+    scripts = re.findall(r"<script>(.*?)</script>", rendered[1], re.S)
     [policy] = re.findall(r'Content-Security-Policy" content="([^"]*)"', rendered[1])
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    digests = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
     allowed = dict(part.strip().split(" ", 1) for part in unescape(policy).split(";"))
-    assert f"'sha256-{digest}'" in allowed["script-src"] and "unsafe" not in allowed["script-src"]
+    assert len(digests) == SCRIPTS and all(f"'sha256-{digest}'" in allowed["script-src"] for digest in digests)
+    assert "unsafe" not in allowed["script-src"]
     assert allowed["default-src"] == "'none'"
 
 
@@ -305,8 +299,8 @@ def test_hostile_names_are_escaped_everywhere() -> None:
     )
     html = render_report(inputs)
     page = Page(html)
-    assert page.tags.count("script") == 1 and "img" not in page.tags
-    assert html.count("<script") == 1 and "<img" not in html and "<audio" in html
+    assert page.tags.count("script") == SCRIPTS and "img" not in page.tags
+    assert html.count("<script") == SCRIPTS and "<img" not in html and "<audio" in html
     assert HOSTILE in page.text and "{{ 7 * 7 }}" in page.text
 
 
@@ -414,6 +408,42 @@ def test_the_words_about_the_fit_follow_from_the_figures(train: float, right: in
     assert ("It generalises" in fit or "It is" in fit or "whether it is" in fit) == (p < 0.05)
 
 
+def answers_of(confidence: float, right: int, clips: int) -> tuple[Verdict, list[Prediction]]:
+    """A model that is as sure of every clip, and right about so many."""
+    truth = np.arange(clips) % 2
+    said = np.eye(2)[np.where(np.arange(clips) < right, truth, 1 - truth)] * (2 * confidence - 1) + 1 - confidence
+    test = ScoredClips([f"{index:03d}" for index in range(clips)], truth, said, span=1)
+    verdict = judge(GateConfig(), ("Folk", "Rock"), test, latency_ms=1.0, megabytes=1.0)
+    return verdict, list(predictions(("Folk", "Rock"), test))
+
+
+@pytest.mark.parametrize(
+    ("confidence", "right", "clips", "words"),
+    [
+        (0.92, 90, 100, "(in 15 bins): its confidence can be taken at its word."),
+        (
+            0.95,
+            70,
+            100,
+            "do not take its confidence at its word; it is 95.0 % sure on average, and right about 70.0 %, ",
+        ),
+        (0.95, 70, 100, "so it is more sure than it should be."),
+        (0.60, 90, 100, "so it is less sure than it should be."),
+        (0.80, 7, 10, "That may be chance: on so few clips, up to"),
+    ],
+)
+def test_the_words_about_the_confidence_follow_from_the_figures(
+    confidence: float, right: int, clips: int, words: str
+) -> None:
+    verdict, rows = answers_of(confidence, right, clips)
+    said = calibration_in_words(verdict, rows)
+    assert words in said
+    assert said.startswith(
+        f"On {clips} test clips of span 1 the expected calibration error is {percent(abs(confidence - right / clips))} "
+    )
+    assert said in unescape(render_report(make_inputs(("Folk", "Rock"), verdict=verdict, predictions=rows)))
+
+
 def test_the_fit_is_in_the_page() -> None:
     assert "80.0 % of the training clips right, 40.0 % of the validation clips and" in render_report(RUNS["whole"])
     assert "fitted in one go" in render_report(RUNS["no epochs"])
@@ -458,7 +488,7 @@ def test_the_timeline_is_shown_where_there_were_runs_before() -> None:
 
     page = Page(render_report(make_inputs(timeline=story(2))))
     assert page.ids[-2:] == ["timeline", "config"]
-    assert "#timeline" in page.references and page.tags.count("script") == 1
+    assert "#timeline" in page.references and page.tags.count("script") == SCRIPTS
     assert page.text.count(HOSTILE) == 2
     assert render_report(make_inputs(timeline=story(1))) == render_report(make_inputs())
 
