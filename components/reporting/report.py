@@ -4,7 +4,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from components.evaluation.results import Judged, Metrics, Verdict
 from components.library.layout import SPLITS, Manifest
 from components.reporting.charts import compared_histogram, histogram, line_chart, unit_chart
 from components.reporting.fit import calibration_in_words, chance, fit_in_words
-from components.reporting.listening import Heard, most_confident, player
+from components.reporting.listening import Heard, clips_to_hear, most_confident, player
 from components.reporting.page import environment, exact, number, percent, short, to_float
 from components.reporting.song_map import COLOURS, SHAPES, song_map
 from components.reporting.spectrograms import SpectrogramScale, gradient
@@ -29,6 +29,10 @@ from components.store.model_store import Lineage
 LISTED = 1000
 """Test clips that are listed one by one."""
 REJECTS_SHOWN = 500
+MOST_BYTES = 6_000_000
+"""Of a page. One that would be larger has fewer players."""
+_PICTURE_BYTES = 15_000
+"""About what a player takes of a page beside its sound."""
 
 _HEALTH = (
     # column, title, unit, factor to that unit, axis starts at 0
@@ -97,9 +101,24 @@ def render_report(inputs: ReportInputs) -> str:
     """Renders the report of a run as one HTML page. All text is escaped; the same inputs give the same page.
 
     Returns:
-      A complete HTML document that refers to nothing outside itself.
+      A complete HTML document that refers to nothing outside itself, of at most MOST_BYTES as long as it has players.
     """
     tested = [row for row in inputs.predictions if row.split == inputs.verdict.split]
+    far = [each.track_id for each in inputs.drift.farthest] if inputs.drift else []
+    first = clips_to_hear(tested, inputs.genres, far)
+    wanted = [name for name in dict.fromkeys((*first, *inputs.heard)) if name in inputs.heard]
+    page, players = _render(inputs, tested, wanted, 0), len(wanted)
+    while players and (excess := len(page.encode()) - MOST_BYTES) > 0:
+        while players and excess > 0:
+            players -= 1
+            excess -= len(inputs.heard[wanted[players]].sound) * 4 // 3 + _PICTURE_BYTES
+        page = _render(inputs, tested, wanted[:players], len(wanted) - players)
+    return page
+
+
+def _render(inputs: ReportInputs, tested: Sequence[Prediction], heard: Sequence[str], silent: int) -> str:
+    """Renders the page with players of some clips, by track id; `silent` others are left out for their size."""
+    inputs = replace(inputs, heard={name: inputs.heard[name] for name in heard})
     return (
         environment()
         .get_template("report.html")
@@ -109,6 +128,8 @@ def render_report(inputs: ReportInputs) -> str:
             banner=_banner(inputs),
             sets=[_set(inputs.verdict, judged) for judged in inputs.verdict.sets],
             clips=_clips(inputs, tested),
+            silent=silent,
+            most_megabytes=MOST_BYTES // 1_000_000,
             confidence=_confidence(inputs.verdict, tested),
             slices=_slices(tested, inputs.facts),
             training=_training(inputs),
