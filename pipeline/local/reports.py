@@ -38,8 +38,9 @@ def write_reports(workspace: Workspace, name: str) -> None:
     page = render_runs([_row(summary, directory) for summary in summaries], name)
     with replacing(epath.Path(directory / "index.html")) as file:
         file.write_text(page, encoding="utf-8")
-    there = (Path(summary.report) for summary in summaries if summary.report)
-    newest, latest = next((report for report in there if report.is_file()), None), directory / "latest.html"
+    reports, latest = [Path(summary.report) for summary in summaries if summary.report], directory / "latest.html"
+    # The latest one stays when its artifact is removed, and no older one takes its place.
+    newest = next((each for each in (reports[:1] if latest.exists() else reports) if each.is_file()), None)
     # Of two names of one file, the system does not rename one to the other.
     if newest and not (latest.exists() and latest.samefile(newest)):
         with replacing(epath.Path(latest)) as file:

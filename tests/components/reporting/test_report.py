@@ -17,7 +17,7 @@ import pytest
 from scipy.stats import binomtest
 
 from components.audio.opus import encode_opus
-from components.drift.report import DriftReport, Moved, not_tested
+from components.drift.report import DriftReport, Far, Moved, not_tested
 from components.evaluation.config import GateConfig
 from components.evaluation.gate import judge
 from components.evaluation.metrics import measure
@@ -27,11 +27,14 @@ from components.library.layout import Manifest, SplitCount
 from components.reporting.charts import compared_histogram, histogram, line_chart
 from components.reporting.comparison import COLUMNS, Comparison, Row, best, cells, curves, render_comparison
 from components.reporting.fit import calibration_in_words, fit_in_words
+from components.reporting.labels import Suspect, render_labels
 from components.reporting.listening import Heard, Window, clips_to_hear
 from components.reporting.page import number, p_value, percent
 from components.reporting.report import MOST_BYTES, ReportInputs, render_report
+from components.reporting.runs import RunRow, render_runs
 from components.reporting.spectrograms import SpectrogramScale
 from components.retraining.timeline import Event, Timeline
+from components.store.model_store import Lineage
 
 SECTIONS = ("verdict", "accuracy", "confusion", "matrix", "genres", "clips")
 OF_CLIPS = ("tools", "list", "confidence")
@@ -297,29 +300,98 @@ def test_what_is_encoded_is_the_sound_for_every_decoder() -> None:
     assert len(heard) == pytest.approx(48000, rel=0.1)
 
 
-HOSTILE = '<script>alert("x")</script>'
+HOSTILE = '\'"></title></svg></script><script>alert("x")</script><img src=x onerror=alert(1)>'
 
 
-def test_hostile_names_are_escaped_everywhere() -> None:
-    genres = (HOSTILE, "'\"><img src=x onerror=alert(1)>", "{{ 7 * 7 }} & {% raise %}")
+def hostile_report() -> str:
+    genres = (HOSTILE, f"{HOSTILE} again", "{{ 7 * 7 }} & {% raise %}")
     inputs = make_inputs(genres, title=HOSTILE, pipeline_name=HOSTILE, anomalies=[HOSTILE])
-    inputs = replace(
-        inputs,
-        rejects=[{"path": HOSTILE, "genre": HOSTILE, "reason": HOSTILE}],
-        config={HOSTILE: HOSTILE},
-        model={HOSTILE: HOSTILE},
-        pushed={"version": HOSTILE, "path": HOSTILE},
-        predictions=[replace_id(row, f"{HOSTILE} {row.track_id}") for row in inputs.predictions],
-        heard={f"{HOSTILE} 0000": inputs.heard["0000"]},
-        facts={
-            f"{HOSTILE} {row.track_id}": {"path": f"{HOSTILE}.mp3", "artist": HOSTILE} for row in inputs.predictions
-        },
+    rows = [replace_id(row, f"{HOSTILE} {row.track_id}") for row in inputs.predictions]
+    heard = replace(inputs.heard["0000"], windows=(Window(0.0, 2.2, dict.fromkeys(genres, 1 / 3)),))
+    moved = Moved(family=HOSTILE, figure=HOSTILE, shift=1.0, edges=(0.0, 1.0), newest=(1,), reference=(1,))
+    drift = DriftReport(
+        drifted=True,
+        false_alarm_rate=0.01,
+        p_value=0.001,
+        p_values={HOSTILE: 0.001},
+        findings=(HOSTILE,),
+        notes=(HOSTILE,),
+        moved=(moved,),
+        farthest=(Far(track_id=HOSTILE, genre=HOSTILE, distance=2.0),),
     )
-    html = render_report(inputs)
+    times = ("2026-03-01T06:00:00+00:00", "2026-03-02T06:00:00+00:00")
+    events = tuple(Event(time=time, kind="run", words=HOSTILE) for time in times)
+    return render_report(
+        replace(
+            inputs,
+            rejects=[{"path": HOSTILE, "genre": HOSTILE, "reason": HOSTILE}],
+            config={HOSTILE: HOSTILE},
+            model={HOSTILE: HOSTILE},
+            pushed={"version": HOSTILE, "path": HOSTILE},
+            history={**inputs.history, "kind": HOSTILE, "chosen": {"explanation": HOSTILE}},
+            predictions=rows,
+            heard={f"{HOSTILE} 0000": heard, HOSTILE: heard},
+            facts={
+                row.track_id: {
+                    "path": f"{HOSTILE}.mp3",
+                    "artist": f"{HOSTILE} {index % 3}",
+                    "source_rate": f"{HOSTILE} {index % 2}",
+                }
+                for index, row in enumerate(rows)
+            },
+            drift=drift,
+            embeddings={row.track_id: np.random.default_rng(int(row.track_id[-4:])).normal(0, 1, 4) for row in rows},
+            timeline=Timeline(served=None, events=events, records=()),
+            lineage=Lineage(candidate=HOSTILE, parent=1, data=HOSTILE, span=1, window=(1,), config=HOSTILE),
+        )
+    )
+
+
+def hostile_labels() -> str:
+    chances = {HOSTILE: 0.2, "Rock": 0.8}
+    suspect = Suspect(HOSTILE, HOSTILE, HOSTILE, HOSTILE, "Rock", chances, hear(np.random.default_rng(0)))
+    return render_labels((HOSTILE, "Rock"), [suspect], 10, SpectrogramScale(22050))
+
+
+def hostile_runs() -> str:
+    row = RunRow(
+        run_id=HOSTILE,
+        outcome=HOSTILE,
+        state="bad",
+        kind=HOSTILE,
+        spans=HOSTILE,
+        figures={HOSTILE: 0.5},
+        seconds=1.0,
+        reasons=(HOSTILE,),
+        settings={HOSTILE: HOSTILE},
+        nodes={HOSTILE: 1.0},
+        report=HOSTILE,
+    )
+    return render_runs([row], HOSTILE)
+
+
+HOSTILE_PAGES = {"report": (hostile_report, SCRIPTS), "labels": (hostile_labels, 2), "runs": (hostile_runs, 2)}
+"""Those of the card, the comparison and the history are in their own tests."""
+
+
+@pytest.mark.parametrize("name", HOSTILE_PAGES)
+def test_hostile_names_are_escaped_everywhere(name: str) -> None:
+    write, scripts = HOSTILE_PAGES[name]
+    html = write()
     page = Page(html)
-    assert page.tags.count("script") == SCRIPTS and "img" not in page.tags
-    assert html.count("<script") == SCRIPTS and "<img" not in html and "<audio" in html
-    assert HOSTILE in page.text and "{{ 7 * 7 }}" in page.text
+    assert page.tags.count("script") == html.count("<script") == scripts and "img" not in page.tags
+    assert "<img" not in html and HOSTILE in page.text
+    assert name == "runs" or "<audio" in html
+
+
+def test_each_part_of_a_report_shows_hostile_names_as_text() -> None:
+    html = hostile_report()
+    page = Page(html)
+    assert {"map", "slices", "drift", "timeline", "lineage"} <= set(page.ids)
+    for part in ("confusion", "genres", "clips", "confidence", "map", "slices", "training", "data", "drift"):
+        [section] = re.findall(rf'<section id="{part}".*?</section>', html, re.S)
+        assert HOSTILE in Page(section).text, part
+    assert "{{ 7 * 7 }}" in page.text
 
 
 def test_the_banner_says_what_became_of_the_model() -> None:

@@ -224,9 +224,9 @@ def test_folders_of_old_runs_go_but_those_that_pushed_a_version(kitchen: Kitchen
     runs = kitchen.workspace.local / "runs"
     for number in range(15):
         (runs / f"20260101-0000{number:02}").mkdir(parents=True)
-    pushes = {0: (1, False), 1: (2, False), 2: (2, True)}
-    for number, (version, cached) in pushes.items():
-        summary = {"nodes": {"StorePusher": {"cached": cached}}, "pushed": {"version": version}}
+    pushes = {0: (1, True), 1: (2, True), 2: (2, False)}
+    for number, (version, newly) in pushes.items():
+        summary = {"newly_pushed": newly, "pushed": {"version": version}}
         (runs / f"20260101-0000{number:02}" / "summary.json").write_text(json.dumps(summary))
     (runs / "20260101-000003" / "summary.json").write_text("{half")
     (Path(kitchen.workspace.models) / "2").mkdir(parents=True)
