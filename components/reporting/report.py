@@ -447,7 +447,7 @@ def _data(inputs: ReportInputs) -> dict[str, Any]:
 
 
 def _drift(inputs: ReportInputs) -> dict[str, Any] | None:
-    """Returns what was found of drift, with charts of what moved most and players of the clips that are farthest."""
+    """Returns what was found of drift, with charts of what moved and players of the clips that are farthest."""
     report = inputs.drift
     if report is None:
         return None
