@@ -105,8 +105,8 @@ def calibration_in_words(judged: Judged, rows: Sequence[Prediction]) -> str:
     means = f"it is {percent(confidence.mean())} sure on average, and right about {percent(right.mean())}"
     if error <= by_chance:
         return (
-            f"{measured}; {means}. That may be chance: on so few clips, up to {percent(by_chance)} would be, even if "
-            "its confidence were exactly right."
+            f"{measured}; {means}. On so few clips that may be chance: even a confidence that is exactly right gets up "
+            f"to {percent(by_chance)}."
         )
     much = "more" if confidence.mean() > right.mean() else "less"
     return f"{measured}: do not take its confidence at its word; {means}, so it is {much} sure than it should be."

@@ -519,7 +519,7 @@ def answers_of(confidence: float, right: int, clips: int) -> tuple[Verdict, list
         ),
         (0.95, 70, 100, "so it is more sure than it should be."),
         (0.60, 90, 100, "so it is less sure than it should be."),
-        (0.80, 7, 10, "That may be chance: on so few clips, up to"),
+        (0.80, 7, 10, "On so few clips that may be chance: even a confidence that is exactly right gets up to "),
     ],
 )
 def test_the_words_about_the_confidence_follow_from_the_figures(
