@@ -21,6 +21,9 @@ from components.retraining.policy import spans_in_words
 from pipeline.local.summary import Summary
 from pipeline.workspace import Workspace
 
+_SONGS = "songs and labels (digest)"
+"""Name, among the settings of two runs that differ, of what the newest span holds."""
+
 
 def write_reports(workspace: Workspace, name: str) -> None:
     """Writes both files anew, from the summaries of all runs.
@@ -92,7 +95,7 @@ def _row(summary: Summary, directory: Path) -> RunRow:
         else summary.decision.reasons
         if summary.decision
         else (),
-        settings=dict(_flat(summary.config)),
+        settings=dict(_flat(summary.config)) | {_SONGS: summary.dataset.digest[:16]},
         nodes={name: node.seconds for name, node in summary.nodes.items() if not node.cached},
         report=os.path.relpath(report, directory) if report and report.is_file() else None,
     )

@@ -38,7 +38,15 @@ def add(workspace: Workspace, number: int, right: int, **changes: object) -> Pat
     report.parent.mkdir(parents=True)
     report.write_text(f"report {number}")
     manifest = Manifest(
-        span=1, source="", digest="", input_files=4, splits={}, rejects={}, genres=(), schema_digest="", files={}
+        span=1,
+        source="",
+        digest="0123456789abcdef" * 4,
+        input_files=4,
+        splits={},
+        rejects={},
+        genres=(),
+        schema_digest="",
+        files={},
     )
     pushed = ModelSummary(version=number, path="") if verdict.blessed else None
     summary = Summary(
@@ -84,7 +92,16 @@ def listed(workspace: Workspace) -> list[dict[str, object]]:
 def test_the_newest_run_comes_first_with_the_figures_of_its_summary(workspace: Workspace) -> None:
     add(workspace, 1, 4)
     add(workspace, 2, 1)
-    add(workspace, 3, 4, status="failed", error="Trainer failed: no room", verdict=None, metrics=None, report=None)
+    add(
+        workspace,
+        3,
+        4,
+        status="failed",
+        error="Trainer failed: no room",
+        verdict=None,
+        metrics=None,
+        report=None,
+    )
     (workspace.run("20250101-000000")).mkdir()
     (workspace.run("20250101-000000") / "summary.json").write_text("{}")  # of another version of this project
     write_reports(workspace, "genre")
@@ -98,7 +115,9 @@ def test_the_newest_run_comes_first_with_the_figures_of_its_summary(workspace: W
         "model.kind": "knn",
         "model.options": "{}",
         "train.epochs": "2",
+        "songs and labels (digest)": "0123456789abcdef",
     }
+    assert list(refused["figures"])[:3] == ["accuracy", "macro-F1", "log loss"], "in their order"
     page = (workspace.reports / "index.html").read_text()
     assert 'href="../artifacts/Reporter/report/2/report.html"' in page
 
