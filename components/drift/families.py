@@ -20,7 +20,7 @@ from components.drift.report import DriftReport, Moved
 
 NAMED_COLUMNS = 3
 """Columns of a family that a finding names, those that moved most."""
-SHOWN_COLUMNS = 2
+FEWEST_SHOWN, MOST_SHOWN = 2, 20
 """Columns that a report has histograms of."""
 EMBEDDINGS = "embeddings"
 """The family whose columns have no meaning of their own."""
@@ -74,7 +74,7 @@ def measure_drift(families: Sequence[Family], blocks: Blocks, false_alarm_rate: 
         p_values=p_values,
         findings=tuple(findings),
         notes=tuple(notes),
-        moved=_most_moved(families),
+        moved=_moved(families, blocks, false_alarm_rate / 2.0),
         newest_clips=len(families[0].newest),
         reference_clips=len(families[0].reference),
     )
@@ -107,18 +107,27 @@ def _named(family: Family) -> str:
     return ", ".join(named) or "not in the mean of any column"
 
 
-def _most_moved(families: Sequence[Family]) -> tuple[Moved, ...]:
-    """Returns the columns of all families that have names of their own whose means moved most, with histograms."""
+def _moved(families: Sequence[Family], blocks: Blocks, rate: float) -> tuple[Moved, ...]:
+    """Returns the columns that have names of their own and moved, with histograms, those that moved most first.
+
+    A column moved if the shift of its mean is larger than the largest of all columns is by chance, in the share `rate`
+    of the permutations at most (max-T, Westfall & Young 1993). The two that moved most are there in any case.
+    """
+    named = [family for family in families if family.name != EMBEDDINGS]
     found = [
         (float(shift), family, column)
-        for family in families
-        if family.name != EMBEDDINGS
+        for family in named
         for column, shift in enumerate(shifts(family.newest, family.reference))
         if shift
     ]
+    if not found:
+        return ()
     found.sort(key=lambda each: -abs(each[0]))
+    largest = np.max([_largest_shifts(family, blocks) for family in named], axis=0)  # [permutations + 1]
+    by_chance = float(np.quantile(largest, 1.0 - rate, method="higher"))
+    count = sum(abs(shift) >= by_chance for shift, *_ in found)
     moved = []
-    for shift, family, column in found[:SHOWN_COLUMNS]:
+    for shift, family, column in found[: min(max(count, FEWEST_SHOWN), MOST_SHOWN)]:
         sides = [values[:, column].astype(np.float64) for values in (family.newest, family.reference)]
         edges = np.histogram_bin_edges(np.concatenate(sides), _BUCKETS)
         newest, reference = (np.histogram(side, edges)[0].tolist() for side in sides)
@@ -133,6 +142,18 @@ def _most_moved(families: Sequence[Family]) -> tuple[Moved, ...]:
             )
         )
     return tuple(moved)
+
+
+def _largest_shifts(family: Family, blocks: Blocks) -> NDArray[np.float64]:
+    """Returns the largest shift of any column, as `shifts` has it, for every exchange of the blocks."""
+    values, _ = standardise(np.concatenate([family.newest, family.reference]))
+    if not values.shape[1]:
+        return np.zeros(len(blocks.newest))
+    sums = blocks.membership @ values  # [blocks, columns]
+    clips = blocks.newest @ blocks.membership.sum(axis=1)  # [permutations + 1]
+    ours = blocks.newest @ sums  # [permutations + 1, columns]
+    theirs = sums.sum(axis=0) - ours
+    return np.abs(ours / clips[:, np.newaxis] - theirs / (len(values) - clips)[:, np.newaxis]).max(axis=1)
 
 
 def log_probabilities(probabilities: NDArray[np.floating]) -> NDArray[np.float64]:

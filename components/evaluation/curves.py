@@ -8,9 +8,12 @@ from numpy.typing import NDArray
 
 from components.evaluation.metrics import wilson_interval
 from components.evaluation.predictions import Prediction
+from components.evaluation.results import CALIBRATION_BINS
 
 RELIABILITY_BINS = 10
 """Equal-width bins of confidence over (0, 1], closed on the right."""
+_DRAWS, _CHANCE = 2000, 0.95
+"""Random outcomes by which chance is measured, and the share of them that stays within it."""
 _LEVELS = (1 / 3, 2 / 3)
 """Quantiles that divide a figure of the clips into low, middle and high."""
 _FEWEST = 2
@@ -79,6 +82,26 @@ def reliability(rows: Sequence[Prediction]) -> list[Bin]:
             )
         )
     return bins
+
+
+def calibration_error_by_chance(confidence: NDArray[np.floating], bins: int = CALIBRATION_BINS) -> float:
+    """Returns the expected calibration error that a model reaches by chance whose confidence is exactly right.
+
+    Few clips never hit a probability exactly. Outcomes are drawn with the probabilities that the model claims
+    (consistency resampling, Broecker & Smith 2007): 95 % of the draws have at most this error.
+
+    Args:
+      confidence: [n], in (0, 1].
+      bins: as of `components.evaluation.metrics.expected_calibration_error`.
+    """
+    generator = np.random.default_rng(0)
+    which = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)  # [n]
+
+    def draw() -> float:
+        right = generator.random(len(confidence)) < confidence  # [n]
+        return float(np.abs(np.bincount(which, right - confidence, bins)).sum() / len(confidence))
+
+    return float(np.quantile([draw() for _ in range(_DRAWS)], _CHANCE))
 
 
 @dataclass(frozen=True)

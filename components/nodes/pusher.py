@@ -120,6 +120,7 @@ def _documents(
         lineage=lineage,
         verdict=verdict,
         manifests=[read_manifest(root, each) for each in lineage.window if each in spans],
+        predictions=rows,
         weak=[each for each in slices(tested, facts) if each.weak],
     )
     files = SavedModel(saved_model)

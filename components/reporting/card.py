@@ -13,8 +13,10 @@ from typing import Any
 from components.base.text import one_line
 from components.evaluation.curves import Slice
 from components.evaluation.metrics import wilson_interval
+from components.evaluation.predictions import Prediction
 from components.evaluation.results import Judged, Metrics, Verdict
 from components.library.layout import SPLITS, Manifest
+from components.reporting.fit import calibration_in_words
 from components.reporting.page import environment, number, percent
 from components.retraining.policy import spans_in_words
 from components.store.model_card import ModelCard
@@ -23,8 +25,6 @@ from components.store.model_store import Lineage
 _MARKUP = re.compile(r"([\\`*_{}\[\]<>|#~])")
 _WEAKEST = 3
 """Genres that are named as weak."""
-_GOOD_CALIBRATION = 0.05
-"""Expected calibration error up to which a confidence can be taken at its word."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,8 @@ class CardInputs:
     verdict: Verdict
     manifests: Sequence[Manifest] = ()
     """Of the spans that it was trained on; empty where the library cannot be read any more."""
+    predictions: Sequence[Prediction] = ()
+    """Of the clips that judged it."""
     weak: Sequence[Slice] = ()
     """Parts of the test clips on which it is weak."""
 
@@ -161,7 +163,7 @@ def _sections(inputs: CardInputs) -> list[Section]:
             parts=[_figures(judged) for judged in inputs.verdict.sets],
         ),
         _weak(inputs),
-        _calibration(inputs.verdict),
+        _calibration(inputs),
         Section(
             "What it had learned before",
             items=[f"{kind}: {origin}" for kind, origin in card.trained_on.items()],
@@ -266,15 +268,10 @@ def _taken_for(found: Metrics, genre: str) -> str:
     return f"; {count} of {sum(row)} clips are taken for {other}" if count else ""
 
 
-def _calibration(verdict: Verdict) -> Section:
-    errors = [
-        f"{percent(judged.candidate.expected_calibration_error)} on {judged.clips_text}" for judged in verdict.sets
-    ]
-    good = verdict.candidate.expected_calibration_error <= _GOOD_CALIBRATION
-    trust = "Its probabilities can be taken at their word." if good else "Do not take its probabilities at their word."
+def _calibration(inputs: CardInputs) -> Section:
     return Section(
         "What its confidence is worth",
-        [f"Expected calibration error in {verdict.candidate.calibration_bins} bins: {'; '.join(errors)}. {trust}"],
+        [calibration_in_words(judged, inputs.predictions) for judged in inputs.verdict.sets],
     )
 
 

@@ -1,7 +1,10 @@
 """How well a model learnt and how well that carries over, as sentences that follow from its figures. Pure functions."""
 
 import math
+from collections.abc import Sequence
 
+from components.evaluation.curves import calibration_error_by_chance, confidences
+from components.evaluation.predictions import Prediction
 from components.evaluation.results import Judged
 from components.reporting.page import p_value, percent
 
@@ -11,6 +14,8 @@ _SMALL_GAP = 0.05
 """Between accuracies."""
 _HALF = 0.5
 """Of what could be learnt beyond guessing: less, on the training clips, is underfitted."""
+_GOOD_CALIBRATION = 0.05
+"""Expected calibration error up to which a confidence can be taken at its word."""
 
 
 def chance(judged: Judged) -> float:
@@ -77,6 +82,34 @@ def fit_in_words(train: float, validation: float, judged: Judged) -> str:
     else:
         words = "It generalises: on new music it is about as good as on the training songs."
     return f"{measured} {words}"
+
+
+def calibration_in_words(judged: Judged, rows: Sequence[Prediction]) -> str:
+    """Judges whether the confidence of a model can be taken at its word.
+
+    Args:
+      judged: figures on a set of clips.
+      rows: predictions of all clips; those of other sets are left out.
+    """
+    error = judged.candidate.expected_calibration_error
+    measured = (
+        f"On {judged.clips_text} the expected calibration error is {percent(error)} "
+        f"(in {judged.candidate.calibration_bins} bins)"
+    )
+    if error <= _GOOD_CALIBRATION:
+        return f"{measured}: its confidence can be taken at its word."
+    confidence, right = confidences([row for row in rows if row.split == judged.split])
+    if not len(confidence):
+        return f"{measured}: do not take its confidence at its word."
+    by_chance = calibration_error_by_chance(confidence, judged.candidate.calibration_bins)
+    means = f"it is {percent(confidence.mean())} sure on average, and right about {percent(right.mean())}"
+    if error <= by_chance:
+        return (
+            f"{measured}; {means}. On so few clips that may be chance: even a confidence that is exactly right gets up "
+            f"to {percent(by_chance)}."
+        )
+    much = "more" if confidence.mean() > right.mean() else "less"
+    return f"{measured}: do not take its confidence at its word; {means}, so it is {much} sure than it should be."
 
 
 def _points(gap: float) -> str:

@@ -12,7 +12,7 @@ from components.reporting.charts import Frame, Tick, linear, tick_values, ticks
 from components.reporting.spectrograms import SpectrogramScale, picture
 
 MOST_PLAYERS = 80
-"""Clips with sound: with their pictures they take up to 4.5 MB of a page."""
+"""Clips with sound; a report has fewer where they would make it too large."""
 FIRST_MISTAKES = 25
 """Mistakes that go before the right clips of the genres."""
 HEARD_SECONDS = 10.0

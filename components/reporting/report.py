@@ -4,7 +4,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -17,8 +17,8 @@ from components.evaluation.predictions import Prediction
 from components.evaluation.results import Judged, Metrics, Verdict
 from components.library.layout import SPLITS, Manifest
 from components.reporting.charts import compared_histogram, histogram, line_chart, unit_chart
-from components.reporting.fit import chance, fit_in_words
-from components.reporting.listening import Heard, most_confident, player
+from components.reporting.fit import calibration_in_words, chance, fit_in_words
+from components.reporting.listening import Heard, clips_to_hear, most_confident, player
 from components.reporting.page import environment, exact, number, percent, short, to_float
 from components.reporting.song_map import COLOURS, SHAPES, song_map
 from components.reporting.spectrograms import SpectrogramScale, gradient
@@ -28,9 +28,11 @@ from components.store.model_store import Lineage
 
 LISTED = 1000
 """Test clips that are listed one by one."""
-_SMALL_GAP = 0.05
-"""Between mean confidence and accuracy."""
 REJECTS_SHOWN = 500
+MOST_BYTES = 6_000_000
+"""Of a page. One that would be larger has fewer players."""
+_PICTURE_BYTES = 15_000
+"""About what a player takes of a page beside its sound."""
 
 _HEALTH = (
     # column, title, unit, factor to that unit, axis starts at 0
@@ -99,9 +101,24 @@ def render_report(inputs: ReportInputs) -> str:
     """Renders the report of a run as one HTML page. All text is escaped; the same inputs give the same page.
 
     Returns:
-      A complete HTML document that refers to nothing outside itself.
+      A complete HTML document that refers to nothing outside itself, of at most MOST_BYTES as long as it has players.
     """
     tested = [row for row in inputs.predictions if row.split == inputs.verdict.split]
+    far = [each.track_id for each in inputs.drift.farthest] if inputs.drift else []
+    first = clips_to_hear(tested, inputs.genres, far)
+    wanted = [name for name in dict.fromkeys((*first, *inputs.heard)) if name in inputs.heard]
+    page, players = _render(inputs, tested, wanted, 0), len(wanted)
+    while players and (excess := len(page.encode()) - MOST_BYTES) > 0:
+        while players and excess > 0:
+            players -= 1
+            excess -= len(inputs.heard[wanted[players]].sound) * 4 // 3 + _PICTURE_BYTES
+        page = _render(inputs, tested, wanted[:players], len(wanted) - players)
+    return page
+
+
+def _render(inputs: ReportInputs, tested: Sequence[Prediction], heard: Sequence[str], silent: int) -> str:
+    """Renders the page with players of some clips, by track id; `silent` others are left out for their size."""
+    inputs = replace(inputs, heard={name: inputs.heard[name] for name in heard})
     return (
         environment()
         .get_template("report.html")
@@ -111,7 +128,9 @@ def render_report(inputs: ReportInputs) -> str:
             banner=_banner(inputs),
             sets=[_set(inputs.verdict, judged) for judged in inputs.verdict.sets],
             clips=_clips(inputs, tested),
-            confidence=_confidence(inputs.genres, tested),
+            silent=silent,
+            most_megabytes=MOST_BYTES // 1_000_000,
+            confidence=_confidence(inputs.verdict, tested),
             slices=_slices(tested, inputs.facts),
             training=_training(inputs),
             facts=_facts(inputs),
@@ -258,7 +277,7 @@ def _clips(inputs: ReportInputs, tested: Sequence[Prediction]) -> dict[str, Any]
     }
 
 
-def _confidence(genres: Sequence[str], tested: Sequence[Prediction]) -> dict[str, Any] | None:
+def _confidence(verdict: Verdict, tested: Sequence[Prediction]) -> dict[str, Any] | None:
     """Returns charts of what the confidence is worth, and the average precision of each genre; None without clips."""
     if not tested:
         return None
@@ -268,7 +287,7 @@ def _confidence(genres: Sequence[str], tested: Sequence[Prediction]) -> dict[str
     sides = {
         name: np.histogram(confidence[mask], edges)[0].tolist() for name, mask in (("right", right), ("wrong", ~right))
     }
-    curves = precision_recall(genres, tested)
+    curves = precision_recall(verdict.genres, tested)
     ranked = sorted(curves, key=lambda curve: curve.average_precision)
     shown = {curve.genre: curve for curve in (ranked[0], ranked[-1])}
     return {
@@ -291,7 +310,7 @@ def _confidence(genres: Sequence[str], tested: Sequence[Prediction]) -> dict[str
                     "as good as it says": [(0.0, 0.0, ""), (1.0, 1.0, "")],
                 },
                 [(each.confidence, *each.interval) for each in bins],
-                _trust(float(confidence.mean()), float(right.mean())),
+                calibration_in_words(verdict, tested),
             ),
             compared_histogram("Confidence of right and wrong answers", "confidence", edges, sides, share=False),
             unit_chart(
@@ -310,15 +329,6 @@ def _confidence(genres: Sequence[str], tested: Sequence[Prediction]) -> dict[str
         ],
         "average_precision": [(curve.genre, curve.average_precision) for curve in curves],
     }
-
-
-def _trust(confidence: float, accuracy: float) -> str:
-    """Says whether a model claims more than it holds."""
-    gap = confidence - accuracy
-    told = f"On average it is {percent(confidence)} sure, and right on {percent(accuracy)}"
-    if abs(gap) <= _SMALL_GAP:
-        return f"{told}: its confidence can be taken at its word."
-    return f"{told}: it is {'more' if gap > 0 else 'less'} sure than it should be."
 
 
 def _slices(tested: Sequence[Prediction], facts: Mapping[str, Mapping[str, str]]) -> list[tuple[str, list[Slice]]]:
@@ -437,7 +447,7 @@ def _data(inputs: ReportInputs) -> dict[str, Any]:
 
 
 def _drift(inputs: ReportInputs) -> dict[str, Any] | None:
-    """Returns what was found of drift, with charts of what moved most and players of the clips that are farthest."""
+    """Returns what was found of drift, with charts of what moved and players of the clips that are farthest."""
     report = inputs.drift
     if report is None:
         return None

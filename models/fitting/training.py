@@ -5,6 +5,7 @@ import json
 import logging
 import posixpath
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,7 @@ from models.fitting.classical import Examples
 from models.fitting.devices import seeded, synchronise_batch_norm, training_devices
 from models.fitting.ensemble import choose_weights, describe, join, mean_logits, measure
 from models.fitting.head import build_head, fit_head
+from models.fitting.pictures import Pictures
 from models.fitting.progress import Progress
 from models.fitting.transfer import assemble, embedder
 from models.fitting.warm_start import FRESH, Start, begin, warm_start, write_weights
@@ -192,6 +194,7 @@ def _train(
     config: TrainConfig,
     logs: str,
     checkpoints: str,
+    genres: Sequence[str],
 ) -> dict[str, Any]:
     """Fits a compiled model, gives it the weights of its best epoch, and returns the history."""
     progress = Progress(checkpoints, config.patience)
@@ -202,7 +205,11 @@ def _train(
             validation_data=checks,
             initial_epoch=len(progress.epochs),
             epochs=config.epochs,
-            callbacks=[progress, keras.callbacks.TensorBoard(logs, write_graph=False)],
+            callbacks=[
+                progress,
+                keras.callbacks.TensorBoard(logs, write_graph=False),
+                Pictures(logs, checks, genres),
+            ],
             verbose=0,
         )
     progress.restore_best(network)
@@ -225,7 +232,8 @@ def _fit_windows(network: keras.Model, work: _Work, config: TrainConfig, logs: s
     window = network.input_shape[1]
     batches = training_batches(work.train, work.features, window, config)
     checks = validation_batches(work.validation, work.features, window, config.batch_size)
-    return _train(_compile(network, config, int(batches.cardinality())), batches, checks, config, logs, checkpoints)
+    compiled = _compile(network, config, int(batches.cardinality()))
+    return _train(compiled, batches, checks, config, logs, checkpoints, work.features.genres)
 
 
 def _fit_network(work: _Work) -> _Fitted:

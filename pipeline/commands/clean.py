@@ -34,6 +34,7 @@ def clean(
 
     from pipeline.local.cleaning import clean as remove
     from pipeline.local.cleaning import clear_cache
+    from pipeline.local.reports import write_reports
     from pipeline.planning.prospect import prospect
 
     with place.locked():
@@ -42,3 +43,5 @@ def clean(
         else:
             # They may differ: a span that was set aside is left out unless a person asks.
             remove([prospect(config, asked=asked) for asked in (True, False)], echo, dry_run=dry_run)
+        if not dry_run and place.reports.is_dir():
+            write_reports(place, config.name)  # without links to what is gone

@@ -21,6 +21,9 @@ from components.retraining.policy import spans_in_words
 from pipeline.local.summary import Summary
 from pipeline.workspace import Workspace
 
+_SONGS = "songs and labels (digest)"
+"""Name, among the settings of two runs that differ, of what the newest span holds."""
+
 
 def write_reports(workspace: Workspace, name: str) -> None:
     """Writes both files anew, from the summaries of all runs.
@@ -38,8 +41,9 @@ def write_reports(workspace: Workspace, name: str) -> None:
     page = render_runs([_row(summary, directory) for summary in summaries], name)
     with replacing(epath.Path(directory / "index.html")) as file:
         file.write_text(page, encoding="utf-8")
-    there = (Path(summary.report) for summary in summaries if summary.report)
-    newest, latest = next((report for report in there if report.is_file()), None), directory / "latest.html"
+    reports, latest = [Path(summary.report) for summary in summaries if summary.report], directory / "latest.html"
+    # The latest one stays when its artifact is removed, and no older one takes its place.
+    newest = next((each for each in (reports[:1] if latest.exists() else reports) if each.is_file()), None)
     # Of two names of one file, the system does not rename one to the other.
     if newest and not (latest.exists() and latest.samefile(newest)):
         with replacing(epath.Path(latest)) as file:
@@ -91,7 +95,7 @@ def _row(summary: Summary, directory: Path) -> RunRow:
         else summary.decision.reasons
         if summary.decision
         else (),
-        settings=dict(_flat(summary.config)),
+        settings=dict(_flat(summary.config)) | {_SONGS: summary.dataset.digest[:16]},
         nodes={name: node.seconds for name, node in summary.nodes.items() if not node.cached},
         report=os.path.relpath(report, directory) if report and report.is_file() else None,
     )

@@ -1,18 +1,16 @@
 "use strict";
-/* Lists, sorts and plays the clips of a page. Without it, all is there to be read and played one by one. */
+/* Lists and sorts the test clips, and finds them from the confusion matrix and from the map. */
 (() => {
   const list = document.getElementById("list"), tools = document.getElementById("tools");
   if (!list || !tools) return;
   const clips = [...list.children], fields = tools.elements, count = tools.querySelector("output");
-  const sound = (clip) => clip.querySelector("audio");
-  const shown = () => [...list.children].filter((clip) => !clip.hidden);
+  const heard = () => players.heard().filter((clip) => clip.parentNode === list);
   const orders = {
     "p-": (a, b) => b.dataset.p - a.dataset.p,
     "p+": (a, b) => a.dataset.p - b.dataset.p,
     name: (a, b) => a.dataset.name.localeCompare(b.dataset.name),
     true: (a, b) => a.dataset.true - b.dataset.true || b.dataset.p - a.dataset.p,
   };
-  let current = null;
 
   function update() {
     const words = fields.words.value.trim().toLowerCase(), show = fields.show.value;
@@ -24,41 +22,8 @@
         || !clip.textContent.toLowerCase().includes(words);
     }
     list.append(...clips.sort(orders[fields.order.value]));
-    const found = shown(), heard = found.filter(sound).length;
-    count.textContent = `${found.length} clip${found.length === 1 ? "" : "s"}, ${heard} with sound`;
-  }
-
-  function play(clip) {
-    if (!clip) return;
-    clip.scrollIntoView({block: "nearest"});
-    sound(clip).currentTime = 0;
-    sound(clip).play();
-  }
-
-  function step(by) {
-    const heard = shown().filter(sound), at = heard.indexOf(current);
-    play(heard[at < 0 ? (by > 0 ? 0 : heard.length - 1) : at + by]);
-  }
-
-  for (const clip of clips.filter(sound)) {
-    const audio = sound(clip), picture = clip.querySelector("svg.heard"), needle = picture.querySelector(".needle");
-    const {left, right, starts, seconds} = picture.dataset;
-    const move = () => {
-      const at = +left + (right - left) * (+starts + audio.currentTime) / seconds;
-      for (const end of ["x1", "x2"]) needle.setAttribute(end, at);
-      if (!audio.paused) requestAnimationFrame(move);
-    };
-    audio.addEventListener("play", () => {
-      if (current && current !== clip) {
-        sound(current).pause();
-        current.classList.remove("playing");
-      }
-      current = clip;
-      clip.classList.add("playing");
-      needle.setAttribute("visibility", "visible");
-      move();
-    });
-    audio.addEventListener("seeked", move);
+    const shown = clips.filter((clip) => !clip.hidden).length;
+    count.textContent = `${shown} clip${shown === 1 ? "" : "s"}, ${heard().length} with sound`;
   }
 
   for (const path of list.querySelectorAll(".path")) {
@@ -94,24 +59,46 @@
         fields.predicted.value = column;
         update();
         tools.scrollIntoView();
-        play(shown().find(sound));
+        players.play(heard()[0]);
       });
       cell.replaceChildren(choose);
     }
   }
 
-  for (const place of document.querySelectorAll(".map [data-name]")) {
-    const clip = clips.find((each) => each.dataset.name === place.dataset.name);
-    if (!clip) continue;
-    place.classList.add(sound(clip) ? "heard" : "mute");
-    place.addEventListener("click", () => {
-      for (const field of ["show", "true", "predicted", "words"]) fields[field].value = "";
-      fields.words.value = clip.dataset.name;
-      update();
-      if (sound(clip)) play(clip);
-      else clip.scrollIntoView({block: "center"});
+  const named = new Map(clips.map((clip) => [clip.dataset.name, clip])), map = document.querySelector("svg.map");
+  const places = [...document.querySelectorAll(".map [data-name]")].filter((place) => named.has(place.dataset.name));
+  const at = (place) => place.transform.baseVal.getItem(0).matrix;
+  const across = [...places].sort((a, b) => at(a).e - at(b).e), up = [...places].sort((a, b) => at(b).f - at(a).f);
+  const steps = {ArrowRight: [across, 1], ArrowLeft: [across, -1], ArrowUp: [up, 1], ArrowDown: [up, -1]};
+
+  function choose(place) {
+    const clip = named.get(place.dataset.name);
+    for (const field of ["show", "true", "predicted"]) fields[field].value = "";
+    fields.words.value = place.dataset.name;
+    update();
+    if (clip.querySelector("audio")) players.play(clip);
+    else clip.scrollIntoView({block: "center"});
+  }
+
+  for (const place of places) {
+    place.setAttribute("role", "button");
+    place.setAttribute("tabindex", place === across[0] ? 0 : -1);
+    place.addEventListener("click", () => choose(place));
+    place.addEventListener("focus", () => {
+      map.querySelector("[tabindex='0']").setAttribute("tabindex", -1);
+      place.setAttribute("tabindex", 0);
+    });
+    place.addEventListener("keydown", (event) => {
+      if (event.ctrlKey || event.metaKey || event.altKey) return;
+      const [order, by] = steps[event.key] ?? [];
+      const next = order ? order[order.indexOf(place) + by] : event.key === "Home" ? across[0] : event.key === "End" ? across.at(-1) : null;
+      if (next) next.focus();
+      else if (event.key === "Enter" || event.key === " ") choose(place);
+      else if (!order) return;
+      event.preventDefault();
     });
   }
+  if (places.length) map.setAttribute("role", "group"); // an image has no buttons in it
 
   const runs = document.getElementById("runs"), [root, rest] = location.pathname.split(/\/(?:artifacts\/Reporter|reports)\//);
   if (runs && rest) {
@@ -121,13 +108,6 @@
 
   tools.addEventListener("input", update);
   tools.addEventListener("submit", (event) => event.preventDefault());
-  document.addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, select, textarea")) return;
-    if (event.key === "n") step(1);
-    else if (event.key === "p") step(-1);
-    else if (event.key === "k" && current) sound(current).paused ? sound(current).play() : sound(current).pause();
-  });
-  document.documentElement.classList.add("live");
   tools.hidden = false;
   update();
 })();

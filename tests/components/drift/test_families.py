@@ -101,6 +101,31 @@ def test_false_alarms_are_as_frequent_as_stated() -> None:
     assert alarms > 2 * binom.ppf(0.999, few, RATE / 2)
 
 
+def test_everything_that_moved_has_histograms_and_nothing_else() -> None:
+    generator = np.random.default_rng(6)
+    newest, reference = (figures(generator, 30, 40, 2) for _ in range(2))
+    newest[:, :5] += 4.0
+    names = tuple(f"column {index}" for index in range(30))
+    blocks = permute_blocks(groups_of("new", 40, 2), groups_of("old", 40, 2), 199)
+    report = measure_drift([Family("descriptors", names, newest, reference)], blocks, 0.1)
+    assert {each.figure for each in report.moved} == set(names[:5])
+    assert [abs(each.shift) for each in report.moved] == sorted(
+        (abs(each.shift) for each in report.moved), reverse=True
+    )
+    newest[:, 5:] += 4.0
+    report = measure_drift([Family("descriptors", names, newest, reference)], blocks, 0.1)
+    assert len(report.moved) == 20
+    alike = Family("descriptors", names, figures(generator, 30, 40, 2), reference)
+    assert len(measure_drift([alike], blocks, 0.1).moved) == 2
+
+
+def test_what_moves_by_chance_is_shown_as_rarely_as_stated() -> None:
+    runs, generator = 100, np.random.default_rng(7)
+    blocks = permute_blocks(groups_of("new"), groups_of("old"), 99)
+    more = sum(len(measure_drift(families(generator), blocks, 2 * RATE).moved) > 2 for _ in range(runs))
+    assert more <= binom.ppf(0.999, runs, RATE)
+
+
 def test_an_artist_on_both_sides_raises_no_false_alarms() -> None:
     runs = 100
     generator = np.random.default_rng(3)
@@ -127,7 +152,7 @@ def test_a_shift_is_found_and_named() -> None:
     assert all("does not differ (p = " in note for note in report.notes)
     assert (report.newest_clips, report.reference_clips) == (GROUPS * CLIPS, GROUPS * CLIPS)
     assert report.account == (report.headline, finding, *report.notes)
-    first, second = report.moved
+    first, second, *_ = report.moved
     assert (first.family, first.figure, second.family) == ("descriptors", "descriptors 0", "descriptors")
     assert f"{first.shift:+.1f} sd" in finding and abs(first.shift) >= abs(second.shift)
     assert sum(first.newest) == sum(first.reference) == GROUPS * CLIPS

@@ -6,7 +6,8 @@ from scipy.stats import norm
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import average_precision_score
 
-from components.evaluation.curves import precision_recall, reliability, slices
+from components.evaluation.curves import calibration_error_by_chance, precision_recall, reliability, slices
+from components.evaluation.metrics import expected_calibration_error
 from components.evaluation.predictions import Prediction, ScoredClips, predictions
 
 GENRES = ("Folk", "Pop", "Rock")
@@ -81,3 +82,13 @@ def test_slices_count_every_clip_once_and_mark_the_weak_ones(rows: tuple[Predict
 def test_unknown_clips_are_in_no_slice(rows: tuple[Prediction, ...]) -> None:
     assert slices(rows, {}) == []
     assert slices(rows[:2], {rows[0].track_id: {"path": "x.mp3"}}) == []
+
+
+@pytest.mark.parametrize("clips", [12, 96, 1000])
+def test_chance_is_what_a_model_reaches_whose_confidence_is_right(clips: int) -> None:
+    generator = np.random.default_rng(5)
+    confidence = generator.uniform(0.5, 1.0, clips)
+    probabilities = np.stack([confidence, 1.0 - confidence], axis=1)
+    truth = generator.binomial(1, 1.0 - confidence, (1000, clips))
+    errors = np.array([expected_calibration_error(each, probabilities) for each in truth])
+    assert np.mean(errors <= calibration_error_by_chance(confidence)) == pytest.approx(0.95, abs=0.03)

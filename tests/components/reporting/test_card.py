@@ -13,9 +13,10 @@ from components.evaluation.config import GateConfig
 from components.evaluation.curves import Slice
 from components.evaluation.gate import judge
 from components.evaluation.metrics import wilson_interval
-from components.evaluation.predictions import ScoredClips
+from components.evaluation.predictions import ScoredClips, predictions
 from components.library.layout import Manifest, SplitCount
 from components.reporting.card import CardInputs, card_markdown, card_page
+from components.reporting.fit import calibration_in_words
 from components.store.model_card import ModelCard
 from components.store.model_store import Lineage
 
@@ -61,6 +62,7 @@ def make_card(**changes: object) -> CardInputs:
         "lineage": Lineage(candidate="c0ffee", parent=1, data="/data", span=2, window=(2,), config="cf", code="cd"),
         "verdict": judge(GateConfig(), GENRES, test, golden, latency_ms=1.0, megabytes=1.0),
         "manifests": [manifest],
+        "predictions": [*predictions(GENRES, test), *predictions(GENRES, golden)],
         "weak": [Slice("artist", HOSTILE, 10, 2, wilson_interval(2, 10), True)],
     }
     return CardInputs(**(inputs | changes))
@@ -115,6 +117,13 @@ def test_it_says_all_that_a_card_says(text: str) -> None:
     assert "| hours | 1.00 | 0.17 | 0.33 |" in text
     assert "yamnet: 521 kinds of sound (Apache 2.0)" in text and "c0ffee" in text
     assert "20.0 % of 10 clips" in text
+
+
+def test_its_confidence_is_judged_in_the_words_of_the_report(text: str) -> None:
+    inputs = make_card()
+    section = text.partition("## What its confidence is worth\n")[2].partition("\n#")[0]
+    said = [calibration_in_words(judged, inputs.predictions) for judged in inputs.verdict.sets]
+    assert len(said) == 2 and section.strip().split("\n\n") == said
 
 
 def test_every_genre_has_its_figures_with_intervals_on_both_sets(text: str) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from components.audio.opus import encode_opus
+from components.drift.report import DriftReport, Far
 from components.evaluation.config import GateConfig
 from components.evaluation.gate import judge
 from components.evaluation.predictions import ScoredClips, predictions
@@ -29,11 +30,16 @@ CLIPS = 45
 Opened = Callable[..., "Page"]
 
 
-def make_report() -> ReportInputs:
-    """45 test clips of three genres, a third of them named wrong."""
+FAR = "a new one"
+
+
+def make_report(right: bool = False) -> ReportInputs:
+    """45 test clips of three genres, a third of them named wrong, or all right; and a clip that drifted far."""
     generator = np.random.default_rng(1)
     truth = np.arange(CLIPS) % 3
     said = generator.dirichlet(np.ones(3), CLIPS) * 0.6 + 0.4 * np.eye(3)[(truth + (np.arange(CLIPS) % 7 < 2)) % 3]
+    if right:
+        said = np.eye(3)[truth] * 0.7 + 0.1
     clips = ScoredClips([f"track {index:02d}" for index in range(CLIPS)], truth, said, span=1)
     rows = predictions(GENRES, clips)
     tone = (np.sin(2 * np.pi * 440 * np.arange(44100) / 22050) * 9000).astype(np.int16)
@@ -72,7 +78,7 @@ def make_report() -> ReportInputs:
         rejects=[],
         learnt=CLIPS,
         validated=CLIPS,
-        heard=dict.fromkeys(clips_to_hear(rows, GENRES), heard),
+        heard=dict.fromkeys(clips_to_hear(rows, GENRES, [FAR]), heard),
         history={
             "kind": "mel_cnn",
             "train_accuracy": 0.9,
@@ -90,6 +96,13 @@ def make_report() -> ReportInputs:
         scale=SpectrogramScale(22050),
         predictions=rows,
         facts=facts,
+        drift=DriftReport(
+            drifted=True,
+            false_alarm_rate=0.01,
+            p_value=0.001,
+            findings=("differs",),
+            farthest=(Far(track_id=FAR, genre="Pop", distance=4.0),),
+        ),
         embeddings={row.track_id: generator.normal(0, 1, 8) for row in rows},
     )
 
@@ -212,6 +225,74 @@ def test_the_keyboard_plays_the_next_one(page: "Page", report: ReportInputs) -> 
     assert playing(page) == [] and page.input_value("[name=words]") == "n"
 
 
+def test_what_drifted_is_heard_after_the_list_by_the_same_player(page: "Page", report: ReportInputs) -> None:
+    for _ in mistakes(report):
+        page.keyboard.press("n")
+    page.locator(f".playing[data-name={mistakes(report)[-1]!r}]").wait_for()
+    page.keyboard.press("n")
+    far = page.locator("#drift .playing")
+    far.wait_for()
+    assert playing(page) == [], "one at a time"
+    far.locator("audio").evaluate(
+        "sound => new Promise(done => { sound.onseeked = () => requestAnimationFrame(done); sound.currentTime = 1 })"
+    )
+    assert float(far.locator(".needle").get_attribute("x1")) == pytest.approx(294, abs=40), "in the middle"
+    page.keyboard.press("p")
+    page.locator("#list .playing").wait_for()
+    assert playing(page) == mistakes(report)[-1:]
+
+
+def test_the_map_is_walked_and_heard_by_keyboard(page: "Page", report: ReportInputs) -> None:
+    focused = "document.activeElement.dataset.name"
+    places = page.eval_on_selector_all(
+        ".map [data-name]", "all => all.map(g => [g.dataset.name, g.getCTM().e, g.getCTM().f, g.tabIndex])"
+    )
+    across, up = ([row[0] for row in sorted(places, key=key)] for key in (lambda row: row[1], lambda row: -row[2]))
+    assert [row[0] for row in places if row[3] == 0] == across[:1], "one stop of the tabulator"
+    page.locator(".map [tabindex='0']").focus()
+    walked = [page.evaluate(focused)]
+    for _ in across[1:]:
+        page.keyboard.press("ArrowRight")
+        walked.append(page.evaluate(focused))
+    assert walked == across, "every clip, from left to right"
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate(focused) == across[-1]
+    page.keyboard.press("Home")
+    assert page.evaluate(focused) == across[0]
+    at = up.index(across[0])
+    page.keyboard.press("ArrowDown" if at else "ArrowUp")
+    assert page.evaluate(focused) == up[at + (-1 if at else 1)]
+    assert page.eval_on_selector_all(".map [tabindex='0']", "all => all.map(g => g.dataset.name)") == [
+        page.evaluate(focused)
+    ]
+    heard = next(name for name in across if name in report.heard)
+    page.locator(f".map [data-name='{heard}']").focus()
+    page.keyboard.press("Enter")
+    page.locator(f".playing[data-name='{heard}']").wait_for()
+    assert playing(page) == [heard]
+
+
+def test_a_screen_reader_names_every_clip_of_the_map(page: "Page", report: ReportInputs) -> None:
+    wrong = next(row for row in report.predictions if not row.correct)
+    words = f"{wrong.track_id}: {wrong.genre}, taken for {wrong.predicted}"
+    assert page.locator(".map").get_by_role("button").count() == CLIPS
+    assert page.get_by_role("button", name=words).count() == 1
+    assert page.get_by_role("group", name=f"Map of {CLIPS} clips by genre").count() == 1
+
+
+def test_a_run_without_mistakes_lists_and_plays_right_clips(chromium: "Browser", tmp_path: Path) -> None:
+    report = make_report(right=True)
+    (tmp_path / "report.html").write_text(render_report(report), encoding="utf-8")
+    with opened(chromium, tmp_path / "report.html") as page:
+        assert "All 45 test clips are named right." in page.inner_text("#clips")
+        assert sorted(names(page)) == [row.track_id for row in report.predictions]
+        assert page.inner_text("#tools output") == "45 clips, 3 with sound"
+        page.keyboard.press("n")
+        page.locator("#list .playing").wait_for()
+    with opened(chromium, tmp_path / "report.html", java_script_enabled=False) as page:
+        assert page.locator("#list audio:visible").count() == 3
+
+
 def test_a_path_is_copied(chromium: "Browser", page_file: Path, report: ReportInputs) -> None:
     with opened(chromium, page_file, permissions=["clipboard-read", "clipboard-write"]) as page:
         page.get_by_role("button", name="Copy path").first.click()
@@ -224,6 +305,7 @@ def test_a_path_is_copied(chromium: "Browser", page_file: Path, report: ReportIn
 def test_everybody_can_read_it(chromium: "Browser", page_file: Path, theme: str, width: int) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
     with opened(chromium, page_file, color_scheme=theme, viewport={"width": width, "height": 800}) as page:
+        page.locator(".map [tabindex='0']").focus()
         violations = axe.run(page).response["violations"]
         assert [(each["id"], each["nodes"][0]["html"][:200]) for each in violations] == []
         assert page.evaluate("document.documentElement.scrollWidth") <= width, "nothing is cut off"

@@ -2,18 +2,24 @@
 
 import json
 import os
+import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from etils import epath
 
 from components.evaluation.config import GateConfig
 from components.evaluation.gate import judge
 from components.evaluation.predictions import ScoredClips
 from components.library.layout import Manifest
+from pipeline.commands.clean import clean
+from pipeline.local.cache import open_metadata
 from pipeline.local.reports import write_reports
 from pipeline.local.summary import ModelSummary, NodeSummary, Summary
+from pipeline.planning.prospect import prospect
 from pipeline.workspace import Workspace
 
 TRUTH = np.array([0, 1, 0, 1])
@@ -28,11 +34,19 @@ def add(workspace: Workspace, number: int, right: int, **changes: object) -> Pat
     """A run whose candidate is right about so many of four clips; returns its report."""
     said = np.eye(2)[np.where(np.arange(4) < right, TRUTH, 1 - TRUTH)]
     verdict = judge(GateConfig(), ("a", "b"), ScoredClips(list("1234"), TRUTH, said), latency_ms=1.0, megabytes=1.0)
-    report = workspace.local / "artifacts" / str(number) / "report.html"
+    report = workspace.local / "artifacts/Reporter/report" / str(number) / "report.html"
     report.parent.mkdir(parents=True)
     report.write_text(f"report {number}")
     manifest = Manifest(
-        span=1, source="", digest="", input_files=4, splits={}, rejects={}, genres=(), schema_digest="", files={}
+        span=1,
+        source="",
+        digest="0123456789abcdef" * 4,
+        input_files=4,
+        splits={},
+        rejects={},
+        genres=(),
+        schema_digest="",
+        files={},
     )
     pushed = ModelSummary(version=number, path="") if verdict.blessed else None
     summary = Summary(
@@ -78,7 +92,16 @@ def listed(workspace: Workspace) -> list[dict[str, object]]:
 def test_the_newest_run_comes_first_with_the_figures_of_its_summary(workspace: Workspace) -> None:
     add(workspace, 1, 4)
     add(workspace, 2, 1)
-    add(workspace, 3, 4, status="failed", error="Trainer failed: no room", verdict=None, metrics=None, report=None)
+    add(
+        workspace,
+        3,
+        4,
+        status="failed",
+        error="Trainer failed: no room",
+        verdict=None,
+        metrics=None,
+        report=None,
+    )
     (workspace.run("20250101-000000")).mkdir()
     (workspace.run("20250101-000000") / "summary.json").write_text("{}")  # of another version of this project
     write_reports(workspace, "genre")
@@ -92,9 +115,11 @@ def test_the_newest_run_comes_first_with_the_figures_of_its_summary(workspace: W
         "model.kind": "knn",
         "model.options": "{}",
         "train.epochs": "2",
+        "songs and labels (digest)": "0123456789abcdef",
     }
+    assert list(refused["figures"])[:3] == ["accuracy", "macro-F1", "log loss"], "in their order"
     page = (workspace.reports / "index.html").read_text()
-    assert 'href="../artifacts/2/report.html"' in page
+    assert 'href="../artifacts/Reporter/report/2/report.html"' in page
 
 
 def test_the_latest_report_stays_when_its_artifact_goes(workspace: Workspace) -> None:
@@ -102,12 +127,33 @@ def test_the_latest_report_stays_when_its_artifact_goes(workspace: Workspace) ->
     first = add(workspace, 1, 4)
     write_reports(workspace, "genre")
     assert latest.read_text() == "report 1"
-    add(workspace, 2, 4)
+    second = add(workspace, 2, 4)
     write_reports(workspace, "genre")
     write_reports(workspace, "genre")
     assert latest.read_text() == "report 2"
     assert sorted(path.name for path in workspace.reports.iterdir()) == ["index.html", "latest.html"]
     assert first.read_text() == "report 1"
-    (workspace.local / "artifacts" / "2" / "report.html").unlink()
+    second.unlink()
     write_reports(workspace, "genre")
-    assert latest.read_text() == "report 1" and "../artifacts/2" not in (workspace.reports / "index.html").read_text()
+    assert latest.read_text() == "report 2" and "report/2/" not in (workspace.reports / "index.html").read_text()
+    latest.unlink()
+    write_reports(workspace, "genre")
+    assert latest.read_text() == "report 1"
+
+
+@pytest.mark.parametrize("option", [[], ["--cache"], ["--dry-run"]])
+def test_after_cleaning_no_link_leads_nowhere(place: Any, option: list[str]) -> None:
+    workspace = prospect(place.config(), asked=True).inputs.workspace
+    workspace.local.mkdir()
+    open_metadata(workspace)
+    for number in (1, 2):
+        add(workspace, number, 4)
+    write_reports(workspace, "genre")
+    settings = [f"--set={key}={value}" for key, value in (("data", place.data), ("workspace", place.workspace))]
+    assert CliRunner().invoke(clean, [*settings, *option]).exit_code == 0
+    page = (workspace.reports / "index.html").read_text()
+    links = re.findall(r'href="([^"]*)"', page)
+    assert all((workspace.reports / link).is_file() for link in links)
+    assert len(links) == (3 if option == ["--dry-run"] else 1), "a removed report has no link; latest.html stays"
+    assert [run["id"] for run in listed(workspace)] == ["20260302-060000", "20260301-060000"]
+    assert (workspace.reports / "latest.html").read_text() == "report 2"

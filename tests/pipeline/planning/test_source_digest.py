@@ -28,13 +28,16 @@ AUDIO = (
 )
 LEARNING = {
     "components.audio": AUDIO,
-    "components.base": "errors files json_records section",
+    "components.base": "errors files json_records section text",
     "components.evaluation": "folds",
     "components.nodes": "trainer",
     "components.store": "model_card saved_model",
     "models": "config pretrained registry serving windows",
 }
-FITTING = "augmentation batches calibration classical devices ensemble head hosts progress training transfer warm_start"
+FITTING = (
+    "augmentation batches calibration classical devices ensemble head hosts pictures progress training transfer "
+    "warm_start"
+)
 CLOSURES: dict[str, dict[str, str]] = {
     "ImportExampleGen": {
         "components.audio": "config",
