@@ -31,7 +31,7 @@ from components.evaluation.gate import judge
 from components.evaluation.predictions import ScoredClips, predictions, write_predictions
 from components.evaluation.results import VERDICT
 from components.library.span_import import GOLDEN, RECORDS_PROPERTY
-from components.nodes.artifacts import PREDICTIONS, TESTED, VERSION_PROPERTY, files_of, serving_path, split_files
+from components.nodes.artifacts import PREDICTIONS, TESTED, VERSION_PROPERTY, serving_path, split_files
 from components.nodes.parameters.evaluator import EvaluatorParameters
 from components.store.measuring import latency_ms, megabytes
 from components.store.model_card import read_card
@@ -219,16 +219,11 @@ def _answers(
       UserError: Beam lost clips, or answered some twice.
     """
     with pipeline:
-        read = [
-            pipeline
-            | f"Read {split}" >> beam.io.ReadFromTFRecord(files_of(held_out, split))
-            | f"Name {split}" >> beam.Map(lambda example, name: (name, example), name)
-            for split, name in splits.items()
-        ]
         _ = (
-            read
-            | beam.Flatten()
-            | "Batch" >> beam.BatchElements(min_batch_size=_BATCH, max_batch_size=_BATCH)
+            pipeline
+            | beam.Create([(name, file) for split, name in splits.items() for file in split_files(held_out, (split,))])
+            | beam.Reshuffle()
+            | "Read" >> beam.FlatMapTuple(_batches)
             | "Answer" >> beam.ParDo(Answer(models))
             | "Write" >> parquetio.WriteToParquet(f"{directory}/{_ANSWERS}", _SCHEMA, file_name_suffix=".parquet")
         )
@@ -244,6 +239,12 @@ def _answers(
     if len(table) != expected or table.duplicated(["split", "track_id"]).any():
         raise UserError(f"{held_out.uri}: Beam gave {len(table)} answers for {expected} clips. Start the run again.")
     return table
+
+
+def _batches(split: str, file: str) -> Iterator[list[tuple[str, bytes]]]:
+    """Yields the examples of a file in batches. They are the same on every runner: in others, last digits differ."""
+    examples = tf.data.TFRecordDataset(file, "GZIP").batch(_BATCH)
+    yield from ([(split, example) for example in batch] for batch in examples.as_numpy_iterator())
 
 
 def _small(known: EvaluatorParameters) -> str:

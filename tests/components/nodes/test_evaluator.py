@@ -1,6 +1,7 @@
 """The node that judges, run as TFX runs it, with models that give every clip the same answer."""
 
 import csv
+import json
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +17,7 @@ from components.beam.config import BeamConfig
 from components.beam.options import beam_args
 from components.evaluation.config import GateConfig
 from components.evaluation.results import VERDICT, Predecessor, Verdict
+from components.library.span_import import RECORDS_PROPERTY
 from components.library.tfrecords import encode_example
 from components.nodes.artifacts import PREDICTIONS, VERSION_PROPERTY
 from components.nodes.evaluator import GateEvaluator
@@ -173,3 +175,10 @@ def test_a_golden_set_without_clips_is_an_error(
 ) -> None:
     with pytest.raises(UserError, match=r"split golden has no clips .* of span 1"):
         judged(held_out(**splits))
+
+
+def test_a_clip_without_an_answer_stops_the_run(held_out: Callable, judged: Callable) -> None:
+    clips = held_out(test=(4, 4), golden=(2, 3))
+    clips.set_string_custom_property(RECORDS_PROPERTY, json.dumps({"test": 8, "golden": 6, "joined": 0}))
+    with pytest.raises(UserError, match="Beam gave 13 answers for 14 clips"):
+        judged(clips)
