@@ -1,5 +1,6 @@
 """`import genre`, against TensorFlow's own signature of the pushed model, and with a server of it."""
 
+import json
 import os
 import shutil
 import socket
@@ -21,6 +22,7 @@ import genre
 from components.audio.config import AudioConfig, FeatureConfig, MelConfig
 from components.audio.wav import encode_wav
 from components.store.model_store import Lineage, publish
+from components.store.saved_model import SavedModel
 
 ROOT = Path(__file__).resolve().parents[2]
 RATE = 8000
@@ -184,6 +186,48 @@ def test_a_model_is_found_wherever_it_is(workspace: Path, tmp_path: Path, monkey
         genre.load(tmp_path)
     monkeypatch.setenv("HOME", str(workspace.parent))
     assert genre.load(f"~/{workspace.name}").version == 1
+
+
+# --- An export -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def exported(workspace: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace with the same version, which was exported for ONNX Runtime when it was pushed."""
+    pytest.importorskip("tf2onnx", reason="tf2onnx is not installed: an extra of `export`")
+    from components.exports.export import export
+
+    root = tmp_path_factory.mktemp("exported")
+    version, served = epath.Path(root / "version"), epath.Path(workspace / "models" / "1")
+    shutil.copytree(served, version)
+    files = SavedModel(version)
+    for written_by_a_push in (files.checksums, files.lineage):
+        written_by_a_push.unlink()
+    export(served, "onnx", files.onnx, [noise(2.0, seed) for seed in range(3)])
+    publish(epath.Path(root / "models"), version, Lineage(candidate="a", parent=None, data="b", span=1, window=(1,)))
+    return root
+
+
+def test_an_export_answers_alike_and_loads_nothing_heavy(
+    model: genre.Model, workspace: Path, exported: Path, tmp_path: Path
+) -> None:
+    """From nothing to the answer, in Python and on the command line; `python -m bench predict` measures the time."""
+    song = tmp_path / "song.wav"
+    song.write_bytes(encode_wav(noise(5.0), RATE))
+    expected = model.predict(song)
+    heavy = {"tensorflow", "keras", "pandas", "scipy", "matplotlib", "pyarrow", "librosa", "fastapi", "requests"}
+    in_python = "import genre; print(json.dumps(genre.load(sys.argv[2], runtime='onnx').predict(sys.argv[1])))"
+    command = "from pipeline.cli import cli; cli(['predict', sys.argv[1], '--workspace', sys.argv[2], '--json'], **off)"
+    for code in (in_python, f"off = dict(standalone_mode=False); {command}"):
+        code = f"import json, sys; {code}; print({heavy} & set(sys.modules), file=sys.stderr)"
+        words = [sys.executable, "-c", code, str(song), str(exported)]
+        done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)
+        assert done.stderr == "set()\n"
+        answer = json.loads(done.stdout)
+        assert (answer[0]["genres"] if isinstance(answer, list) else answer) == pytest.approx(expected, abs=1e-4)
+    assert genre.load(exported / "models" / "1" / "assets.extra" / "genre.onnx").version is None
+    with pytest.raises(genre.UserError, match="it was not exported to ONNX"):
+        genre.load(workspace, runtime="onnx")
 
 
 # --- A server ------------------------------------------------------------------------------------------------------
