@@ -7,6 +7,7 @@ from typing import NoReturn
 import click
 
 from components.base.errors import UserError, reason, storage_remedy
+from components.store.export_formats import INSTALL, PACKAGES
 from pipeline.commands.card import card
 from pipeline.commands.classes import classes
 from pipeline.commands.clean import clean
@@ -41,7 +42,6 @@ from pipeline.output import echo
 from pipeline.process import direct_to_this_machine, end_now
 
 _OURS = ("bench", "components", "genre", "models", "pipeline")
-_OF_EXPORT = ("onnx", "onnxruntime", "tf2onnx")
 
 GROUPS: dict[str, dict[click.Command, str]] = {
     "Data": {
@@ -130,8 +130,8 @@ def _what_lacks(error: ModuleNotFoundError) -> str:
         missing += f".{parts.pop(0)}"
     if not missing or missing.partition(".")[0] in _OURS or importlib.util.find_spec(missing):
         return ""
-    if missing in _OF_EXPORT:
-        remedy = "Install what exports: `pip install '.[export]'` where the source is, or `make run` there"
+    if missing in PACKAGES["onnx"]:
+        remedy = f"Install what exports: `{INSTALL}` where the source is, or `make run` there"
     else:
         remedy = (
             "What predicts and serves is installed, and what trains is not. Its versions fit each other only as "

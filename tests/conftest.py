@@ -375,6 +375,8 @@ def service() -> Iterator[ScriptedService]:
                 self.send_response(status)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(text)))
+                if status // 100 == 3:
+                    self.send_header("Location", answer["location"])
                 self.end_headers()
                 self.wfile.write(text)
             except (BrokenPipeError, ConnectionResetError):

@@ -843,8 +843,8 @@ TABLE: list[Relied] = [
     ),
     Relied(
         "tensorflow.python.framework.convert_to_constants.convert_variables_to_constants_v2",
-        "a graph without variables, as a .keras file holds it",
-        call="func",
+        "a graph without variables, as a .keras file holds it, and with whole loops, which ONNX needs",
+        call="func, lower_control_flow=_, aggressive_inlining=_",
     ),
     # tf2onnx.
     Relied(

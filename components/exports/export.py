@@ -10,18 +10,18 @@ from numpy.typing import NDArray
 
 from components.base.errors import UserError
 from components.base.files import replacing
+from components.exports.clips import read_test_clips
 from components.exports.graph import Answer, WaveformGraph
-from components.exports.test_clips import read_test_clips
-from components.store.export_formats import FILES, ExportFormat
+from components.store.export_formats import FILES, INSTALL, ExportFormat
 from components.store.model_card import read_card
 from components.store.saved_model import SavedModel
 
 TOLERANCE = 1e-4
 """Largest difference of a probability, of a clip or of one of its windows, that counts as the same answer."""
 _COMPARED = ("probabilities", "window_probabilities")
-CLIPS = 32
-"""Clips of a test split that are enough to compare on."""
 _BATCH = 4
+_ELSE: dict[ExportFormat, str] = {"onnx": "keras", "tflite": "onnx or keras", "keras": "onnx"}
+"""What to try where a format cannot hold a model: the graph in a .keras file is TensorFlow's own."""
 
 
 @dataclass(frozen=True)
@@ -62,19 +62,29 @@ def export(
 
     Raises:
       UserError: the version cannot be converted, or the file answers otherwise; nothing is written.
+      ModuleNotFoundError: a package of the extra `export` is missing.
     """
     card, graph = read_card(saved_model), WaveformGraph(saved_model)
     with replacing(path.with_name(path.name)) as temporary:
         # Keras looks at the ending of the name.
         made = temporary.with_name(f"{temporary.name}{FILES[wanted]}")
         try:
-            answer, note = _CONVERSIONS[wanted](graph, made, saved_model)
-            difference = _largest_difference(graph, answer, clips)
+            try:
+                answer, note = _CONVERSIONS[wanted](graph, made, saved_model)
+                difference = _largest_difference(graph, answer, clips)
+            except (UserError, ModuleNotFoundError, OSError):
+                raise
+            except Exception as error:  # converters and runtimes raise what they like
+                reason = " ".join(str(error).split())[:300]
+                raise UserError(
+                    f"{saved_model}: a {card.kind} cannot be exported to {wanted}: {type(error).__name__}: {reason}. "
+                    f"Export to {_ELSE[wanted]}."
+                ) from error
             if not difference <= TOLERANCE:
                 raise UserError(
                     f"{saved_model}: as {wanted}, the {card.kind} answers otherwise: a probability differs by "
-                    f"{difference:.2g}, and at most {TOLERANCE:g} is allowed. Nothing was written. Export to another "
-                    "format."
+                    f"{difference:.2g}, and at most {TOLERANCE:g} is allowed. Nothing was written. Export to "
+                    f"{_ELSE[wanted]}."
                 )
             made.replace(temporary)
         finally:
@@ -142,7 +152,7 @@ def _largest_difference(graph: WaveformGraph, answer: Runner, clips: Sequence[ND
 def export_into(saved_model: epath.Path, formats: Sequence[ExportFormat], library: epath.Path) -> list[str]:
     """Exports a version into its own directory, compared on clips of a library's test split.
 
-    A format that the version cannot be exported to is left out: the version is good all the same.
+    A format that the version cannot be exported to, whatever the reason, is left out: the version is good all the same.
 
     Returns:
       A sentence for each format.
@@ -151,10 +161,12 @@ def export_into(saved_model: epath.Path, formats: Sequence[ExportFormat], librar
     told = []
     for wanted in formats:
         try:
-            if not (clips := read_test_clips(library, audio, CLIPS)):
+            if not (clips := read_test_clips(library, audio)):
                 raise UserError(f"{library}: there are no clips of a test split to compare the answers on.")
             done = export(saved_model, wanted, SavedModel(saved_model).exported(FILES[wanted]), clips)
-        except UserError as error:
+        except ModuleNotFoundError as error:
+            told.append(f"not exported to {wanted}: the package {error.name} is not installed: {INSTALL}")
+        except (UserError, OSError) as error:
             told.append(f"not exported to {wanted}: {error}")
         else:
             told.append(f"exported to {wanted}: {done.megabytes:.1f} MB, {done.clips} clips compared")

@@ -46,8 +46,8 @@ class WaveformGraph:
         return sorted(self.function.structured_outputs)
 
     def frozen(self) -> Any:
-        """Returns the function with its variables as constants."""
-        return convert_variables_to_constants_v2(self.function)
+        """Returns the function with its variables as constants. Loops stay whole: ONNX has no jumps."""
+        return convert_variables_to_constants_v2(self.function, lower_control_flow=False, aggressive_inlining=True)
 
     def answer(self, waveform: NDArray[np.float32]) -> Answer:
         """Answers samples [batch, clip_samples] as TensorFlow does."""

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-import tensorflow as tf
 import tf2onnx
 
 from components.base.errors import UserError
@@ -28,24 +27,23 @@ def convert(graph: WaveformGraph, card: ModelCard) -> bytes:
     Raises:
       UserError: tf2onnx cannot convert it.
     """
-
-    def answer(waveform: tf.Tensor) -> dict[str, tf.Tensor]:
-        return graph.function(waveform=waveform)
-
+    # Frozen here: by itself, tf2onnx leaves constants of an ensemble's members as inputs.
+    frozen = graph.frozen()
+    outputs = [tensor.name for tensor in frozen.outputs]
     with _quiet():
-        model, _ = tf2onnx.convert.from_function(
-            tf.function(answer),
-            [tf.TensorSpec(graph.input.shape, graph.input.dtype, name=SIGNATURE)],
+        model, _ = tf2onnx.convert.from_graph_def(
+            frozen.graph.as_graph_def(),
+            input_names=[frozen.inputs[0].name],
+            output_names=outputs,
             opset=OPSET,
             custom_op_handlers=handlers(),
-        )
-    if len(model.graph.input) != 1:  # seen of ensembles: a constant of a member is left an input
-        raise UserError(
-            "ONNX cannot hold this model: tf2onnx leaves constants out. Export one of its members by itself."
+            tensors_to_rename={frozen.inputs[0].name: SIGNATURE, **dict(zip(outputs, graph.outputs, strict=True))},
         )
     lacking = {node.op_type for node in model.graph.node if not node.domain and not onnx.defs.has(node.op_type)}
     if lacking:
-        raise UserError(f"ONNX cannot hold this model: it lacks {', '.join(sorted(lacking))}.")
+        raise UserError(
+            f"{graph.place}: ONNX cannot hold this model: it lacks {', '.join(sorted(lacking))}. Export to keras."
+        )
     onnx.helper.set_model_props(model, {CARD: card.model_dump_json()})
     return model.SerializeToString()
 

@@ -34,7 +34,7 @@ def convert(graph: WaveformGraph) -> bytes:
         raise UserError(
             f"{graph.place}: LiteRT (TensorFlow Lite) cannot compute this model: "
             + (f"it lacks {lacking[1]}. {_WHY}" if lacking else f"{str(error)[:300]}. ")
-            + "Export to onnx, which every kind can be."
+            + "Export to onnx or keras."
         ) from error
 
 

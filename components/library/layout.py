@@ -248,6 +248,12 @@ def read_manifest(root: epath.Path, span: int) -> Manifest:
     return manifest
 
 
+def example_files(root: epath.Path, manifest: Manifest) -> list[str]:
+    """Returns the paths of the files of examples of a span, in order."""
+    directory = span_dir(root, manifest.span)
+    return [str(directory / split / name) for split in SPLITS for name in manifest.shards(split)]
+
+
 def read_inputs_digest(root: epath.Path, span: int) -> str:
     """Returns the digest of the input files that the complete span `span` was made of.
 

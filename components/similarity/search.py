@@ -5,6 +5,7 @@ The vectors are turned such that their first values say most (principal componen
 which is little to read, and then the whole vectors of the best of them. 100,000 songs answer in milliseconds.
 """
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +18,7 @@ _FOR_AXES = 20_000
 _LONGLIST = 20
 """Songs that are compared in full, for each that is asked for; and at least as many as 20 are asked for."""
 _BLOCK = 1024
+"""Songs that are compared with as many others at a time: memory does not grow with the square of all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,19 +64,31 @@ class Search:
         unit = self._short / np.maximum(length, np.finfo(np.float32).tiny)
         means = np.empty(len(unit), np.float32)
         for at in range(0, len(unit), _BLOCK):
-            near = unit[at : at + _BLOCK] @ unit.T
-            near[np.arange(len(near)), at + np.arange(len(near))] = -np.inf
-            means[at : at + _BLOCK] = np.partition(near, -of, axis=1)[:, -of:].mean(axis=1)
+            block = unit[at : at + _BLOCK]
+            nearest = np.full((len(block), of), -np.inf, np.float32)
+            for other in range(0, len(unit), _BLOCK):
+                near = block @ unit[other : other + _BLOCK].T
+                if other == at:
+                    np.fill_diagonal(near, -np.inf)
+                nearest = np.partition(np.concatenate([nearest, near], axis=1), -of, axis=1)[:, -of:]
+            means[at : at + _BLOCK] = nearest.mean(axis=1)
         return [Neighbour(int(place), float(means[place])) for place in np.argsort(means, kind="stable")[:count]]
 
-    def duplicates(self, least: float) -> list[tuple[int, int, float]]:
-        """Returns the pairs of songs that are similar by `least` or more, the most similar first."""
-        found = []
-        for at in range(0, len(self._short), _BLOCK):
-            # What the short vectors lack adds at most the product of what is missing of either.
-            missing = np.sqrt(np.maximum(0.0, 1.0 - np.square(self._short).sum(axis=1)))
-            bound = self._short[at : at + _BLOCK] @ self._short.T + np.outer(missing[at : at + _BLOCK], missing)
-            one, other = np.nonzero(np.triu(bound >= least - 1e-5, k=at + 1))
-            exact = np.einsum("ij,ij->i", self._vectors[at + one], self._vectors[other])
-            found += [(int(at + a), int(b), float(c)) for a, b, c in zip(one, other, exact, strict=True) if c >= least]
-        return sorted(found, key=lambda pair: (-pair[2], pair[0], pair[1]))
+    def duplicates(self, least: float, count: int) -> list[tuple[int, int, float]]:
+        """Returns the `count` pairs of songs that are most similar, by `least` or more, the most similar first."""
+        found: list[tuple[int, int, float]] = []
+        # What the short vectors lack adds at most the product of what is missing of either.
+        missing = np.sqrt(np.maximum(0.0, 1.0 - np.square(self._short).sum(axis=1)))
+        blocks = [slice(at, at + _BLOCK) for at in range(0, len(self._short), _BLOCK)]
+        for one, other in itertools.combinations_with_replacement(blocks, 2):
+            bound = self._short[one] @ self._short[other].T + np.outer(missing[one], missing[other])
+            if bound.max() < least - 1e-5:
+                continue
+            exact = self._vectors[one] @ self._vectors[other].T
+            alike = np.flatnonzero(np.triu(exact >= least, k=1) if one == other else exact >= least)
+            best = alike[np.argsort(-exact.ravel()[alike], kind="stable")[:count]]
+            rows, columns = np.divmod(best, exact.shape[1])
+            places = zip((one.start + rows).tolist(), (other.start + columns).tolist(), strict=True)
+            found += [(*pair, float(value)) for pair, value in zip(places, exact.ravel()[best], strict=True)]
+            found = sorted(found, key=lambda pair: (-pair[2], pair[0], pair[1]))[:count]
+        return found

@@ -61,11 +61,22 @@ def _image(input_shape: tuple[int, ...]) -> "keras.Model":
     import keras
 
     window = keras.Input(input_shape, name="log_mel")
-    x = keras.ops.flip(keras.layers.Permute((2, 1))(window), axis=1)  # [batch, n_mels, frames]
-    x = keras.layers.Reshape((*x.shape[1:], 1))(x)
-    x = keras.layers.Resizing(SIDE, SIDE, antialias=True)(x)
-    x = keras.layers.Rescaling(2.0, offset=-1.0)(x)
+    x = keras.layers.Permute((2, 1))(_resized(window, "bands"))  # [batch, 224, frames]
+    x = keras.ops.flip(_resized(x, "frames"), axis=1)
+    x = keras.layers.Rescaling(2.0, offset=-1.0)(keras.layers.Reshape((SIDE, SIDE, 1))(x))
     return keras.Model(window, keras.layers.Concatenate()([x, x, x]), name="image")
+
+
+def _resized(x: "keras.KerasTensor", name: str) -> "keras.KerasTensor":
+    """Resizes the last axis to 224 as `keras.layers.Resizing` does, by a product, which every runtime has."""
+    import keras
+
+    length = x.shape[-1]
+    weights = keras.ops.image.resize(keras.ops.eye(length)[..., None], (length, SIDE), antialias=True)[..., 0]
+    product = keras.layers.Dense(SIDE, use_bias=False, trainable=False, dtype="float32", name=f"resized_{name}")
+    resized = product(x)
+    product.set_weights([weights])
+    return resized
 
 
 def fine_tune(base: "keras.Model", options: Options) -> None:
@@ -77,6 +88,8 @@ def fine_tune(base: "keras.Model", options: Options) -> None:
     blocks = ("Conv1", "expanded_conv", *(f"block_{index}" for index in range(1, 17)), "Conv_1")
     top = tuple(f"{block}_" for block in blocks[-options.fine_tune_blocks :])
     base.trainable = True
+    for layer in base.layers:
+        layer.trainable = layer.name == BODY
     for layer in base.get_layer(BODY).layers:
         is_norm = isinstance(layer, keras.layers.BatchNormalization)
         layer.trainable = f"{layer.name}_".startswith(top) and not is_norm

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from components.base.errors import UserError, reason
-from components.store.export_formats import FILES
+from components.store.export_formats import CLIPS, FILES
 from pipeline.commands import options
 from pipeline.output import echo
 
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     from components.audio.config import AudioConfig
     from components.store.export_formats import ExportFormat
     from pipeline.workspace import Workspace
-
-_CLIPS = 32
-"""Clips of the library's test split that an export is compared on."""
 
 
 @click.command()
@@ -105,7 +102,7 @@ def _version(version: int | None, place: "Workspace") -> int:
 
 
 def _clips_of(songs: tuple[Path, ...], audio: "AudioConfig") -> "list[NDArray[np.int16]]":
-    """Decodes the clips of songs that are not silent, at most _CLIPS.
+    """Decodes the clips of songs that are not silent, at most CLIPS.
 
     Raises:
       UserError: a song does not decode, or all are silent.
@@ -119,7 +116,7 @@ def _clips_of(songs: tuple[Path, ...], audio: "AudioConfig") -> "list[NDArray[np
             except (AudioError, OSError) as error:
                 raise UserError(f"{song}: cannot be read: {reason(error)}. Name another song.") from error
 
-    if clips := list(itertools.islice(sound(), _CLIPS)):
+    if clips := list(itertools.islice(sound(), CLIPS)):
         return clips
     raise UserError(f"{', '.join(map(str, songs))}: silent. Name a song with sound to compare the answers on.")
 
@@ -132,11 +129,11 @@ def _test_clips(library: str, audio: "AudioConfig") -> "list[NDArray[np.int16]]"
     """
     from etils import epath
 
-    from components.exports.test_clips import read_test_clips
+    from components.exports.clips import read_test_clips
     from pipeline.workspace import root_path
 
     root: epath.Path = root_path(library)
-    if clips := read_test_clips(root, audio, _CLIPS):
+    if clips := read_test_clips(root, audio):
         return clips
     raise UserError(
         f"{root}: no clips of a test split to compare the answers on. Name songs after the options, or the library by "

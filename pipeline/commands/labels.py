@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from components.base.errors import UserError
 from pipeline.commands import options
 from pipeline.output import echo
 
@@ -28,7 +29,7 @@ def labels(
     song is on the page, which saves corrections for `genre ingest --corrections`. Needs a served model, which hears the
     songs.
     """
-    from components.library.layout import complete_spans, read_library
+    from components.library.layout import complete_spans, ingest_into, read_library, read_manifest
     from components.store.checksums import require_sound
     from components.store.model_store import current_version, version_dir
     from pipeline.process import large_imports, output_to
@@ -42,7 +43,10 @@ def labels(
         raise nothing_there(place)
     model = version_dir(place.models, version)
     require_sound(model)
-    chosen = complete_spans(root)[-1] if span is None else span
+    if span is None and not (spans := complete_spans(root)):
+        raise UserError(f"{root}: no complete span. Ingest a library into it: {ingest_into(root)}.")
+    chosen = spans[-1] if span is None else span
+    read_manifest(root, chosen)  # it says which spans there are
     page = place.reports / "labels.html"
     with output_to(place.local / "labels.log"), large_imports():
         from pipeline.local.labels import find_label_errors

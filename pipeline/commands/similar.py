@@ -68,7 +68,7 @@ def similar(
     search = Search(vectors)
     rows: list[tuple[Any, ...]]
     if duplicates:
-        rows = [(each, names[a], names[b]) for a, b, each in search.duplicates(least)[:count]]
+        rows = [(each, names[a], names[b]) for a, b, each in search.duplicates(least, count)]
     elif song is None:
         rows = [(each.similarity, names[each.place]) for each in search.outliers(count)]
     else:

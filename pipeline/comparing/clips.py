@@ -17,7 +17,7 @@ from components.audio.preprocessing import AUDIO
 from components.audio.representations import feature_shape, represent, representation_of
 from components.audio.waveform import decode_wavs
 from components.base.files import replacing
-from components.library.layout import Manifest, span_dir
+from components.library.layout import Manifest, example_files
 from models import registry
 from models.config import ModelConfig, TransferOptions
 from models.fitting.batches import Clips
@@ -46,8 +46,7 @@ class Source:
         """Reads the clips from their examples, in any order: one of `clips`, and its WAV file."""
         strings = tf.io.FixedLenFeature([], tf.string)
         for manifest in self.window:
-            files = sorted(str(path) for path in span_dir(self.root, manifest.span).glob("*/*.tfrecord"))
-            for record in tf.data.TFRecordDataset(files):
+            for record in tf.data.TFRecordDataset(example_files(epath.Path(self.root), manifest)):
                 example = tf.io.parse_single_example(record, {"track_id": strings, AUDIO: strings})
                 yield (manifest.span, example["track_id"].numpy().decode()), example[AUDIO].numpy()
 

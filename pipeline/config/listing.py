@@ -11,6 +11,7 @@ from components.base.section import Section, sections_in
 from models.config import ModelConfig
 from models.registry import KINDS, load
 from pipeline.config.settings import PipelineConfig
+from pipeline.notifying.config import SECRETS
 
 _REQUIRED = "REQUIRED"
 """Stands for the value of a setting that has no default, in a section that is not set."""
@@ -28,7 +29,7 @@ def setting_lines(config: PipelineConfig, only: Sequence[str] = ()) -> Iterator[
 
 def _section_lines(section: Section | None, kind: type[Section], only: Sequence[str] = ()) -> Iterator[str]:
     """Lines of a section; None: of its defaults."""
-    values = section.model_dump(mode="json") if section else {}
+    values = section.model_dump(mode="json", context=SECRETS) if section else {}
     for name, field in kind.model_fields.items():
         if only and name not in only:
             continue

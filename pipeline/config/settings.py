@@ -27,7 +27,7 @@ from models.fitting.tuning_config import TuneConfig
 from models.pretrained import PRETRAINED
 from pipeline.config.targets import KubeflowConfig, VertexConfig
 from pipeline.config.yaml_text import MAX_DEPTH, parse, read_mapping
-from pipeline.notifying.config import NotifyConfig
+from pipeline.notifying.config import SECRETS, NotifyConfig
 
 PROJECT_FILE = "genre.yaml"
 WORKSPACE_VARIABLE = "GENRE_WORKSPACE"
@@ -182,7 +182,7 @@ def changed_config(config: PipelineConfig, overrides: Sequence[str]) -> Pipeline
     Raises:
       UserError: unknown or ill-typed keys, each named by its dotted path.
     """
-    return _overlaid(json.loads(config.model_dump_json()), overrides, "--set")
+    return _overlaid(json.loads(config.model_dump_json(context=SECRETS)), overrides, "--set")
 
 
 def _overlaid(values: dict[str, Any], overrides: Sequence[str], source: str) -> PipelineConfig:

@@ -1,6 +1,5 @@
 """Looks for wrong labels in a span, with what the served model hears in its songs."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,11 +8,12 @@ from etils import epath
 from numpy.typing import NDArray
 
 from components.base.errors import UserError
+from components.base.files import write_atomically
 from components.drift.profile import Profile, profile_clips
 from components.evaluation.label_errors import likely_errors, out_of_fold_probabilities
-from components.library.layout import span_dir
+from components.library.layout import example_files, read_manifest, require_unchanged
 from components.library.tables import read_examples
-from components.nodes.reporter import heard_clips
+from components.reporting.hearing import heard_clips
 from components.reporting.labels import Suspect, render_labels
 from components.reporting.spectrograms import SpectrogramScale
 from components.store.model_card import read_card
@@ -36,7 +36,8 @@ def find_label_errors(root: Path, span: int, saved_model: epath.Path, page: Path
       UserError: the model or the span is damaged, or there is too little music to tell.
     """
     card = read_card(saved_model)
-    files = sorted(str(path) for path in span_dir(epath.Path(root), span).glob("*/*.tfrecord"))
+    library, manifest = epath.Path(root), read_manifest(epath.Path(root), span)
+    files = example_files(library, manifest)
     profile = profile_clips(saved_model, files, max_clips=2**31, compression="")
     if not len(profile.track_ids):
         raise UserError(f"{root}: span {span} has no songs.")
@@ -49,6 +50,7 @@ def find_label_errors(root: Path, span: int, saved_model: epath.Path, page: Path
     names = [str(profile.track_ids[error.index]) for error in shown]
     heard = heard_clips(saved_model, files, names, card.features, compression="")
     facts = {row["track_id"]: row for row in read_examples(root, span)}
+    require_unchanged(library, manifest)
     suspects = [
         Suspect(
             track_id=name,
@@ -65,10 +67,7 @@ def find_label_errors(root: Path, span: int, saved_model: epath.Path, page: Path
     mel = card.features.mel
     scale = SpectrogramScale(card.features.audio.sample_rate, mel.fmin, mel.fmax)
     html = render_labels(genres.tolist(), suspects, len(labels), scale)
-    page.parent.mkdir(parents=True, exist_ok=True)
-    partial = page.with_name(f".{page.name}.{os.getpid()}")
-    partial.write_text(html, encoding="utf-8")
-    partial.replace(page)
+    write_atomically(epath.Path(page), html)
     return len(errors)
 
 

@@ -28,7 +28,7 @@ from components.base.json_records import read_record, record_files, write_record
 from components.base.locks import HeldError, held, this_process
 from components.base.section import Section
 from components.base.times import Time, timestamp
-from pipeline.notifying.config import Event, NotifyConfig
+from pipeline.notifying.config import Event, NotifyConfig, masked
 
 ANSWER_SECONDS = 10.0
 """Longest wait for a server's answer, and for a command to end."""
@@ -170,16 +170,32 @@ class Outbox:
         return ""  # the setting was taken back
 
 
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Follows what keeps the message: 307 and 308. The others would be asked for by GET, and the message lost."""
+
+    def redirect_request(
+        self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
+    ) -> urllib.request.Request | None:
+        """Sends the message to the new address; returns None where it must not go."""
+        if code not in (307, 308) or not newurl.startswith(("https://", f"{req.type}://")):
+            return None
+        return urllib.request.Request(newurl, req.data, req.headers, method="POST")
+
+
 def _post(url: str, body: bytes) -> str:
     headers = {"Content-Type": "application/json", "User-Agent": _AGENT}
     request = urllib.request.Request(url, body, headers, method="POST")
     try:
-        with urllib.request.urlopen(request, timeout=ANSWER_SECONDS):
+        with urllib.request.build_opener(_Redirects).open(request, timeout=ANSWER_SECONDS):
             return ""
     except urllib.error.HTTPError as error:
-        return f"{url} answered {error.code} {error.reason}"
+        problem = f"{masked(url)} answered {error.code} {error.reason}"
+        if error.code // 100 != 3:
+            return problem
+        place = masked(error.headers.get("Location") or "no address")
+        return f"{problem}: not delivered, as it is elsewhere ({place}). Set notify.url to the address that takes it"
     except (OSError, ValueError, http.client.HTTPException) as error:
-        return f"{url}: {getattr(error, 'reason', None) or error or type(error).__name__}"
+        return f"{masked(url)}: {getattr(error, 'reason', None) or error or type(error).__name__}"
 
 
 def _run(command: str, body: bytes) -> str:
@@ -194,9 +210,9 @@ def _run(command: str, body: bytes) -> str:
         with suppress(BrokenPipeError):  # it does not read
             process.communicate(body, ANSWER_SECONDS)
         code = process.wait(ANSWER_SECONDS)
-        return f"{command!r} ended with exit code {code}" if code else ""
+        return f"{masked(command)!r} ended with exit code {code}" if code else ""
     except subprocess.TimeoutExpired:
-        return f"{command!r} did not end within {ANSWER_SECONDS:g} s"
+        return f"{masked(command)!r} did not end within {ANSWER_SECONDS:g} s"
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)

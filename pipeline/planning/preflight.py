@@ -1,5 +1,6 @@
 """The checks of a run that need no TensorFlow."""
 
+import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -22,6 +23,7 @@ from components.library.layout import (
 from components.library.left_out import set_aside_spans
 from components.library.schema import check_schema
 from components.retraining.policy import spans_in_words
+from components.store.export_formats import INSTALL, PACKAGES
 from components.store.model_store import current_version, read_lineage
 from models import registry
 from models.fitting.hosts import refuse_several_hosts
@@ -55,9 +57,16 @@ def check_run(config: PipelineConfig) -> None:
     """Checks that this machine can run the nodes with the model of the configuration.
 
     Raises:
-      UserError: see `check_machine`; or pretrained weights are not there, which the Trainer would find out last.
+      UserError: see `check_machine`; or pretrained weights are not there, which the Trainer would find out last, or
+        packages that `deploy.export` needs, which the push would.
     """
     check_machine(config)
+    for wanted in config.deploy.export:
+        if missing := [package for package in PACKAGES[wanted] if importlib.util.find_spec(package) is None]:
+            raise UserError(
+                f"deploy.export: {wanted} needs the Python packages {', '.join(missing)}, which are not installed. "
+                f"Install them: `{INSTALL}` where the source is; or leave {wanted} out of deploy.export."
+            )
     registry.require_weights(config.model)
 
 

@@ -1,6 +1,8 @@
 """Exports of small networks: the same answers by another runtime, or a word and no file."""
 
 import json
+import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -227,6 +229,43 @@ def test_what_cannot_be_exported_is_pushed_without(saved: epath.Path, tmp_path: 
     assert not SavedModel(saved).exported(FILES["onnx"]).exists()
     with pytest.raises(UserError, match="it was not exported to ONNX when it was pushed"):
         load_runtime(saved, "onnx")
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (
+            ValueError("Graph has cycles,\n node.name='x'"),
+            r".*: ValueError: Graph has cycles, node.name",
+        ),
+        (KeyError("Size"), r"a dense cannot be exported to onnx: KeyError: 'Size'\. Export to keras\."),
+        (ModuleNotFoundError(name="tf2onnx"), r"the package tf2onnx is not installed: pip install '\.\[export\]'"),
+        (OSError(28, "No space left on device"), "No space left on device"),
+        (MemoryError(), "MemoryError"),
+    ],
+)
+def test_whatever_a_converter_raises_the_push_goes_on(
+    saved: epath.Path, pushed: epath.Path, monkeypatch: pytest.MonkeyPatch, error: Exception, words: str
+) -> None:
+    def fail(graph: object, path: epath.Path, saved_model: epath.Path) -> None:
+        path.write_bytes(b"half")
+        raise error
+
+    monkeypatch.setitem(exporting._CONVERSIONS, "onnx", fail)
+    before = {path.name for path in saved.iterdir()}
+    told = export_into(saved, ("onnx", "keras"), pushed.parent / "data")
+    assert re.match(f"not exported to onnx: .*{words}", told[0]), told
+    assert told[1].startswith("exported to keras: ")
+    SavedModel(saved).exported(".keras").unlink()
+    assert {path.name for path in saved.iterdir()} == before
+
+
+def test_a_damaged_test_split_does_not_stop_a_push(saved: epath.Path, pushed: epath.Path, tmp_path: Path) -> None:
+    data = Path(shutil.copytree(pushed.parent / "data", tmp_path / "data"))
+    shard = data / "span-1" / "test" / "part-0.tfrecord"
+    shard.write_bytes(shard.read_bytes()[:-5])
+    [told] = export_into(saved, ("onnx",), epath.Path(data))
+    assert "span-1: clips of the test split cannot be read" in told and "`genre ingest verify`" in told
 
 
 def test_real_clips(export_model: Callable[..., Path], shared_data: Path, tmp_path: Path) -> None:

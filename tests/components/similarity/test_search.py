@@ -1,5 +1,7 @@
 """Neighbours, outliers and duplicates, against scikit-learn's exact search."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from sklearn.neighbors import NearestNeighbors
@@ -50,7 +52,7 @@ def test_duplicates_are_exactly_the_pairs_that_are_alike(count):
     vectors = songs(count)
     copies = vectors[:9] + 1e-3 * np.random.default_rng(1).standard_normal((9, 300)).astype(np.float32)
     vectors = np.concatenate([vectors, copies / np.linalg.norm(copies, axis=1, keepdims=True)])
-    found = Search(vectors).duplicates(0.995)
+    found = Search(vectors).duplicates(0.995, 10**6)
     similarity = np.triu(vectors @ vectors.T, 1)
     pairs = {(one, other) for one, other, _ in found}
     assert set(zip(*np.nonzero(similarity >= 0.99501), strict=True)) <= pairs  # but for rounding
@@ -58,9 +60,35 @@ def test_duplicates_are_exactly_the_pairs_that_are_alike(count):
     assert {(number, count + number) for number in range(9)} <= {(one, other) for one, other, _ in found}
 
 
+def test_the_most_alike_come_first_and_no_more_than_asked_for():
+    search = Search(songs(2500))
+    every = search.duplicates(0.9, 10**7)
+    assert len(every) > 1000 and search.duplicates(0.9, 7) == every[:7]
+    assert every == sorted(every, key=lambda pair: (-pair[2], pair[0], pair[1]))
+
+
+def test_outliers_of_several_blocks_are_those_of_an_exact_search():
+    vectors = songs(2500, 40)  # so few values that the short vectors are whole
+    exact = NearestNeighbors(n_neighbors=6, metric="cosine", algorithm="brute").fit(vectors).kneighbors(vectors)[0]
+    found = Search(vectors).outliers(20)
+    expected = np.sort(1.0 - exact[:, 1:].mean(axis=1))[:20]
+    np.testing.assert_allclose([each.similarity for each in found], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("of", ["duplicates", "outliers"])
+def test_memory_does_not_grow_with_the_square_of_the_songs(of):
+    """Where all are alike; a row of blocks alone would take 33 MB, and three of them were held."""
+    search = Search(np.tile(songs(1, 8), (8000, 1)))
+    tracemalloc.start()
+    found = search.duplicates(0.9, 5) if of == "duplicates" else search.outliers(5)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(found) == 5 and peak < 60e6, peak
+
+
 def test_one_song_alone_has_no_neighbours():
     search = Search(songs(1))
-    assert search.outliers(3) == [] and search.duplicates(0.5) == []
+    assert search.outliers(3) == [] and search.duplicates(0.5, 3) == []
     assert [each.place for each in search.neighbours(songs(1)[0], 3)] == [0]
 
 

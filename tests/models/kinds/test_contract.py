@@ -455,12 +455,6 @@ def test_an_export_answers_as_served_or_says_why_not(trained: Trained, wanted: E
             export_as(epath.Path(trained.directory), wanted, path, clips)
         assert not path.exists()
         return
-    if wanted == "tflite" and trained.kind == "mobilenet":
-        pytest.skip("whether LiteRT resizes images as Keras does has not been looked at")
-    if wanted == "onnx" and (trained.kind == "mobilenet" or trained.features.representation == "combined"):
-        with pytest.raises(UserError, match="ONNX cannot hold this model"):
-            export_as(epath.Path(trained.directory), wanted, path, clips)
-        return
     done = export_as(epath.Path(trained.directory), wanted, path, clips)
     assert (done.clips, done.genres) == (len(clips), GENRES)
     assert done.difference <= 1e-4
@@ -524,7 +518,13 @@ def test_odd_audio_gets_probabilities_too(trained: Trained) -> None:
         assert np.isfinite(row).all(), name
         assert row.min() >= 0.0, name
         assert row.sum() == pytest.approx(1.0, abs=1e-5), name
-    np.testing.assert_allclose(probabilities, trained.offline(wavs), atol=5e-5)
+    # Resampling to 16 kHz rounds otherwise in another graph, and a byte of the mel may then be one step off: seen of
+    # yamnet, 1.5e-5 of a probability. What is not resampled has the same bytes.
+    resampled = trained.features.representation in ("yamnet_mel", "musicnn_mel", "combined")
+    np.testing.assert_allclose(probabilities, trained.offline(wavs), atol=5e-5 if resampled else 1e-5)
+    if trained.features.representation == "yamnet_mel":
+        steps = np.abs(trained.stored(wavs) - represent(decode_wavs(tf.constant(wavs), AUDIO), trained.features))
+        assert (steps > 0).mean() < 1e-3 and len(np.unique(steps[steps > 0].round(4))) <= 1
     np.testing.assert_allclose(  # the general decoder in the served graph, and its fast path
         trained.audio([stereo(song("Low", 0))]), trained.audio([encode_wav(song("Low", 0), RATE)]), atol=1e-5
     )

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from components.base.times import timestamp
-from pipeline.config.settings import load_config
+from pipeline.config.listing import setting_lines
+from pipeline.config.settings import changed_config, load_config
 from pipeline.notifying import outbox as outbox_module
 from pipeline.notifying.config import EVENTS, NotifyConfig
 from pipeline.notifying.outbox import Message, Outbox, message
@@ -187,6 +188,58 @@ def test_a_new_message_does_not_wait_for_an_old_one(tmp_path, service, monkeypat
     outbox.put(message("failed", "x", "/w"))
     until(lambda: not left(tmp_path))
     assert [asked.body["event"] for asked in service.asked] == ["pushed", "pushed", "failed"]
+
+
+@pytest.mark.parametrize("code", [301, 302, 303])
+def test_a_redirect_that_would_lose_the_message_is_not_followed(tmp_path, service, code):
+    service.on("POST", "/hook", (code, {"location": f"{service.url}/secret"}))
+    service.on("GET", "/secret", (200, {}))
+    (problem,) = told(tmp_path, NotifyConfig(url=f"{service.url}/hook"), PUSHED, patience=0.5)
+    assert f"answered {code}" in problem and "not delivered" in problem and "secret" not in problem
+    assert {asked.method for asked in service.asked} == {"POST"} and len(left(tmp_path)) == 1
+
+
+@pytest.mark.parametrize("code", [307, 308])
+def test_a_redirect_that_keeps_the_message_is_followed(tmp_path, service, code):
+    service.on("POST", "/hook", (code, {"location": f"{service.url}/new"}))
+    service.on("POST", "/new", (200, {}))
+    assert told(tmp_path, NotifyConfig(url=f"{service.url}/hook"), PUSHED) == []
+    assert [asked.body["id"] for asked in service.asked] == [PUSHED.id] * 2 and left(tmp_path) == []
+    assert service.asked[1].headers["Content-Type"] == "application/json"
+
+
+def test_a_redirect_leaves_http_only_for_https(tmp_path, service):
+    service.on("POST", "/hook", (307, {"location": "ftp://127.0.0.1/hook"}))
+    (problem,) = told(tmp_path, NotifyConfig(url=f"{service.url}/hook"), PUSHED, patience=0.5)
+    assert "not delivered" in problem and len(left(tmp_path)) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("https://hooks.example.com/services/T0/B0/secret", "https://hooks.example.com/…"),
+        ("https://me:secret@example.com:8443?token=secret", "https://example.com:8443/…"),
+        ("http://example.com#secret", "http://example.com/…"),
+        ("curl -d @- 'https://h/secret' && echo 'x'", "curl -d @- 'https://h/…' && echo 'x'"),
+        ("cat > /tmp/read", "cat > /tmp/read"),
+    ],
+)
+def test_of_an_address_scheme_and_host_are_shown(text, shown):
+    setting = "url" if text.startswith("http") else "command"
+    config = load_config(None, [f"notify.{setting}={json.dumps(text)}"])
+    assert config.model_dump(mode="json")["notify"][setting] == shown
+    assert "secret" not in config.model_dump_json() and "secret" not in str(config.model_dump())
+    again = changed_config(config, ["window=2"])
+    assert (again.notify, again.window) == (config.notify, 2)
+    assert f"  {setting}: {json.dumps(text)}" in "\n".join(setting_lines(config, ["notify"]))
+
+
+def test_what_cannot_be_delivered_is_said_without_the_secret(tmp_path, service):
+    service.on("POST", "/secret", (500, {}))
+    config = NotifyConfig(url=f"{service.url}/secret", command=f"exit 3 # {service.url}/secret")
+    problems = told(tmp_path, config, PUSHED, patience=0.5)
+    assert len(problems) == 2 and all(f"{service.url}/…" in problem for problem in problems)
+    assert "secret" not in " ".join(problems)
 
 
 @pytest.mark.parametrize("url", ["ftp://x", "x", "http://", "file:///etc/passwd"])

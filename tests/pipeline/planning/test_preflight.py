@@ -1,5 +1,6 @@
 """What is looked at before a run: on this machine its runner, too, which elsewhere is another machine's matter."""
 
+import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from components.base.errors import UserError
 from components.beam.config import BeamConfig
 from pipeline.cli import cli
 from pipeline.config.settings import PipelineConfig
-from pipeline.planning.preflight import check
+from pipeline.planning.preflight import check, check_run
 
 DATAFLOW = {"runner": "dataflow", "dataflow": {"temp_location": "gs://b/tmp"}}
 
@@ -31,6 +32,19 @@ def test_a_run_on_this_machine_may_not(tmp_path: Path) -> None:
     done = CliRunner().invoke(cli, ["run", "--data", str(tmp_path / "data"), "--workspace", str(tmp_path), *words])
     assert isinstance(done.exception, UserError)
     assert "beam.runner: workers of dataflow see buckets only" in str(done.exception)
+
+
+def test_packages_that_the_push_would_lack_are_named_before_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *more: None if name == "tf2onnx" else find(name, *more)
+    )
+    naive = {"kind": "naive_bayes"}
+    check_run(PipelineConfig.model_validate({"model": naive, "deploy": {"export": ("keras", "tflite")}}))
+    with pytest.raises(UserError, match=r"deploy\.export: onnx needs the Python packages tf2onnx, .*\[export\]"):
+        check_run(PipelineConfig.model_validate({"model": naive, "deploy": {"export": ("keras", "onnx")}}))
 
 
 @pytest.mark.parametrize(

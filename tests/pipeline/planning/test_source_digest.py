@@ -95,7 +95,7 @@ CLOSURES: dict[str, dict[str, str]] = {
         "components.evaluation": "curves metrics predictions results",
         "components.library": "health layout restating.moves tables tfrecords",
         "components.nodes": "artifacts parameters.reporter reporter",
-        "components.reporting": "charts fit listening page report song_map spectrograms timeline_chart",
+        "components.reporting": "charts fit hearing listening page report song_map spectrograms timeline_chart",
         "components.retraining": "config history policy timeline",
         "components.store": "checksums model_card model_store saved_model",
     },
