@@ -8,7 +8,7 @@ smallest one (Westfall & Young 1993, min-P). However the families depend on one 
 false alarms than configured.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +21,7 @@ from components.drift.report import DriftReport, Moved
 NAMED_COLUMNS = 3
 """Columns of a family that a finding names, those that moved most."""
 FEWEST_SHOWN, MOST_SHOWN = 2, 20
-"""Columns that a report has histograms of."""
+"""Columns that a report has histograms of, where no family differs and where any does."""
 EMBEDDINGS = "embeddings"
 """The family whose columns have no meaning of their own."""
 _BUCKETS = 20
@@ -74,7 +74,7 @@ def measure_drift(families: Sequence[Family], blocks: Blocks, false_alarm_rate: 
         p_values=p_values,
         findings=tuple(findings),
         notes=tuple(notes),
-        moved=_moved(families, blocks, false_alarm_rate / 2.0),
+        moved=_moved(families, blocks, p_values, false_alarm_rate / 2.0),
         newest_clips=len(families[0].newest),
         reference_clips=len(families[0].reference),
     )
@@ -107,41 +107,48 @@ def _named(family: Family) -> str:
     return ", ".join(named) or "not in the mean of any column"
 
 
-def _moved(families: Sequence[Family], blocks: Blocks, rate: float) -> tuple[Moved, ...]:
-    """Returns the columns that have names of their own and moved, with histograms, those that moved most first.
+def _moved(families: Sequence[Family], blocks: Blocks, p_values: Mapping[str, float], rate: float) -> tuple[Moved, ...]:
+    """Returns the columns that moved and have names of their own, with histograms, those that moved most first.
 
-    A column moved if the shift of its mean is larger than the largest of all columns is by chance, in the share `rate`
-    of the permutations at most (max-T, Westfall & Young 1993). The two that moved most are there in any case.
+    In a family that differs, a column moved if the shift of its mean is larger than the largest of the family's columns
+    is by chance, in the share `rate` of the permutations at most (max-T, Westfall & Young 1993). The columns that a
+    finding names are there in any case; where no family differs, those that moved most of all.
     """
-    named = [family for family in families if family.name != EMBEDDINGS]
+    found: list[tuple[float, Family, int]] = []
+    for family in families:
+        if family.name != EMBEDDINGS and p_values.get(family.name, 1.0) <= rate:
+            moved = _by_shift([family])
+            by_chance = float(np.quantile(_largest_shifts(family, blocks), 1.0 - rate, method="higher"))
+            count = sum(abs(shift) >= by_chance for shift, *_ in moved)
+            found += moved[: max(count, NAMED_COLUMNS)]
+    if not found:
+        found = _by_shift([family for family in families if family.name != EMBEDDINGS])[:FEWEST_SHOWN]
+    return tuple(_with_histograms(*each) for each in sorted(found, key=lambda each: -abs(each[0]))[:MOST_SHOWN])
+
+
+def _by_shift(families: Sequence[Family]) -> list[tuple[float, Family, int]]:
+    """Returns the shift of every column that is not 0, with its family and index, the largest first."""
     found = [
         (float(shift), family, column)
-        for family in named
+        for family in families
         for column, shift in enumerate(shifts(family.newest, family.reference))
         if shift
     ]
-    if not found:
-        return ()
-    found.sort(key=lambda each: -abs(each[0]))
-    largest = np.max([_largest_shifts(family, blocks) for family in named], axis=0)  # [permutations + 1]
-    by_chance = float(np.quantile(largest, 1.0 - rate, method="higher"))
-    count = sum(abs(shift) >= by_chance for shift, *_ in found)
-    moved = []
-    for shift, family, column in found[: min(max(count, FEWEST_SHOWN), MOST_SHOWN)]:
-        sides = [values[:, column].astype(np.float64) for values in (family.newest, family.reference)]
-        edges = np.histogram_bin_edges(np.concatenate(sides), _BUCKETS)
-        newest, reference = (np.histogram(side, edges)[0].tolist() for side in sides)
-        moved.append(
-            Moved(
-                family=family.name,
-                figure=family.columns[column],
-                shift=shift,
-                edges=tuple(edges.tolist()),
-                newest=tuple(newest),
-                reference=tuple(reference),
-            )
-        )
-    return tuple(moved)
+    return sorted(found, key=lambda each: -abs(each[0]))
+
+
+def _with_histograms(shift: float, family: Family, column: int) -> Moved:
+    sides = [values[:, column].astype(np.float64) for values in (family.newest, family.reference)]
+    edges = np.histogram_bin_edges(np.concatenate(sides), _BUCKETS)
+    newest, reference = (tuple(np.histogram(side, edges)[0].tolist()) for side in sides)
+    return Moved(
+        family=family.name,
+        figure=family.columns[column],
+        shift=shift,
+        edges=tuple(edges.tolist()),
+        newest=newest,
+        reference=reference,
+    )
 
 
 def _largest_shifts(family: Family, blocks: Blocks) -> NDArray[np.float64]:

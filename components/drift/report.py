@@ -45,7 +45,7 @@ class DriftReport(Section):
     notes: tuple[str, ...] = ()
     """One sentence per figure that does not differ or was not tested."""
     moved: tuple[Moved, ...] = ()
-    """What moved, the farthest first; the two that moved most in any case."""
+    """What moved in the families that differ, the farthest first; if none does, the two that moved most."""
     farthest: tuple[Far, ...] = ()
     """The newest clips that are least like the earlier ones, the farthest first."""
     newest_clips: int = 0

@@ -33,8 +33,10 @@ class Pictures(keras.callbacks.Callback):
           genres: in the order of the one-hot labels.
         """
         super().__init__()
-        self._logs, self._checks, self._genres = logs, checks, genres
-        self._writer = tf.summary.create_file_writer(posixpath.join(logs, "validation"), filename_suffix=".pictures")
+        self._checks, self._genres = checks, genres
+        # Where the curves are: the projector looks only into folders that have records of events.
+        self._directory = posixpath.join(logs, "validation")
+        self._writer = tf.summary.create_file_writer(self._directory, filename_suffix=".pictures")
 
     def on_train_begin(self, logs: object = None) -> None:
         """Writes a spectrogram of each genre."""
@@ -65,9 +67,9 @@ class Pictures(keras.callbacks.Callback):
             if len(lines["genre.tsv"]) >= PROJECTED:
                 break
         for name, found in lines.items():
-            _write(posixpath.join(self._logs, name), "".join(f"{line}\n" for line in found[:PROJECTED]))
+            _write(posixpath.join(self._directory, name), "".join(f"{line}\n" for line in found[:PROJECTED]))
         _write(
-            posixpath.join(self._logs, "projector_config.pbtxt"),
+            posixpath.join(self._directory, "projector_config.pbtxt"),
             'embeddings { tensor_name: "embedding" tensor_path: "embedding.tsv" metadata_path: "genre.tsv" }\n',
         )
         self._writer.close()

@@ -1,5 +1,6 @@
 """What TensorBoard shows of a training, read by TensorBoard's own reader and its projector's."""
 
+import json
 from pathlib import Path
 
 import keras
@@ -8,14 +9,27 @@ import pytest
 import tensorflow as tf
 from google.protobuf import text_format
 from PIL import Image
+from tensorboard.backend.event_processing.data_provider import MultiplexerDataProvider
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
+from tensorboard.plugins.base_plugin import TBContext
 from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
+from tensorboard.plugins.projector.projector_plugin import ProjectorPlugin
+from werkzeug.test import Client
 
 from models.config import EMBEDDING
 from models.fitting.pictures import Pictures, confusion_picture, spectrogram
 
 GENRES = ("Folk", "R&B \\ $oul", "Música\tx")
 SHAPES = {"spectrograms": (8, 6), "with a channel": (8, 6, 1), "samples": (40, 1), "descriptors": (7,)}
+
+
+def projected_runs(logs: Path) -> list[Path]:
+    """The folders in which TensorBoard's projector finds something."""
+    runs = EventMultiplexer().AddRunsFromDirectory(str(logs)).Reload()
+    context = TBContext(logdir=str(logs), multiplexer=runs, data_provider=MultiplexerDataProvider(runs, str(logs)))
+    answer = Client(ProjectorPlugin(context).get_plugin_apps()["/runs"]).get("/runs")
+    return [logs / name for name in json.loads(answer.get_data())]
 
 
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
@@ -36,12 +50,12 @@ def test_tensorboard_and_its_projector_read_what_was_written(shape: tuple[int, .
     drawn = {f"spectrogram/{genre}": [0] for genre in GENRES} if shape[0] == 8 else {}
     assert pictures == {"confusion": [0, 1, 2], **drawn}
 
-    config = text_format.Parse((tmp_path / "projector_config.pbtxt").read_text(), ProjectorConfig())
-    [embedding] = config.embeddings
-    points = np.loadtxt(tmp_path / embedding.tensor_path, delimiter="\t")
+    [run] = projected_runs(tmp_path)
+    [embedding] = text_format.Parse((run / "projector_config.pbtxt").read_text(), ProjectorConfig()).embeddings
+    points = np.loadtxt(run / embedding.tensor_path, delimiter="\t")
     expected = keras.Model(inputs, hidden)(windows).numpy()
     np.testing.assert_allclose(points, expected, rtol=1e-4, atol=1e-5)
-    names = (tmp_path / embedding.metadata_path).read_text(encoding="utf-8").splitlines()
+    names = (run / embedding.metadata_path).read_text(encoding="utf-8").splitlines()
     assert len(names) == 24 and "\t" not in names[2] and names[:2] == ["Folk", "R&B \\ $oul"]
 
 
