@@ -778,6 +778,8 @@ TABLE: list[Relied] = [
         used="/opt/apache/beam/boot",
     ),
     # Keras and KerasTuner.
+    Relied("keras.callbacks.Callback.on_train_begin", "we override it", takes="self, logs"),
+    Relied("keras.callbacks.Callback.on_train_end", "we override it", takes="self, logs"),
     Relied("keras.callbacks.Callback.on_epoch_begin", "we override it", takes="self, epoch, logs"),
     Relied("keras.callbacks.Callback.on_epoch_end", "we override it", takes="self, epoch, logs"),
     Relied("keras.callbacks.Callback.model", "the network that is fitted"),

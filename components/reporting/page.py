@@ -86,7 +86,8 @@ def environment() -> "Environment":
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.policies["json.dumps_kwargs"] = {"sort_keys": False}  # the order of figures and of nodes says something
+    # The order of figures and of nodes says something.
+    made.policies.update({"json.dumps_kwargs": {"sort_keys": False}})
     made.globals.update(script=_script, scripts_allowed=_scripts_allowed())
     made.filters.update(number=number, percent=percent, p_value=p_value)
     return made
