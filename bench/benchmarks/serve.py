@@ -78,6 +78,7 @@ def measure(setting: Setting) -> Measured:
                 rounds.append(_load(port, bodies, store, candidate))
                 sizes.append(float(_resident_bytes(pid)))
                 setting.report(f"  {number + 1} of {setting.repeats}: {len(rounds[-1])} answers")
+            loaded = re.search(r"^genre_model_loads_total (\d+)", _get(port, "/metrics")[1], re.MULTILINE)
     milliseconds = [[1000 * each.seconds for each in answers] for answers in rounds]
     pace = [len(answers) / _ROUND_SECONDS for answers in rounds]
     through = [each.seconds for each in alone]
@@ -93,7 +94,10 @@ def measure(setting: Setting) -> Measured:
             "failed": spread([sum(failed)]),
             "memory": spread([sizes[-1] / sizes[0]]),
         },
-        (f"{sum(map(len, rounds))} answers to {CLIENTS} clients; a version pushed in the middle of each round.",),
+        (
+            f"{sum(map(len, rounds))} answers to {CLIENTS} clients; a version pushed in the middle of each round.",
+            f"{int(loaded[1]) - 1 if loaded else 0} of these versions answered before the last round ended.",
+        ),
     )
 
 
@@ -152,7 +156,7 @@ def _server(workspace: Path, log: Path) -> Iterator[tuple[int, int]]:
             if not found:
                 raise ProcessError(f"the server did not start: see {log}")
             port = int(found[1])
-            while _get(port, "/readyz") != http.client.OK:
+            while _get(port, "/readyz")[0] != http.client.OK:
                 if process.poll() is not None:
                     raise ProcessError(f"the server ended: see {log}")
                 time.sleep(0.2)
@@ -162,11 +166,13 @@ def _server(workspace: Path, log: Path) -> Iterator[tuple[int, int]]:
             process.wait(60)
 
 
-def _get(port: int, path: str) -> int:
+def _get(port: int, path: str) -> tuple[int, str]:
+    """Returns the status and the text of an answer."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     try:
         connection.request("GET", path)
-        return connection.getresponse().status
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
     finally:
         connection.close()
 
