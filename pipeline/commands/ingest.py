@@ -1,6 +1,7 @@
 """`genre ingest`: turns a library of songs into TFRecords."""
 
 import math
+import os
 import sys
 import time
 from collections import Counter
@@ -72,10 +73,12 @@ def ingest(
 def _correct(file: Path, data: Path | None, config_file: Path | None) -> None:
     from components.library.restating.corrections import read_corrections, restate
     from pipeline.config.settings import find_project_file, load_config
+    from pipeline.process import output_to
 
     root = Path(load_config(config_file or find_project_file(), options.with_paths((), data=data)).data)
     found = read_corrections(file)
-    restated = restate(root, found)
+    with output_to(Path(os.devnull)):  # TensorFlow tells what it is
+        restated = restate(root, found)
     for span, count in restated.items():
         echo(f"span {span}: {count} songs have another genre now; what it said before is in {root / '.restated'}")
     if not restated:

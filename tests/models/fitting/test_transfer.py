@@ -329,6 +329,16 @@ def test_the_image_has_time_to_the_right_and_high_bands_above() -> None:
 
 
 @pytest.mark.parametrize("shape", [(1, 8), (216, 128), (1292, 96)])
+def test_the_image_is_resized_as_by_keras(shape: tuple[int, int]) -> None:
+    """By products of matrices: ONNX and LiteRT lack TensorFlow's operation."""
+    mel = np.random.default_rng(0).random((2, *shape), np.float32)
+    upright = np.flip(mel.transpose(0, 2, 1), axis=1)[..., np.newaxis]
+    expected = keras.layers.Resizing(224, 224, antialias=True)(upright) * 2.0 - 1.0
+    found = mobilenet._image(shape).predict_on_batch(mel)[..., :1]
+    np.testing.assert_allclose(found, expected, atol=3e-5)  # the places of the pixels are float32; a step is 8e-3
+
+
+@pytest.mark.parametrize("shape", [(1, 8), (216, 128), (1292, 96)])
 def test_the_image_keeps_to_its_range(shape: tuple[int, int]) -> None:
     pixels = mobilenet._image(shape).predict_on_batch(np.random.default_rng(0).random((2, *shape), np.float32))
     assert pixels.shape == (2, 224, 224, 3)
@@ -379,6 +389,7 @@ def test_fine_tuning_unfreezes_the_top_but_no_batch_norm(kind: str, blocks: int,
     module.fine_tune(base, options)
     body = next(layer for layer in base.layers if isinstance(layer, keras.Model))
     trained = [layer for layer in body.layers if layer.trainable and layer.weights]
+    assert not any(layer.trainable_weights for layer in base.layers if layer is not body)
     assert trained[0].name == first
     assert not any(isinstance(layer, keras.layers.BatchNormalization) for layer in trained)
     below = [layer for layer in body.layers[: body.layers.index(trained[0])] if layer.weights]

@@ -133,7 +133,8 @@ def test_a_command_that_fails_is_run_again_another_time(tmp_path, command, probl
     (told_problem,) = told(tmp_path, NotifyConfig(command=command), PUSHED, patience=0.5)
     assert problem in told_problem
     assert len(left(tmp_path)) == 1
-    assert told(tmp_path, NotifyConfig(command="true")) == []
+    assert told(tmp_path, NotifyConfig(command=f"cat > {tmp_path}/read")) == []
+    assert json.loads((tmp_path / "read").read_text())["id"] == PUSHED.id
     assert left(tmp_path) == []
 
 

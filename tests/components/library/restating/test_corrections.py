@@ -61,30 +61,38 @@ def two_spans(made: Path, compose: Callable[..., Path]) -> Path:
     return root
 
 
-def genres_of(root: Path) -> dict[str, str]:
-    """What the examples themselves say."""
-    strings = tf.io.FixedLenFeature([], tf.string)
+def examples_of(root: Path) -> dict[str, tuple[str, tf.train.Example]]:
+    """By track id: the genre that an example has, and all else that is in it."""
     files = sorted(str(path) for path in root.glob("span-*/*/*.tfrecord"))
     found = {}
     for record in tf.data.TFRecordDataset(files).as_numpy_iterator():
-        example = tf.io.parse_single_example(record, {"track_id": strings, "genre": strings})
-        found[example["track_id"].numpy().decode()] = example["genre"].numpy().decode()
+        example = tf.train.Example.FromString(record)
+        genre = example.features.feature.pop("genre").bytes_list.value[0].decode()
+        found[example.features.feature["track_id"].bytes_list.value[0].decode()] = genre, example
     return found
 
 
+def genres_of(root: Path) -> dict[str, str]:
+    """What the examples themselves say."""
+    return {name: genre for name, (genre, _) in examples_of(root).items()}
+
+
 def test_examples_table_and_counts_say_what_is_right_and_nothing_else_changes(root: Path) -> None:
-    before, manifest = genres_of(root), read_manifest(epath.Path(root), 1)
-    audio = {path: path.stat().st_size for path in (root / "span-1" / "eval").iterdir()}
+    examples, rows, manifest = examples_of(root), list(read_examples(root, 1)), read_manifest(epath.Path(root), 1)
+    before = {name: genre for name, (genre, _) in examples.items()}
     assert restate(root, WRONG) == {1: 2}
     assert genres_of(root) == before | WRONG
-    assert {row["track_id"]: row["genre"] for row in read_examples(root, 1)} == before | WRONG
+    assert list(read_examples(root, 1)) == [row | {"genre": (before | WRONG)[row["track_id"]]} for row in rows]
+    assert {name: rest for name, (_, rest) in examples_of(root).items()} == {
+        name: rest for name, (_, rest) in examples.items()
+    }
+    assert list(examples_of(root)) == list(examples), "in the same order"
     now = read_manifest(epath.Path(root), 1)
     assert now.digest != manifest.digest and now.input_files == manifest.input_files
     assert now.splits["train"].genres == {"clicks": 3, "noise": 4, "tone": 2}
     assert now.splits["test"].genres == {"clicks": 1, "noise": 2, "tone": 3}
     assert now.splits["train"].clips == manifest.splits["train"].clips
     assert verify(epath.Path(root), 1) == []
-    assert audio == {path: path.stat().st_size for path in (root / "span-1" / "eval").iterdir()}
 
 
 def test_what_it_said_before_is_kept_whole(root: Path) -> None:

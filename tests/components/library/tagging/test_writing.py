@@ -27,7 +27,7 @@ def test_what_was_written_is_undone_to_the_byte(tmp_path, ffmpeg, name, tags):
     for genre in ("Folk, " * 40, "Rock"):
         tag_in_place(song, genre, undo)
         assert ffmpeg.tags(song)["genre"] == genre
-        assert read_song_tags(song).genres[0] in genre
+        assert read_song_tags(song).genres[0].strip(", ") == genre.strip(", ")
         assert ffmpeg.sound(song) == heard
     assert song.stat().st_mode & 0o777 == 0o640
     assert undo.file.stat().st_size < len(before) / 10
