@@ -55,13 +55,17 @@ def render_runs(rows: Sequence[RunRow], name: str) -> str:
       rows: the newest first.
       name: of the pipeline.
     """
+    values: dict[str, set[str | None]] = {key: set() for row in rows for key in row.settings}
+    for key, found in values.items():
+        found.update(row.settings.get(key) for row in rows)
+    differ = {key for key, found in values.items() if len(found) > 1}  # others would fill the page, and are never shown
     data = [
         {
             "id": row.run_id,
             "Time": row.time,
             "Outcome": row.outcome,
             "figures": row.shown,
-            "settings": row.settings,
+            "settings": {key: value for key, value in row.settings.items() if key in differ},
             "nodes": {node: f"{number(seconds, 1)} s" for node, seconds in row.nodes.items()},
             "reasons": row.reasons,
         }
