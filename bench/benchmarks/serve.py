@@ -97,6 +97,7 @@ def measure(setting: Setting) -> Measured:
         (
             f"{sum(map(len, rounds))} answers to {CLIENTS} clients; a version pushed in the middle of each round.",
             f"{int(loaded[1]) - 1 if loaded else 0} of these versions answered before the last round ended.",
+            f"Resident memory after each round: {', '.join(f'{size / 2**20:.0f}' for size in sizes)} MiB.",
         ),
     )
 
