@@ -14,7 +14,7 @@ from pathlib import Path
 
 from etils import epath
 
-from components.base.errors import UserError
+from components.base.errors import UserError, reason
 from components.base.files import replacing
 from components.base.json_records import write_record
 from components.base.tables import read_table
@@ -56,8 +56,8 @@ def read_corrections(file: Path) -> dict[str, str]:
                     raise UserError(f"{file}: row {number} has no track_id or no genre. {_REMEDY}")
                 if found.setdefault(track_id, genre) != genre:
                     raise UserError(f"{file}: row {number}: {track_id} has another genre above. {_REMEDY}")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{file}: cannot be read: {error}. {_REMEDY}") from error
+    except (OSError, ValueError) as error:
+        raise UserError(f"{file}: cannot be read: {reason(error)}. {_REMEDY}") from error
     if not found:
         raise UserError(f"{file}: no corrections: it needs the columns track_id and genre, and rows. {_REMEDY}")
     return found

@@ -170,6 +170,7 @@ def test_what_is_not_in_the_library_changes_nothing(root: Path, found: dict[str,
         ("track_id,genre\n", "no corrections"),
         ("track_id,genre\na,x\na,y\n", "row 3: a has another genre above"),
         ("\xff", "cannot be read"),
+        ("track_id,genre\na,x,y\n", "line 2 has more fields than the first"),
     ],
 )
 def test_a_wrong_file_is_named(tmp_path: Path, text: str, message: str) -> None:
