@@ -34,10 +34,12 @@ fi
 UV_LINK_MODE=copy uv pip install --quiet --python "$2" --no-deps --require-hashes --requirement "$lock"
 
 # A third of that is never used by a step, by a worker or by `genre`, and every machine of a cluster would have to pull it:
-# headers and libclang, which are for building against TensorFlow; the packages' own tests; completion for notebooks; clients of
-# Google's other services; symbols for debuggers. Libraries in *.libs are patched ELF files, which strip would break.
+# headers and libclang, which are for building against libraries; what makes ONNX models smaller; the packages' own tests;
+# completion for notebooks; clients of Google's other services; symbols for debuggers. Libraries in *.libs are patched ELF files,
+# which strip would break.
 site=$(echo "$2"/lib/python3.*/site-packages)
-rm -rf "$site"/tensorflow/include "$site"/clang "$site"/jedi "$site"/tensorboard_data_server/bin
+rm -rf "$site"/tensorflow/include "$site"/pyarrow/include "$site"/clang "$site"/jedi "$site"/tensorboard_data_server/bin
+rm -rf "$site"/onnx/backend/test "$site"/onnxruntime/transformers "$site"/onnxruntime/quantization "$site"/onnxruntime/tools
 for service in dlp kms monitoring recommendationengine spanner sqladmin videointelligence vision; do
     rm -rf "$site/google/cloud/$service"*
 done
