@@ -48,7 +48,9 @@ def test_the_wheel_predicts_where_only_its_base_is_installed(export_model: Calla
         )
 
     audio = AudioConfig(sample_rate=8000, clip_seconds=1.0)
-    features = FeatureConfig(representation="log_mel", genres=("Folk", "Rock"), audio=audio, mel=MelConfig(n_fft=256, hop_length=128))
+    features = FeatureConfig(
+        representation="log_mel", genres=("Folk", "Rock"), audio=audio, mel=MelConfig(n_fft=256, hop_length=128)
+    )
     version = export_model(tmp_path / "workspace" / "models" / "1", features)
     (version.parent / "current.json").write_text(json.dumps({"version": 1}))
     tone = (np.sin(np.arange(16000) / 3.0) * 9000).astype(np.int16)

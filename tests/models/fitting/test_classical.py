@@ -181,8 +181,11 @@ def test_answers_as_scikit_learn(kind: str, source: str, front: dict) -> None:
         logits = logits_of(network, clips)
         assert logits.dtype == np.float32
         assert np.isfinite(logits).all()
-        np.testing.assert_array_equal(logits.argmax(axis=1), pipeline.predict(clips.astype(np.float64)))
-        np.testing.assert_allclose(softmax(logits), scores_of(pipeline, clips), atol=1e-4)
+        answers, theirs = logits.argmax(axis=1), pipeline.predict(clips.astype(np.float64))
+        scores = scores_of(pipeline, clips)
+        (others,) = np.nonzero(answers != theirs)  # trees can give two genres the very same share
+        np.testing.assert_allclose(scores[others, answers[others]], scores[others, theirs[others]], rtol=1e-12)
+        np.testing.assert_allclose(softmax(logits), scores, atol=1e-4)
 
 
 @every_front
