@@ -84,11 +84,16 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 LONGEST = (
     "test_end_to_end.py",
+    "test_contract.py",
     "test_watchers.py",
     "test_compiled_pipeline.py",
     "test_kills.py",
     "test_year.py",
     "test_adversity.py",
+    "test_cleaning.py",
+    "test_walk.py",
+    "test_notebook.py",
+    "test_classical.py",
 )
 """Files that begin first, so that no worker is left alone with one of them at the end."""
 
