@@ -36,11 +36,11 @@ FEW = {
     "logistic_regression": {"C": [0.01, 0.1]},
     "knn": {},
     "naive_bayes": {},
-    "extra_trees": {"trees": 20, "leaf": [1, 2]},
+    "extra_trees": {"trees": 23, "leaf": [1, 2]},
     "svm_linear": {"C": [0.0001, 0.001]},
     "svm_rbf": {"C": [1.0, 10.0], "gamma": [0.3, 1.0]},
 }
-"""Candidates: few, where it is not about the choice."""
+"""Candidates: few, where it is not about the choice. Of 23 trees no two genres have the very same share of a clip here."""
 FRONTS = (
     {"pca": None},
     {"pca": 10},
@@ -181,11 +181,8 @@ def test_answers_as_scikit_learn(kind: str, source: str, front: dict) -> None:
         logits = logits_of(network, clips)
         assert logits.dtype == np.float32
         assert np.isfinite(logits).all()
-        answers, theirs = logits.argmax(axis=1), pipeline.predict(clips.astype(np.float64))
-        scores = scores_of(pipeline, clips)
-        (others,) = np.nonzero(answers != theirs)  # trees can give two genres the very same share
-        np.testing.assert_allclose(scores[others, answers[others]], scores[others, theirs[others]], rtol=1e-12)
-        np.testing.assert_allclose(softmax(logits), scores, atol=1e-4)
+        np.testing.assert_array_equal(logits.argmax(axis=1), pipeline.predict(clips.astype(np.float64)))
+        np.testing.assert_allclose(softmax(logits), scores_of(pipeline, clips), atol=1e-4)
 
 
 @every_front
