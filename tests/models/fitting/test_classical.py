@@ -40,7 +40,7 @@ FEW = {
     "svm_linear": {"C": [0.0001, 0.001]},
     "svm_rbf": {"C": [1.0, 10.0], "gamma": [0.3, 1.0]},
 }
-"""Candidates: few, where it is not about the choice. Of 23 trees no two genres have the very same share of a clip here."""
+"""Candidates: few, where it is not about the choice. Of 23 trees, no two genres have the same share of a clip here."""
 FRONTS = (
     {"pca": None},
     {"pca": 10},
