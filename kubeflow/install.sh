@@ -43,10 +43,12 @@ rm -rf "$site"/onnx/backend/test "$site"/onnxruntime/transformers "$site"/onnxru
 for service in dlp kms monitoring recommendationengine spanner sqladmin videointelligence vision; do
     rm -rf "$site/google/cloud/$service"*
 done
+# Of Vertex AI's clients the plain one stays, aiplatform_v1.
+rm -rf "$site"/google/cloud/aiplatform "$site"/google/cloud/aiplatform_v1beta1
+rm -rf "$site"/google/genai "$site"/vertexai "$site"/agentplatform
 find "$site" -depth -type d -name tests -not -path '*/tensorflow/*' -exec rm -rf {} +
 find "$site"/apache_beam "$site"/tfx "$site"/tensorflow_* -name '*_test.py' -delete
 find "$site" -type f -name '*.so*' -not -path '*.libs/*' -exec strip --strip-unneeded {} +
 
 # Compiled to bytecode here: nobody who runs the image can write into it, so Python would compile anew at every start.
-rarely='/kubernetes/|/vertexai/|/agentplatform/|/google/genai/|/google/cloud/aiplatform_v1beta1/'
-"$2"/bin/python -m compileall -q -j 0 -x "$rarely" "$site"
+"$2"/bin/python -m compileall -q -j 0 -x /kubernetes/ "$site"

@@ -93,11 +93,8 @@ def completed(loop: Any) -> int:
         return connection.execute(query).fetchone()[0] if tables else 0
 
 
-def check_agreement(loop: Any, spans: int, *, cleaned: bool = False) -> None:
-    """That the work for each span was done once, and that ML Metadata, pointer, store and history say the same.
-
-    Where it was `cleaned`, ML Metadata has forgotten what spans that left the window have no need of.
-    """
+def check_agreement(loop: Any, spans: int) -> None:
+    """That the work for each span was done once, and that ML Metadata, pointer, store and history say the same."""
     store = store_of(loop)
     assert versions(store) == list(range(1, spans + 1))
     assert current_version(store) == spans
@@ -116,14 +113,13 @@ def check_agreement(loop: Any, spans: int, *, cleaned: bool = False) -> None:
     executions = sorted(metadata.get_executions(), key=lambda execution: execution.id)
     states = Counter((each.type.rpartition(".")[2], state.State.Name(each.last_known_state)) for each in executions)
     for node in ("Trainer", "GateEvaluator", "ReferenceProfile", "StorePusher", "Reporter"):
-        assert states[node, "COMPLETE"] in (range(1, spans + 1) if cleaned else (spans,)), node
+        assert states[node, "COMPLETE"] == spans, node
     # What a kill leaves goes with the next run: only the last kill, which came after all was done, has left anything.
     last = executions.pop()
     ended = (state.COMPLETE, state.CACHED, state.FAILED)
     assert all(each.last_known_state in ended for each in executions)
     pushed = [each.custom_properties for each in metadata.get_artifacts_by_type("PushedModel")]
-    told = [each["pushed_version"].string_value for each in pushed]
-    assert told == [str(version) for version in versions(store)][-len(told) if cleaned else 0 :]
+    assert [each["pushed_version"].string_value for each in pushed] == [str(version) for version in versions(store)]
 
     known = {artifact.uri for artifact in metadata.get_artifacts()}
     for directory in (loop.workspace / "artifacts").glob("[!.]*/[!.]*/*"):
@@ -173,7 +169,7 @@ def test_killed_at_random_moments(loop: Any, command: tuple[str, ...], kills: in
         longest *= 1.3 if done == before else 1.0  # too short for the node whose turn it is, on this machine
     code, said = loop.genre(*command, "--config", loop.config)
     assert code == 0, said
-    check_agreement(loop, spans, cleaned=command[0] == "watch")  # `retrain.clean` is for the watcher
+    check_agreement(loop, spans)
     assert loop.answers()
 
 

@@ -35,8 +35,8 @@ COMPILED = {"pyfarmhash"}
 """Locked packages that are compiled when the image is built. For one more, see that `g++` is enough for it."""
 WITHOUT_WHEEL = COMPILED | {"google-apitools", "kfp-server-api", "rouge-score"}
 """Locked packages that have no wheel for Linux on x86-64. All but `COMPILED` are pure Python."""
-LARGEST = 2.65e9
-"""Most bytes that the environment may have: every machine of a cluster pulls it. FFmpeg and ONNX are 0.17e9 of them."""
+LARGEST = 2.6e9
+"""Most bytes that the environment may have: every machine of a cluster pulls it."""
 
 USER = (1000, 1000)
 """User and group of the image."""
