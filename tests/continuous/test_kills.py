@@ -61,6 +61,10 @@ WHOLE = (
 )
 
 
+WATCH = ("watch", "--once", "--set", "retrain.clean=false")
+"""A watcher that cleans forgets the executions of earlier spans, of which these tests ask."""
+
+
 def store_of(loop: Any) -> epath.Path:
     return epath.Path(loop.workspace / "models")
 
@@ -150,7 +154,7 @@ def test_killed_between_nodes_and_within_the_push(loop: Any) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(("command", "kills"), [(("retrain",), 25), (("watch", "--once"), 10)])
+@pytest.mark.parametrize(("command", "kills"), [(("retrain",), 25), (WATCH, 10)])
 def test_killed_at_random_moments(loop: Any, command: tuple[str, ...], kills: int) -> None:
     draw = random.Random(6)
     spans, killed, longest, done = len(loop.history()), 0, 0.0, 0
