@@ -179,10 +179,12 @@ def forget(workspace: Workspace, executions: Collection[int]) -> None:
         "ParentContext where context_id not in (select id from Context)",
         "Attribution where artifact_id not in (select id from Artifact) or context_id not in (select id from Context)",
     )
-    with closing(sqlite3.connect(workspace.metadata)) as connection, connection:
-        connection.executemany("delete from Execution where id = ?", [(each,) for each in executions])
-        for rows in gone:
-            connection.execute(f"delete from {rows}")
+    with closing(sqlite3.connect(workspace.metadata)) as connection:
+        with connection:
+            connection.executemany("delete from Execution where id = ?", [(each,) for each in executions])
+            for rows in gone:
+                connection.execute(f"delete from {rows}")
+        connection.execute("vacuum")  # else its file keeps the room, in pages that the next rows fill but in part
 
 
 def forget_repeats(workspace: Workspace, run_id: str) -> None:
