@@ -301,9 +301,12 @@ _QUIET = (
 )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator["Browser"]:
-    """A headless Chromium that is installed already."""
+    """A headless Chromium that is installed already.
+
+    It ends with the module: while it is open, an event loop counts as running, and nobody else can start one.
+    """
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: an extra of `dev`")
     if not CHROMIUM.exists():
         pytest.skip(f"no Chromium at {CHROMIUM}")

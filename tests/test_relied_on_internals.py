@@ -749,17 +749,30 @@ TABLE: list[Relied] = [
     ),
     Relied("apache_beam.DoFn.process", "we override it", takes="self, element, *args, **kwargs"),
     Relied("apache_beam.DoFn.setup", "we override it", takes="self"),
+    Relied("apache_beam.runners.runner.PipelineRunner", "our runner is one"),
+    Relied("apache_beam.runners.runner.PipelineRunner.run_pipeline", "we override it", takes="self, pipeline, options"),
     Relied(
-        "apache_beam.runners.direct.direct_runner.SwitchingDirectRunner.run_pipeline",
-        "with allow_unsafe_triggers it does not try Prism first, for which it would download a program",
-        look=says("allow_unsafe_triggers"),
-        used="--allow_unsafe_triggers",
+        "apache_beam.runners.portability.fn_api_runner.fn_runner.FnApiRunner",
+        "runs our pipelines on this machine",
+        call="provision_info=_",
+        used=r"fn_runner\.FnApiRunner",
     ),
-    Relied("apache_beam.runners.direct.DirectRunner", "our runner is one"),
     Relied(
-        "apache_beam.runners.direct.DirectRunner.run_pipeline",
-        "we override it",
-        takes="self, pipeline, options",
+        "apache_beam.runners.portability.fn_api_runner.fn_runner.ExtendedProvisionInfo",
+        "what workers that are processes ask for",
+        call="provision",
+        used=r"fn_runner\.ExtendedProvisionInfo",
+    ),
+    Relied(
+        "apache_beam.portability.api.beam_provision_api_pb2.ProvisionInfo",
+        "what workers that are processes ask for",
+        has=("pipeline_options",),
+    ),
+    Relied("apache_beam.runners.portability.portable_runner.JobServiceHandle", "encodes the options of a pipeline"),
+    Relied(
+        "apache_beam.runners.portability.portable_runner.JobServiceHandle.encode_pipeline_options",
+        "the options for workers that are processes",
+        call="options",
     ),
     Relied(
         "apache_beam.runners.portability.fn_api_runner.worker_handlers.DATA_BUFFER_TIME_LIMIT_MS",
@@ -1050,7 +1063,6 @@ TABLE: list[Relied] = [
 
 BEAM_OPTIONS = {
     "runner": "which one",
-    "allow_unsafe_triggers": "keeps the direct runner off Prism",
     "direct_running_mode": "threads or processes",
     "direct_num_workers": "how many",
     "flink_master": "address of the cluster",

@@ -11,8 +11,6 @@ def direct_args(mode: str, workers: int) -> list[str]:
     workers = 1 if mode == "in_memory" else workers  # with more, Beam warns that there will be one
     return [
         "--runner=components.beam.runner.LocalRunner",
-        # We have no triggers. It keeps the runner from trying Prism first, for which it would download a program.
-        "--allow_unsafe_triggers",
         f"--direct_running_mode={mode}",
         f"--direct_num_workers={workers}",
     ]
