@@ -1,5 +1,7 @@
 """The graph that is served and that the gate judges: wav bytes in, genre names and probabilities out."""
 
+from collections.abc import Callable
+
 import keras
 import tensorflow as tf
 from etils import epath
@@ -58,10 +60,18 @@ def _clip_mean(per_window: tf.Tensor, heard: tf.Tensor) -> tf.Tensor:
     return total / tf.reduce_sum(tf.cast(counted, tf.float32), axis=1)
 
 
+Transform = Callable[[dict[str, tf.Tensor]], dict[str, tf.Tensor]]
+"""The Transform graph: raw features to transformed ones. It has no variables and no tables that must be saved.
+
+Of `tft.TFTransformOutput.transform_features_layer()` it is the method `call`: the layer itself would be saved as one of
+tf_keras, with more graphs that nobody calls.
+"""
+
+
 class GenreModel(tf.Module):
     """The exported module: the Transform graph, followed by the network."""
 
-    def __init__(self, network: keras.Model, transform: tf.Module, features: FeatureConfig) -> None:
+    def __init__(self, network: keras.Model, transform: Transform, features: FeatureConfig) -> None:
         super().__init__()
         self._network = network
         self._with_embedding = keras.Model(network.input, [network.output, network.get_layer(EMBEDDING).output])

@@ -416,7 +416,7 @@ def run_fn(fn_args: "FnArgs") -> None:
     network.save_weights(posixpath.join(fn_args.model_run_dir, "best.weights.h5"))
     with tf.io.gfile.GFile(posixpath.join(fn_args.model_run_dir, HISTORY), "w") as file:
         file.write(json.dumps(history, indent=2))
-    transform = tft.TFTransformOutput(fn_args.transform_output).transform_features_layer()
+    transform = tft.TFTransformOutput(fn_args.transform_output).transform_features_layer().call
     card = ModelCard(
         kind=model.kind,
         parameters=network.count_params(),

@@ -43,11 +43,10 @@ from pipeline.planning.source_digest import source_digest
 _BATCH = 16
 
 
-class _Direct(tf.Module):
+class _Direct:
     """The part of the Transform graph: wav bytes to the representation as bytes."""
 
     def __init__(self, features: FeatureConfig) -> None:
-        super().__init__()
         self._features = features
 
     def __call__(self, inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:

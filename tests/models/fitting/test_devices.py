@@ -159,8 +159,8 @@ network, history = fit(clips, clips, model, features, config, directory + "/logs
 card = ModelCard(
     kind=model.kind, parameters=network.count_params(), window_seconds=model.window_seconds, features=features
 )
-layer = tft.TFTransformOutput(transform_output).transform_features_layer()
-export(GenreModel(network, layer, features), card, directory + "/model")
+transform = tft.TFTransformOutput(transform_output).transform_features_layer().call
+export(GenreModel(network, transform, features), card, directory + "/model")
 stored = represent(decode_wavs(tf.constant([wav]), features.audio), features)
 print(json.dumps({"history": history, "probabilities": clip_probabilities(network, stored, features).numpy().tolist()}))
 """

@@ -266,11 +266,11 @@ def trained(request: pytest.FixtureRequest, transformed: Callable, tmp_path_fact
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(batches, "LEAST_STEPS", 1)  # what is learnt is seen from epoch to epoch
         network, history = fit(often, clips, model, features, config, f"{directory}/logs", f"{directory}/checkpoints")
-    layer = tft.TFTransformOutput(transform_output).transform_features_layer()
+    transform = tft.TFTransformOutput(transform_output).transform_features_layer().call
     card = ModelCard(kind=kind, parameters=network.count_params(), window_seconds=1.0, features=features)
-    export(GenreModel(network, layer, features), card, f"{directory}/model")
+    export(GenreModel(network, transform, features), card, f"{directory}/model")
     served = tf.saved_model.load(f"{directory}/model")
-    return Trained(kind, family, features, network, history, f"{directory}/model", served, layer)
+    return Trained(kind, family, features, network, history, f"{directory}/model", served, transform)
 
 
 def test_learns_what_can_be_learnt(trained: Trained, songs: tuple) -> None:
