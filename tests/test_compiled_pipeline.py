@@ -579,7 +579,7 @@ def test_settings_of_a_run_reach_the_trainer(cluster: Cluster, story: dict[str, 
         file = cluster.backend.files(story[run]["Trainer"], "model_run") / "history.json"
         return len(json.loads(file.read_text())["epochs"])
 
-    assert (epochs("first"), epochs("new span")) == (1, 8)
+    assert (epochs("first"), epochs("new span")) == (1, 4)
 
 
 def test_a_new_span_is_seen_and_judged_against_the_first_model(

@@ -1,5 +1,6 @@
 """A user's mistakes: each ends in words that say what to do and exit code 1, without a traceback or TensorFlow."""
 
+import shutil
 import subprocess
 import sys
 import wave
@@ -42,17 +43,25 @@ def song(path: Path, seed: int) -> None:
         file.writeframes(samples.tobytes())
 
 
-@pytest.fixture
-def library(tmp_path: Path) -> Path:
-    """An ingested library of two genres, with songs in every split."""
+@pytest.fixture(scope="module")
+def ingested(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Songs of two genres, in every split; their list; and the library made of them."""
+    root = tmp_path_factory.mktemp("ingested")
     lines = ["path,genre,split"]
     for seed, (name, split) in enumerate((n, s) for n in ("rock", "folk") for s in ("train", "eval", "test")):
-        song(tmp_path / "songs" / name / f"{split}.wav", seed)
+        song(root / "songs" / name / f"{split}.wav", seed)
         lines.append(f"{name}/{split}.wav,{name},{split}")
-    (tmp_path / "songs.csv").write_text("\n".join(lines))
+    (root / "songs.csv").write_text("\n".join(lines))
     arguments = ("songs.csv", "--audio-root", "songs", "--split-column", "split", "--data", "data")
-    code, errors = genre("ingest", "csv", *arguments, cwd=tmp_path)
+    code, errors = genre("ingest", "csv", *arguments, cwd=root)
     assert code == 0, errors
+    return root
+
+
+@pytest.fixture
+def library(ingested: Path, tmp_path: Path) -> Path:
+    """A library of one's own, to do wrong with."""
+    shutil.copytree(ingested, tmp_path, dirs_exist_ok=True)
     return tmp_path / "data"
 
 
