@@ -138,6 +138,7 @@ def loop(new_loop: Callable[..., Any]) -> Any:
     return new_loop(**SETTINGS)
 
 
+@pytest.mark.long
 def test_killed_between_nodes_and_within_the_push(loop: Any) -> None:
     loop.deliver(1, artists=ARTISTS)
     for how, where in DEATHS:

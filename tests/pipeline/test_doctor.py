@@ -43,6 +43,7 @@ def test_this_installation_is_sound(tmp_path: Path) -> None:
     assert not any(tmp_path.iterdir()), "it leaves nothing behind"
 
 
+@pytest.mark.long
 def test_a_failure_has_exit_code_1_and_does_not_stop_the_other_checks(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     process = genre_doctor(tmp_path, "--workspace", "file")

@@ -22,6 +22,7 @@ def rows(table: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+@pytest.mark.long
 def test_no_two_clips_are_alike_and_each_is_long_enough(scratch: Path) -> None:
     files = music.songs(music.library(scratch, 36, SECONDS))
     clips = [decode_clip(file, AudioConfig(clip_seconds=SECONDS)) for file in files]

@@ -17,6 +17,7 @@ from models.fitting.batches import read_clips
 AUDIO, MEL = AudioConfig(clip_seconds=2.0), MelConfig(n_mels=40)
 
 
+@pytest.mark.long
 def test_the_template_s_mel_is_librosa_s_htk_mel() -> None:
     waveforms = composed(2, AUDIO.clip_seconds).astype(np.float32) / 32768.0
     ours = template_log_mel(tf.constant(waveforms), AUDIO, MEL).numpy()

@@ -97,6 +97,7 @@ def of_both(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, np.ndar
     return full, restricted
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("rate", [8000, 22050])
 @pytest.mark.parametrize("kind", ALLOWED)
 def test_instruction_sets_agree(kind: str, rate: int, of_both: tuple[dict[str, np.ndarray], ...]) -> None:

@@ -184,6 +184,7 @@ print(os.getpid())
 """
 
 
+@pytest.mark.long
 def test_another_process_imports_tensorflow_data_validation(tmp_path: Path) -> None:
     args = beam_args(BeamConfig(mode="multi_processing", workers=1), tfx_workers=True)
     command = [sys.executable, "-c", LOOK, tmp_path / "seen", *args]

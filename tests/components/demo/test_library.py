@@ -264,18 +264,21 @@ def best_of_one(statistic: np.ndarray, genres: np.ndarray, artists: np.ndarray) 
     return max(accuracy(one, statistic[:, None], genres, artists) for one in (neighbours, tree))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("index", range(len(STATISTICS)), ids=STATISTICS)
 def test_no_single_statistic_tells_the_genre(described, index: int) -> None:
     statistics, _, genres, artists = described
     assert best_of_one(statistics[:, index], genres, artists) < 0.35
 
 
+@pytest.mark.long
 def test_a_statistic_that_told_the_genre_would_be_found_out(described) -> None:
     _, _, genres, artists = described
     telling = np.searchsorted(GENRES, genres) + np.random.default_rng(0).normal(0, 0.8, len(genres))
     assert best_of_one(telling, genres, artists) > 0.4
 
 
+@pytest.mark.long
 def test_timbre_and_rhythm_together_tell_the_genre(described) -> None:
     _, features, genres, artists = described
     forest = RandomForestClassifier(300, random_state=0)

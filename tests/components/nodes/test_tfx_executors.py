@@ -356,7 +356,9 @@ def run_transform(
     return outputs["transformed_examples"]
 
 
-@pytest.mark.parametrize("representation", ["log_mel", "waveform", "descriptors"])
+@pytest.mark.parametrize(
+    "representation", ["log_mel", *(pytest.param(each, marks=pytest.mark.long) for each in ("waveform", "descriptors"))]
+)
 def test_transform_computes_what_tfx_does(
     examples: standard_artifacts.Examples,
     schema: standard_artifacts.Schema,

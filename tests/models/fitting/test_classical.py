@@ -50,6 +50,11 @@ FRONTS = (
 )
 
 every_kind = pytest.mark.parametrize("kind", KINDS)
+every_kind_twice = pytest.mark.parametrize(
+    "kind",
+    [pytest.param(kind, marks=pytest.mark.long) if kind in ("svm_rbf", "extra_trees") else kind for kind in KINDS],
+)
+"""The slow ones by `make test-rest`."""
 every_front = pytest.mark.parametrize(
     "front", [FRONTS[0], *(pytest.param(front, marks=pytest.mark.long) for front in FRONTS[1:])], ids=str
 )
@@ -186,7 +191,7 @@ def test_answers_as_scikit_learn(kind: str, source: str, front: dict) -> None:
 
 
 @every_front
-@every_kind
+@every_kind_twice
 def test_is_the_same_saved_and_in_any_batch(kind: str, front: dict, tmp_path: Path) -> None:
     examples, x, classes = data("wild")
     network, *_ = fit(kind, front | FEW[kind], examples, classes)
@@ -221,7 +226,7 @@ def test_every_weight_is_a_float64_constant(kind: str) -> None:
 # --- The choice ----------------------------------------------------------------------------------------------------
 
 
-@every_kind
+@every_kind_twice
 def test_is_the_same_every_time(kind: str) -> None:
     examples, x, classes = data("digits")
     (first, chosen, logits), (second, again, same) = (fit(kind, {"pca": 20}, examples, classes) for _ in range(2))

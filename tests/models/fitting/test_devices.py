@@ -171,7 +171,8 @@ DISTRIBUTED = {
 }
 
 
-@pytest.mark.parametrize("kind", ["mel_cnn", pytest.param("yamnet", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("kind", DISTRIBUTED)
 def test_two_devices_train_as_one_does(
     kind: str, transform: Callable, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -19,6 +19,7 @@ from components.audio.representations import feature_shape, network_input, repre
 from components.base.errors import UserError
 from components.library.tfrecords import encode_example
 from models.config import ModelConfig, TrainConfig, TransferOptions
+from models.fitting import batches
 from models.fitting.batches import Clips, read_clips
 from models.fitting.classical import Examples
 from models.fitting.head import build_head, fit_head
@@ -39,6 +40,11 @@ MODELS = {
 """One for each family; YAMNet with random weights is the smallest with a base."""
 
 every_family = pytest.mark.parametrize("family", MODELS)
+
+
+@pytest.fixture(autouse=True)
+def an_epoch_is_one_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batches, "LEAST_STEPS", 1)
 
 
 def features_of(family: str) -> FeatureConfig:

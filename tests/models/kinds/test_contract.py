@@ -120,21 +120,18 @@ def some_windows(network: keras.Model, count: int = 3) -> np.ndarray:
     return np.random.default_rng(0).random((count, *network.input_shape[1:]), np.float32)
 
 
-every_kind = pytest.mark.parametrize("kind", KINDS)
+every_kind = pytest.mark.parametrize(
+    "kind",
+    [pytest.param(kind, marks=pytest.mark.long) if is_.family == "ensemble" else kind for kind, is_ in KINDS.items()],
+)
+"""Ensembles by `make test-rest`: all their members are kinds, too."""
 
 
 # --- The network -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("kind", "seconds", "classes"),
-    [
-        (kind, seconds, classes)
-        for kind, is_ in KINDS.items()
-        for seconds, classes in ((0.33, 2), (1.0, 8), (5.0, 3))  # 5 is more than the clip
-        if is_.family != "ensemble" or classes == 3  # members are kinds, too
-    ],
-)
+@every_kind
+@pytest.mark.parametrize(("seconds", "classes"), [(0.33, 2), (1.0, 8), (5.0, 3)])  # 5 is more than the clip
 def test_maps_a_window_to_logits(kind: str, seconds: float, classes: int) -> None:
     features = features_of(kind, tuple(f"genre {index}" for index in range(classes)))
     shape = window_shape(model_of(kind, seconds), features)
@@ -171,8 +168,10 @@ def test_is_plain_keras(kind: str, tmp_path: Path) -> None:
     np.testing.assert_allclose(loaded(windows, training=False).numpy(), expected, atol=1e-6)
 
 
-@pytest.mark.parametrize("kind", [kind for kind, is_ in KINDS.items() if is_.family != "classical"])
+@every_kind
 def test_logits_are_float32_under_mixed_precision(kind: str) -> None:
+    if KINDS[kind].family == "classical":
+        pytest.skip("no policy of Keras reaches its fit")
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
