@@ -85,15 +85,23 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 LONGEST = (
     "test_end_to_end.py",
     "test_contract.py",
-    "test_watchers.py",
-    "test_compiled_pipeline.py",
-    "test_kills.py",
+    "test_image.py",
+    "test_runners.py",
     "test_year.py",
-    "test_adversity.py",
+    "test_kills.py",
+    "test_compiled_pipeline.py",
+    "test_classical.py",
     "test_cleaning.py",
     "test_walk.py",
     "test_notebook.py",
-    "test_classical.py",
+    "test_readme.py",
+    "test_run_on_terminal.py",
+    "test_training.py",
+    "test_devices.py",
+    "test_adversity.py",
+    "test_label_errors.py",
+    "test_wheel.py",
+    "test_watchers.py",
 )
 """Files that begin first, so that no worker is left alone with one of them at the end."""
 
