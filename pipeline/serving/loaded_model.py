@@ -1,6 +1,5 @@
 """A version of the model in memory, whose signatures answer what waits in batches."""
 
-import ctypes
 import gc
 import threading
 from collections.abc import Callable
@@ -77,7 +76,6 @@ class BatchingRuntime(SavedModelRuntime):
             batcher.close()
         del self._model, self._batchers
         gc.collect()  # TensorFlow's objects refer to each other in circles
-        _give_back()
 
     def _call(self, signature: str, items: list[bytes]) -> dict[str, NDArray]:
         try:
@@ -114,12 +112,6 @@ class LoadedModel(Predictor):
     def close(self) -> None:
         """Lets go of the model, once all that was submitted is answered. What is known about it stays."""
         self.runtime.close()
-
-
-def _give_back() -> None:
-    """Returns freed memory to the system: glibc keeps it, for each thread that has had a part in loading a model."""
-    if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):  # other C libraries have no such function
-        trim(0)
 
 
 def _signature_def(directory: epath.Path) -> dict[str, Any]:
