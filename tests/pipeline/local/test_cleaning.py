@@ -5,6 +5,7 @@ tests/continuous/test_cleaning.py does the same after real runs.
 
 import json
 import os
+import resource
 import sqlite3
 import time
 from contextlib import closing
@@ -261,6 +262,24 @@ def test_a_repeated_run_leaves_nothing_of_the_one_before(kitchen: Kitchen) -> No
         assert kitchen.uri(decided).is_dir()
     assert np.diff(sizes, axis=0).tolist() == [[0, 0, 0]] * 2
     assert len(list(Path(kitchen.workspace.artifacts).glob("RetrainPolicy/out/*"))) == 1
+
+
+def test_a_disk_without_room_to_give_room_back_fails_no_run(kitchen: Kitchen) -> None:
+    made = kitchen.node("0", "Champion", "same")
+    for run in ("1", "2"):
+        kitchen.node(run, "Champion", "same", cached=made)
+        decided = kitchen.node(run, "RetrainPolicy", run)
+    metadata, before = Path(kitchen.workspace.metadata), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (metadata.stat().st_size, before[1]))
+    try:
+        forget_repeats(kitchen.workspace, "2")
+        with closing(sqlite3.connect(metadata)) as connection, pytest.raises(sqlite3.OperationalError):
+            connection.execute("vacuum")  # its journal is larger than the file
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert kitchen.live() == {made, decided}
+    with closing(sqlite3.connect(metadata)) as connection:
+        assert connection.execute("pragma integrity_check").fetchall() == [("ok",)]
 
 
 # --- Damage -------------------------------------------------------------------------------------------------------
