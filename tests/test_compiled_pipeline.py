@@ -52,11 +52,8 @@ TIMES = {"time", "measured", "started", "ended"}
 OF_THE_PROCESS = {"latency_ms", "megabytes"}
 """Figures of a verdict: its speed, and the length of names in a SavedModel, which count what was traced before."""
 LOGS = "executor-logs"
-EVICTED = {
-    "run-1": frozenset({"ImportExampleGen-1", "Transform-0", "Trainer", "StorePusher", "Recorder"}),
-    "run-2": frozenset({"StorePusher", "Recorder"}),
-}
-"""Tasks by run whose first pod is lost."""
+EVICTED = frozenset({"ImportExampleGen-1", "Transform-0", "Trainer", "StorePusher", "Recorder"})
+"""Tasks whose first pod is lost in every run."""
 Json = dict[str, Any]
 
 
@@ -113,8 +110,8 @@ class Backend:
 
     root: Path
     zygote: Any
-    evicted: dict[str, frozenset[str]]
-    """Tasks by run whose first pod is lost when its work is done; another one starts them again."""
+    evicted: frozenset[str]
+    """Tasks whose first pod is lost when its work is done; another one starts them again."""
     cache: dict[str, Execution] = field(default_factory=dict)
     ids: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -174,7 +171,7 @@ class Backend:
             "outputs": self._with_logs(outputs, f"{spec['defaultPipelineRoot']}/{place}/{disk.name}"),
         }
         self._start(container, given, disk)
-        if name in self.evicted.get(run_id, ()):  # with all that it had made, before anything of it was uploaded
+        if name in self.evicted:  # with all that it had made, before anything of it was uploaded
             assert task["retryPolicy"]["maxRetryCount"] > 0
             shutil.rmtree(disk)
             self._start(container, given, disk)
