@@ -143,7 +143,7 @@ def expected(ran: tuple[str, ...]) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def story(data: Path, tmp_path_factory: pytest.TempPathFactory, genre: Genre) -> dict[str, Any]:
-    """Six runs in one workspace, in order; each test looks at one of them."""
+    """Seven runs in one workspace, in order; each test looks at one of them."""
     workspace = Workspace(tmp_path_factory.mktemp("workspace"), data, genre)
     copy = tmp_path_factory.mktemp("source") / "repository"
     shutil.copytree(
@@ -158,10 +158,12 @@ def story(data: Path, tmp_path_factory: pytest.TempPathFactory, genre: Genre) ->
     told["better"] = workspace.run()
     told["worse"] = workspace.run(UNTRAINED)
     told["gate"] = workspace.run({"gate.min_macro_f1": 0.01})
-    # Words may change freely, and one line of the model's code does.
-    words = copy / "components" / "audio" / "mel.py"
-    words.write_text(words.read_text().replace('"""', '"""In other words: ', 1) + "\n# The end.\n")
+    # Words may change freely; then one line of the model's code does.
     source = copy / "models" / "kinds" / "mel_cnn.py"
+    source.write_text(
+        source.read_text().replace('"""Compact', '"""Small').replace("import keras\n", "import keras  # K\n")
+    )
+    told["comment"] = workspace.run({"gate.min_macro_f1": 0.01}, cwd=copy)
     source.write_text(source.read_text().replace('Activation("relu")', 'Activation("elu")'))
     told["edit"] = workspace.run({"gate.min_macro_f1": 0.01}, cwd=copy)
     return told
@@ -229,8 +231,11 @@ def test_a_change_of_the_gate_judges_again_but_trains_nothing(story: dict[str, A
     assert summary["served"]["version"] == 2  # the same candidate is not numbered twice
 
 
+def test_a_comment_runs_nothing(story: dict[str, Any]) -> None:
+    assert states(story["comment"]) == expected(())
+
+
 def test_an_edit_of_the_model_runs_what_depends_on_it(story: dict[str, Any]) -> None:
-    """And other words, where Transform's code is, run nothing."""
     assert states(story["edit"]) == expected(FROM_TRAINER)  # version 2 was fetched for the worse candidate
 
 
