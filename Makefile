@@ -11,8 +11,8 @@ UV_LOCK := sed -n '/^uv==/,/\# via/p' requirements-dev.lock
 DEMO := workspace/demo
 VARIANT := cpu
 IMAGE := genre-pipeline:0.1.0
-# As many files at a time as there are cores, in the order of tests/conftest.py. A crashed worker fails the run. Each has
-# one core: threads of one more would wait for it, and take time from the others while they do.
+# As many files at a time as there are cores, in the order of tests/conftest.py. A crashed worker fails the run. A worker has
+# one thread for its sums: more than there are cores wait actively, and take time from the others.
 PYTEST := OMP_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 $(BIN)/pytest --quiet --numprocesses auto --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 # The platform of the containers, so that the lock is the same whoever makes it.
 COMPILE := $(BIN)/uv pip compile --quiet --no-header --generate-hashes --python-version 3.11 \

@@ -58,13 +58,17 @@ CHANGES: dict[str, Callable[[Samples, int], Samples]] = {
     "noise at -50 dBFS": partial(noisy, decibels=50.0),
 }
 FOUND = {
-    ("12 dB quieter", 16): 0.8,
-    ("12 dB quieter", 32): 0.95,
-    ("12 dB quieter", 100): 0.95,
-    ("noise at -50 dBFS", 100): 0.9,
-    ("nothing above 4 kHz", 100): 0.8,
+    ("12 dB quieter", 16): 0.88,
+    ("12 dB quieter", 32): 1.0,
+    ("12 dB quieter", 100): 1.0,
+    ("noise at -50 dBFS", 16): 0.19,
+    ("noise at -50 dBFS", 32): 0.28,
+    ("noise at -50 dBFS", 100): 0.98,
+    ("nothing above 4 kHz", 100): 0.9,
 }
-"""Least share of the draws in which a change is found, by change and number of recordings on either side."""
+"""The stated share of the draws in which a change is found, by change and number of recordings on either side."""
+ROUNDING = 0.03
+"""Of a share: a draw whose p-value is at the limit may fall on its other side on another processor."""
 
 
 @pytest.fixture(scope="module")
@@ -115,5 +119,5 @@ def test_planted_drift_is_found_as_often_as_stated(recordings: dict[str, list[ND
         print(f"{change}, {groups} recordings on either side: {share:.0%}")
     for groups in SIZES:
         assert shares["nothing", groups] <= binom.ppf(0.999, DRAWS, RATE / 2) / DRAWS
-    for case, least in FOUND.items():
-        assert shares[case] >= least, case
+    for case, stated in FOUND.items():
+        assert shares[case] == pytest.approx(stated, abs=ROUNDING), case
