@@ -1,5 +1,6 @@
 """A version of the model in memory, whose signatures answer what waits in batches."""
 
+import ctypes
 import gc
 import threading
 from collections.abc import Callable
@@ -76,6 +77,7 @@ class BatchingRuntime(SavedModelRuntime):
             batcher.close()
         del self._model, self._batchers
         gc.collect()  # TensorFlow's objects refer to each other in circles
+        _give_back()
 
     def _call(self, signature: str, items: list[bytes]) -> dict[str, NDArray]:
         try:
@@ -112,6 +114,12 @@ class LoadedModel(Predictor):
     def close(self) -> None:
         """Lets go of the model, once all that was submitted is answered. What is known about it stays."""
         self.runtime.close()
+
+
+def _give_back() -> None:
+    """Gives free memory back to the system, where the C library is glibc: it would keep the room of two versions."""
+    if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
+        trim(0)
 
 
 def _signature_def(directory: epath.Path) -> dict[str, Any]:
