@@ -549,6 +549,7 @@ def test_steps_get_their_resources(cluster: Cluster) -> None:
     assert "nodeSelector" not in kubernetes["Transform-1_executor"]
 
 
+@pytest.mark.long
 def test_beam_works_on_the_shared_volume_and_leaves_nothing_there(
     cluster: Cluster, story: dict[str, dict[str, Execution]]
 ) -> None:

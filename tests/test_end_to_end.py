@@ -429,8 +429,6 @@ SMALL = {
     "ensemble": {"settings": {"musicnn": {"weights": None}, "yamnet": {"weights": None}}},
 }
 """Options that spare time; random weights tell these clips apart, too, but not what a genre is."""
-QUICK = "naive_bayes"
-"""Beside the `mel_cnn` of the story; the other kinds are for `make test-rest`."""
 
 
 @pytest.fixture(scope="module")
@@ -439,9 +437,8 @@ def every_kind(data: Path, tmp_path_factory: pytest.TempPathFactory, genre: Genr
     return Workspace(tmp_path_factory.mktemp("kinds"), data, genre)
 
 
-@pytest.mark.parametrize(
-    "kind", [kind if kind == QUICK else pytest.param(kind, marks=pytest.mark.long) for kind in KINDS]
-)
+@pytest.mark.long  # beside the `mel_cnn` of the story
+@pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_runs_through_the_same_dag(
     every_kind: Workspace, kind: str, compose: Compose, tmp_path: Path, genre: Genre
 ) -> None:

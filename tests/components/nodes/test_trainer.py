@@ -129,6 +129,7 @@ def trained(
     return {"epochs": figures, "accuracy": history["train_accuracy"]}, [variables.get_tensor(name) for name in names]
 
 
+@pytest.mark.long
 def test_several_spans_give_the_model_that_one_with_all_their_clips_gives(transformed: tuple, tmp_path: Path) -> None:
     records, graph = transformed
     parts = [(records[:3], records[6:7]), (records[3:5], []), (records[5:6], records[7:])]
