@@ -27,6 +27,7 @@ from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2
 
 from components.library.layout import SPLITS
+from components.library.tfrecords import compression_of
 from components.store.model_store import current_version, read_lineage, version_dir
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -435,7 +436,7 @@ def records(directory: Path) -> int:
     import tensorflow as tf
 
     files = [str(path) for path in directory.iterdir()]
-    return sum(1 for _ in tf.data.TFRecordDataset(files, "GZIP"))
+    return sum(1 for _ in tf.data.TFRecordDataset(files, compression_of(files)))
 
 
 def history(workspace: Path) -> list[Json]:

@@ -304,7 +304,7 @@ def test_what_was_trained_is_what_is_served(story: dict[str, Any], data: Path) -
     [transformed] = artifacts.glob("Transform/transformed_examples/*/Split-eval")
     clips = read_clips([str(path) for path in transformed.iterdir()], card.features).dataset.batch(100)
     trained = np.concatenate([clip_probabilities(network, stored, card.features) for stored, _ in clips])
-    records = list(tf.data.TFRecordDataset(list(map(str, examples.iterdir())), "GZIP").as_numpy_iterator())
+    records = list(tf.data.TFRecordDataset(list(map(str, examples.iterdir()))).as_numpy_iterator())
     answers = (
         tf.saved_model.load(str(served))
         .signatures["serving_default"](examples=tf.constant(records))["probabilities"]

@@ -26,6 +26,7 @@ import pytest
 import yaml
 
 from components.library.layout import SPLITS, span_dir
+from components.library.tfrecords import compression_of
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 TINY = REPOSITORY / "tests" / "tiny.yaml"
@@ -245,7 +246,7 @@ def ran(zygote: Any, songs: Path, root: Path, beam: dict[str, Any]) -> Outcome:
     nodes = ("ImportExampleGen", "HeldOutExampleGen", "Transform")
     for file in sorted(file for node in nodes for file in artifacts.glob(f"{node}/*/*/Split-*/*")):
         name = f"{file.relative_to(artifacts).parts[0]} {file.parent.name}"
-        for record in tf.data.TFRecordDataset(str(file), "GZIP").as_numpy_iterator():
+        for record in tf.data.TFRecordDataset(str(file), compression_of([file.name])).as_numpy_iterator():
             examples[name] += 1
             digests.setdefault(name, hashlib.sha256()).update(record)
     counted = {

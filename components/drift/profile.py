@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from components.base.errors import UserError
 from components.library.health import FILE_FORMAT, HEALTH
+from components.library.tfrecords import compression_of
 
 SCALARS = (*HEALTH, *FILE_FORMAT)
 """Columns of `Profile.health`."""
@@ -68,21 +69,18 @@ def choose_groups(clips: Mapping[str, int], max_clips: int) -> frozenset[str]:
     return frozenset(chosen)
 
 
-def profile_clips(
-    saved_model: epath.Path, files: Sequence[str], max_clips: int = MAX_CLIPS, compression: str = "GZIP"
-) -> Profile:
+def profile_clips(saved_model: epath.Path, files: Sequence[str], max_clips: int = MAX_CLIPS) -> Profile:
     """Profiles the clips of TFRecord files.
 
     Args:
       saved_model: with the signature `embeddings`.
       files: of raw examples, in any order.
       max_clips: if there are more, only some groups are taken: whole ones, and always the same.
-      compression: of the files; empty for those of a library.
 
     Raises:
       UserError: a file is damaged.
     """
-    records = tf.data.TFRecordDataset(list(files), compression)
+    records = tf.data.TFRecordDataset(list(files), compression_of(files))
     try:
         counts: Counter[str] = Counter()
         for batch in records.batch(_BATCH):

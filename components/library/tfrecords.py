@@ -8,8 +8,8 @@ import gzip
 import hashlib
 import struct
 import zlib
-from collections.abc import Iterator, Mapping
-from typing import BinaryIO
+from collections.abc import Iterator, Mapping, Sequence
+from typing import BinaryIO, Literal
 
 import google_crc32c
 
@@ -17,6 +17,11 @@ from components.base.section import Section
 
 _LENGTH = struct.Struct("<Q")
 _CRC = struct.Struct("<I")
+
+
+def compression_of(files: Sequence[str]) -> Literal["", "GZIP"]:
+    """Returns the compression of TFRecord files by their names, as Beam and TFX tell it: all have the same."""
+    return "GZIP" if any(file.endswith(".gz") for file in files) else ""
 
 
 class StoredFile(Section):

@@ -29,6 +29,7 @@ from components.drift.profile import SCALARS, Profile, profile_clips, read_profi
 from components.drift.report import DRIFT_REPORT, not_tested
 from components.drift.validator_distances import calibrate, jensen_shannon, l_infinity
 from components.library.health import FILE_FORMAT
+from components.library.tfrecords import compression_of
 from components.nodes.artifacts import VERSION_PROPERTY, serving_path, split_files
 from components.nodes.parameters.drift_detector import DriftParameters
 from components.store.model_card import ModelCard, read_card
@@ -112,7 +113,7 @@ def _why_not(champion: standard_artifacts.Model, saved_model: epath.Path, files:
 
 def _sample_rate(files: list[str]) -> int | None:
     """Reads the rate of the first clip, in Hz; None where there is none. All clips of a library have the same."""
-    for record in tf.data.TFRecordDataset(files, "GZIP").take(1):
+    for record in tf.data.TFRecordDataset(files, compression_of(files)).take(1):
         audio = tf.io.parse_single_example(record, {"audio": tf.io.FixedLenFeature([], tf.string)})["audio"]
         with wave.open(io.BytesIO(audio.numpy())) as wav:
             return wav.getframerate()

@@ -31,6 +31,7 @@ from components.evaluation.gate import judge
 from components.evaluation.predictions import ScoredClips, predictions, write_predictions
 from components.evaluation.results import VERDICT
 from components.library.span_import import GOLDEN, RECORDS_PROPERTY
+from components.library.tfrecords import compression_of
 from components.nodes.artifacts import PREDICTIONS, TESTED, VERSION_PROPERTY, serving_path, split_files
 from components.nodes.parameters.evaluator import EvaluatorParameters
 from components.store.measuring import latency_ms, megabytes
@@ -177,7 +178,7 @@ def GateEvaluator(  # noqa: N802 (the name of a node)
     answers = {split: of(split) for split in spans}
     candidate = tf.saved_model.load(models["candidate"])
     files = split_files(held_out, TESTED)
-    [example] = tf.data.TFRecordDataset(files, compression_type="GZIP").take(1).as_numpy_iterator()
+    [example] = tf.data.TFRecordDataset(files, compression_of(files)).take(1).as_numpy_iterator()
     verdict = judge(
         known.gate,
         known.genres,
@@ -243,7 +244,7 @@ def _answers(
 
 def _batches(split: str, file: str) -> Iterator[list[tuple[str, bytes]]]:
     """Yields the examples of a file in batches. They are the same on every runner: in others, last digits differ."""
-    examples = tf.data.TFRecordDataset(file, "GZIP").batch(_BATCH)
+    examples = tf.data.TFRecordDataset(file, compression_of([file])).batch(_BATCH)
     yield from ([(split, example) for example in batch] for batch in examples.as_numpy_iterator())
 
 

@@ -2,7 +2,8 @@
 
 TFX's own nodes pass every record through a shuffle, which holds whole splits in memory, and deflate it, which takes
 several times as long as the mel. Here a worker holds a few records, and what would shrink little is stored as it is:
-gzip, TFX's only format, has blocks for that, which every reader of gzip takes.
+gzip has blocks for that, which every reader of gzip takes. A file that goes on as it is gets a second name: TFX's
+readers go by the name, and decompress none that does not end in `.gz`.
 """
 
 import json
@@ -13,6 +14,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Literal
 
 import apache_beam as beam
 import tensorflow as tf
@@ -20,7 +22,7 @@ from etils import epath
 from tfx.dsl.io import fileio
 
 from components.base.errors import UserError, named
-from components.library.tfrecords import StoredFile, read_expected_records
+from components.library.tfrecords import StoredFile, compression_of, read_expected_records
 
 _OF_TENSORFLOW = re.compile(r"^\{\{.*?\}\} | \[Op:.*$", re.DOTALL)
 """Parts of an error's text that are about TensorFlow's insides."""
@@ -31,7 +33,7 @@ _DEFLATED = tf.io.TFRecordOptions("GZIP", compression_level=1, compression_strat
 
 @dataclass(frozen=True)
 class FileStep:
-    """A file to make from another; gzipped where its name ends in `.gz`."""
+    """A file to make from another; each is gzipped where its name ends in `.gz`."""
 
     source: str
     target: str
@@ -39,6 +41,8 @@ class FileStep:
     """The content of the source, if it is known."""
 
 
+Make = Callable[[FileStep, str], None]
+"""Makes the new file of a step, at a temporary path."""
 Convert = Callable[[FileStep], Iterable[bytes]]
 """Reads the source of a step; gives the serialized examples of the new file."""
 
@@ -73,30 +77,34 @@ def plan_split(patterns: Sequence[str], directory: str, prefix: str) -> list[Fil
         if not found:
             raise UserError(f"{pattern}: no such files. Ingest the library again.")
         sources |= dict.fromkeys(found)
-    return plan_files(sources, directory, prefix)
+    return plan_files(sources, directory, prefix, ".gz")
 
 
-def plan_files(sources: Mapping[str, StoredFile | None], directory: str, prefix: str) -> list[FileStep]:
+def plan_files(
+    sources: Mapping[str, StoredFile | None], directory: str, prefix: str, suffix: Literal["", ".gz"]
+) -> list[FileStep]:
     """Plans one new file in `directory` for every one of `sources`, in order, named as Beam names shards.
 
     Without sources there is one file without records: readers look for files, and find none in an empty split.
 
     Args:
       sources: by the path, the expected content, if it is known.
+      suffix: of the new files.
     """
     fileio.makedirs(directory)
-    if not sources:
-        with tf.io.TFRecordWriter(_shard(directory, prefix, 0, 1), _STORED):
-            pass
-    return [
-        FileStep(source, _shard(directory, prefix, i, len(sources)), expected)
-        for i, (source, expected) in enumerate(sources.items())
+    targets = [
+        os.path.join(directory, f"{prefix}-{number:05d}-of-{len(sources) or 1:05d}{suffix}")
+        for number in range(len(sources) or 1)
     ]
+    if not sources:
+        with tf.io.TFRecordWriter(targets[0], compression_of(targets)):
+            pass
+    return [FileStep(source, target, sources[source]) for source, target in zip(sources, targets, strict=False)]
 
 
 def dataset_of(step: FileStep) -> tf.data.Dataset:
     """Reads the source of `step` as a dataset of strings."""
-    return tf.data.TFRecordDataset(step.source, "GZIP" if step.source.endswith(".gz") else "")
+    return tf.data.TFRecordDataset(step.source, compression_of([step.source]))
 
 
 def expected_records(step: FileStep) -> Iterator[bytes]:
@@ -115,8 +123,32 @@ def expected_records(step: FileStep) -> Iterator[bytes]:
         raise _UnreadError(_OF_TENSORFLOW.sub("", error.message)) from error
 
 
-def _shard(directory: str, prefix: str, number: int, count: int) -> str:
-    return os.path.join(directory, f"{prefix}-{number:05d}-of-{count:05d}.gz")
+def take_over(step: FileStep, path: str) -> None:
+    """A `Make` that compares the source with its expected content, and gives it another name.
+
+    Where the two cannot share their bytes, on two file systems or in a bucket, it is copied.
+    """
+    for _ in expected_records(step):
+        pass
+    try:
+        os.link(os.path.realpath(step.source), path)
+    except OSError:
+        fileio.copy(step.source, path)
+
+
+@dataclass(frozen=True)
+class Written:
+    """A `Make` that writes what `convert` gives. It is picklable if `convert` is."""
+
+    convert: Convert
+    deflate: bool
+    """Spend time to save space."""
+
+    def __call__(self, step: FileStep, path: str) -> None:
+        """Writes the file."""
+        with tf.io.TFRecordWriter(path, _DEFLATED if self.deflate else _STORED) as writer:
+            for example in self.convert(step):
+                writer.write(example)
 
 
 @contextmanager
@@ -135,16 +167,14 @@ def scratch_in(artifact: str) -> Iterator[str]:
 
 
 class _MakeFile(beam.DoFn):
-    def __init__(self, convert: Convert, deflate: bool, scratch: str):
-        self._convert, self._deflate, self._scratch = convert, deflate, scratch
+    def __init__(self, make: Make, scratch: str):
+        self._make, self._scratch = make, scratch
 
     def process(self, step: FileStep) -> None:
         """Makes the file, whole or not at all: a worker that is killed, or repeated, leaves no second one."""
         partial = os.path.join(self._scratch, uuid.uuid4().hex)
         try:
-            with tf.io.TFRecordWriter(partial, _DEFLATED if self._deflate else _STORED) as writer:
-                for example in self._convert(step):
-                    writer.write(example)
+            self._make(step, partial)
         # Written, not raised: a second attempt would find the same damage, and Beam would bury the message.
         except tf.errors.DataLossError as error:
             _note(f"{partial}.damaged", step.source, _OF_TENSORFLOW.sub("", error.message))
@@ -171,14 +201,11 @@ def _noted(pattern: str) -> dict[str, str]:
     return found
 
 
-def make_files(
-    pipeline: beam.Pipeline, steps: Sequence[FileStep], convert: Convert, *, deflate: bool, scratch: str
-) -> None:
+def make_files(pipeline: beam.Pipeline, steps: Sequence[FileStep], make: Make, scratch: str) -> None:
     """Makes the files of all `steps`, as many at a time as `pipeline` has workers.
 
     Args:
-      convert: must be picklable.
-      deflate: spend time to save space.
+      make: must be picklable.
       scratch: directory for what is not complete, on the file system of the targets.
 
     Raises:
@@ -190,7 +217,7 @@ def make_files(
             pipeline
             | "Files" >> beam.Create(steps)
             | "Spread" >> beam.Reshuffle()
-            | "Make" >> beam.ParDo(_MakeFile(convert, deflate, scratch))
+            | "Make" >> beam.ParDo(_MakeFile(make, scratch))
         )
     if unread := _noted(os.path.join(scratch, "*.unread")):
         listed = "\n".join(f"  {path}: {reason}" for path, reason in sorted(unread.items()))

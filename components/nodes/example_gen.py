@@ -2,8 +2,10 @@
 
 Each must be as the span's manifest says: its name, SHA-256 and number of records. Otherwise the span is set aside.
 They are validated, divided into splits and in a fixed order already; TFX's own executor would parse, shuffle and
-deflate every clip once more. TFX's own driver, which open-source Kubeflow Pipelines never starts, would look for spans.
-Here the directories are a parameter, with a digest of what is in them, by which a cache notices other clips.
+deflate every clip once more. Here, on one file system, a shard gets a second name, which stays if the library goes.
+
+TFX's own driver, which open-source Kubeflow Pipelines never starts, would look for spans. Here the directories are a
+parameter, with a digest of what is in them, by which a cache notices other clips.
 """
 
 import json
@@ -27,7 +29,7 @@ from components.library.layout import Manifest, read_manifest, span_number
 from components.library.set_aside import unusable
 from components.library.span_import import GOLDEN, RECORDS_PROPERTY, SpanImport
 from components.library.tfrecords import StoredFile
-from components.nodes.example_files import DamagedFilesError, expected_records, make_files, plan_files, scratch_in
+from components.nodes.example_files import DamagedFilesError, make_files, plan_files, scratch_in, take_over
 from components.nodes.parameters.example_gen import ImportParameters
 
 
@@ -48,7 +50,7 @@ class Executor(BaseBeamExecutor):
         output_dict: dict[str, list[Artifact]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """Writes the examples of every split of `ImportParameters` to the artifact, as gzipped TFRecords.
+        """Gives the artifact the examples of every split of `ImportParameters`, as TFRecords.
 
         Raises:
           UserError: the shards of a span are not those of its manifest; the span is set aside. Or they cannot be read.
@@ -69,10 +71,10 @@ class Executor(BaseBeamExecutor):
         steps = []
         for split, directories in clips.splits.items():
             sources = {path: shard for each in directories for path, shard in shards[each].items()}
-            steps += plan_files(sources, artifact_utils.get_split_uri([artifact], split), "data_tfrecord")
+            steps += plan_files(sources, artifact_utils.get_split_uri([artifact], split), "data_tfrecord", "")
         artifact.set_string_custom_property(RECORDS_PROPERTY, json.dumps(_records_of(clips)))
         with scratch_in(artifact.uri) as scratch:
-            make_files(self._make_beam_pipeline(), steps, expected_records, deflate=False, scratch=scratch)
+            make_files(self._make_beam_pipeline(), steps, take_over, scratch)
 
 
 def _shards_of(clips: SpanImport) -> dict[str, dict[str, StoredFile]]:

@@ -21,7 +21,7 @@ from tfx.types.channel import BaseChannel
 
 from components.audio.representations import representation_of
 from components.nodes.artifacts import files_of
-from components.nodes.example_files import FileStep, dataset_of, make_files, plan_split, scratch_in
+from components.nodes.example_files import FileStep, Written, dataset_of, make_files, plan_split, scratch_in
 from components.nodes.parameters.transform import TransformParameters
 
 BATCH_CLIPS = 8
@@ -103,7 +103,7 @@ class Executor(tfx_executor.Executor):
         known = TransformParameters.model_validate_json(exec_properties[standard_component_specs.CUSTOM_CONFIG_KEY])
         deflate = representation_of(known.features).deflates
         with scratch_in(targets[0].uri) as scratch:
-            make_files(self._make_beam_pipeline(), steps, _ApplyGraph(graph), deflate=deflate, scratch=scratch)
+            make_files(self._make_beam_pipeline(), steps, Written(_ApplyGraph(graph), deflate), scratch)
 
 
 class Transform(BaseBeamComponent):

@@ -11,6 +11,7 @@ from components.audio.config import FeatureConfig
 from components.audio.mel import log_mel
 from components.audio.opus import encode_opus
 from components.audio.waveform import decode_wavs, to_float
+from components.library.tfrecords import compression_of
 from components.reporting.listening import HEARD_SECONDS, Heard, Window, excerpt_start
 
 WINDOWS = "windows"
@@ -22,7 +23,6 @@ def heard_clips(
     files: list[str],
     chosen: Collection[str],
     features: FeatureConfig,
-    compression: str = "GZIP",
 ) -> dict[str, Heard]:
     """Finds clips in TFRecord files: their spectrograms, their sound, and what the model says over time.
 
@@ -31,14 +31,13 @@ def heard_clips(
       files: of raw examples.
       chosen: track ids.
       features: of the model.
-      compression: of the files; empty for those of a library.
 
     Returns:
       By track id.
     """
     strings = tf.io.FixedLenFeature([], tf.string)
     wavs: dict[str, tf.Tensor] = {}
-    for record in tf.data.TFRecordDataset(files, compression_type=compression) if chosen else ():
+    for record in tf.data.TFRecordDataset(files, compression_of(files)) if chosen else ():
         example = tf.io.parse_single_example(record, {"track_id": strings, "audio": strings})
         name = example["track_id"].numpy().decode()
         if name in chosen:

@@ -38,7 +38,7 @@ def find_label_errors(root: Path, span: int, saved_model: epath.Path, page: Path
     card = read_card(saved_model)
     library, manifest = epath.Path(root), read_manifest(epath.Path(root), span)
     files = example_files(library, manifest)
-    profile = profile_clips(saved_model, files, max_clips=2**31, compression="")
+    profile = profile_clips(saved_model, files, max_clips=2**31)
     if not len(profile.track_ids):
         raise UserError(f"{root}: span {span} has no songs.")
     genres, labels = np.unique(profile.genres, return_inverse=True)
@@ -48,7 +48,7 @@ def find_label_errors(root: Path, span: int, saved_model: epath.Path, page: Path
     errors = likely_errors(labels, probabilities)
     shown = errors[:most]
     names = [str(profile.track_ids[error.index]) for error in shown]
-    heard = heard_clips(saved_model, files, names, card.features, compression="")
+    heard = heard_clips(saved_model, files, names, card.features)
     facts = {row["track_id"]: row for row in read_examples(root, span)}
     require_unchanged(library, manifest)
     suspects = [

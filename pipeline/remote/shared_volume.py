@@ -19,7 +19,7 @@ from typing import Any
 
 from components.base.errors import UserError
 from components.library.span_import import RECORDS_PROPERTY
-from components.library.tfrecords import count_records
+from components.library.tfrecords import compression_of, count_records
 from pipeline.remote.artifact_paths import artifacts_of
 
 _PREFIX = "step-"
@@ -98,9 +98,9 @@ def _check_records(examples: Path, properties: dict[str, Any]) -> None:
     """Compares the number of records in each split with that of the artifact, if it has one."""
     for split, expected in json.loads(properties.get(RECORDS_PROPERTY) or "{}").items():
         found = 0
-        for file in sorted((examples / f"Split-{split}").glob("*.gz")):
+        for file in sorted((examples / f"Split-{split}").glob("*")):
             try:
-                with gzip.open(file) as records:
+                with gzip.open(file) if compression_of([file.name]) else file.open("rb") as records:
                     found += count_records(records)
             except ValueError as error:
                 raise _CopyError(f"{file}: {error}") from error

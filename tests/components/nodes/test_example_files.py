@@ -3,6 +3,7 @@
 import gzip
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import apache_beam as beam
 import pytest
@@ -17,10 +18,11 @@ from components.library.tfrecords import RecordWriter, StoredFile, read_records
 from components.nodes.example_files import (
     DamagedFilesError,
     FileStep,
+    Written,
     dataset_of,
-    expected_records,
     make_files,
     plan_split,
+    take_over,
 )
 
 RECORDS = [bytes([number]) * 3000 for number in range(20)]
@@ -60,7 +62,7 @@ def make(tmp_path: Path) -> Callable[..., list[Path]]:
         scratch = tmp_path / f"scratch-{name}"
         scratch.mkdir()
         steps = plan_split([str(pattern)], str(tmp_path / name), "data")
-        make_files(pipeline(), steps, copy, deflate=deflate, scratch=str(scratch))
+        make_files(pipeline(), steps, Written(copy, deflate), str(scratch))
         assert list(scratch.iterdir()) == []
         return sorted((tmp_path / name).iterdir())
 
@@ -138,29 +140,29 @@ def test_a_failing_worker_fails_the_whole_and_leaves_no_file(sources: Path, tmp_
     (tmp_path / "target").mkdir()
     step = FileStep(str(sources / "a"), str(tmp_path / "target" / "data.gz"))
     with pytest.raises(Exception, match="halfway"):
-        make_files(pipeline(), [step], fail, deflate=False, scratch=str(tmp_path / "scratch"))
+        make_files(pipeline(), [step], Written(fail, deflate=False), str(tmp_path / "scratch"))
     assert list((tmp_path / "target").iterdir()) == []
 
 
-def copied(step: FileStep, scratch: Path) -> None:
+def taken_over(step: FileStep, scratch: Path) -> None:
     scratch.mkdir(exist_ok=True)
     Path(step.target).parent.mkdir(exist_ok=True)
     try:
-        make_files(pipeline(), [step], expected_records, deflate=False, scratch=str(scratch))
+        make_files(pipeline(), [step], take_over, str(scratch))
     finally:
         for file in scratch.iterdir():
             file.unlink()
 
 
 def test_a_source_must_be_what_is_expected(tmp_path: Path) -> None:
-    source, target = tmp_path / "a", tmp_path / "target" / "a.gz"
+    source, target = tmp_path / "a", tmp_path / "target" / "a"
     expected = write_source(source, RECORDS)
     whole = source.read_bytes()
     assert (expected.bytes, expected.records) == (len(whole), 20)
 
     def reason(expected: StoredFile) -> str:
         with pytest.raises(DamagedFilesError) as refusal:
-            copied(FileStep(str(source), str(target), expected), tmp_path / "scratch")
+            taken_over(FileStep(str(source), str(target), expected), tmp_path / "scratch")
         assert refusal.value.files == {str(source)}
         assert not target.exists()
         return str(refusal.value)
@@ -175,15 +177,33 @@ def test_a_source_must_be_what_is_expected(tmp_path: Path) -> None:
     source.unlink()
     assert f"{source}: missing" in reason(expected)
     source.write_bytes(whole)
-    copied(FileStep(str(source), str(target), expected), tmp_path / "scratch")
-    assert list(tf.data.TFRecordDataset(str(target), "GZIP").as_numpy_iterator()) == RECORDS
+    taken_over(FileStep(str(source), str(target), expected), tmp_path / "scratch")
+    assert list(tf.data.TFRecordDataset(str(target)).as_numpy_iterator()) == RECORDS
+    assert target.samefile(source)
     target.unlink()
-    copied(FileStep(str(source), str(target), StoredFile(sha256=expected.sha256)), tmp_path / "scratch")
+    taken_over(FileStep(str(source), str(target), StoredFile(sha256=expected.sha256)), tmp_path / "scratch")
     assert target.exists()
 
 
 def test_a_source_that_cannot_be_read_now_is_not_damaged(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     with pytest.raises(UserError, match=r"cannot be read now:\n.*a: EISDIR \(Is a directory\)") as refusal:
-        copied(FileStep(str(tmp_path / "a"), str(tmp_path / "target" / "a.gz"), StoredFile(sha256="")), tmp_path / "s")
+        taken_over(FileStep(str(tmp_path / "a"), str(tmp_path / "target" / "a"), StoredFile(sha256="")), tmp_path / "s")
     assert not isinstance(refusal.value, DamagedFilesError)
+
+
+def test_on_another_file_system_a_source_is_copied(tmp_path: Path) -> None:
+    memory = Path("/dev/shm")
+    if not memory.is_dir() or memory.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("there is no second file system at /dev/shm")
+    with TemporaryDirectory(dir=memory) as other:
+        source, target = Path(other, "a"), tmp_path / "target" / "a"
+        expected = write_source(source, RECORDS)
+        linked = Path(other, "link")
+        linked.symlink_to(source)
+        taken_over(FileStep(str(linked), str(target), expected), tmp_path / "scratch")
+        assert target.read_bytes() == source.read_bytes()
+        inside = FileStep(str(linked), str(Path(other, "target", "a")), expected)
+        taken_over(inside, Path(other, "scratch"))
+        assert Path(inside.target).samefile(source)
+        assert not Path(inside.target).is_symlink()

@@ -34,7 +34,7 @@ from components.beam.options import beam_args
 from components.library.layout import Manifest, SplitCount, read_manifest
 from components.library.set_aside import read_set_aside
 from components.library.span_import import SpanImport
-from components.library.tfrecords import RecordWriter, encode_example
+from components.library.tfrecords import RecordWriter, compression_of, encode_example
 from components.nodes import example_gen, transform
 from components.nodes.example_files import DamagedFilesError, FileStep
 from components.nodes.parameters.example_gen import ImportParameters
@@ -129,7 +129,7 @@ def import_stock(context: BaseBeamExecutor.Context, span: Path, target: Path) ->
 
 def records_of(directory: str) -> list[bytes]:
     files = sorted(tf.io.gfile.glob(f"{directory}/*"))
-    return list(tf.data.TFRecordDataset(files, "GZIP").as_numpy_iterator())
+    return list(tf.data.TFRecordDataset(files, compression_of(files)).as_numpy_iterator())
 
 
 def test_example_gen_imports_what_tfx_does(span: Path, context: Callable, tmp_path: Path) -> None:
@@ -163,8 +163,8 @@ def test_a_split_may_come_from_several_directories_or_from_none(span: Path, cont
     assert artifact_utils.decode_split_names(found.split_names) == ["window", "golden"]
     assert ids_of(f"{found.uri}/Split-window") == list(range(18))
     files = sorted(path.name for path in Path(found.uri, "Split-window").iterdir())
-    assert files == [f"data_tfrecord-{number:05d}-of-00003.gz" for number in range(3)]
-    assert [path.name for path in Path(found.uri, "Split-golden").iterdir()] == ["data_tfrecord-00000-of-00001.gz"]
+    assert files == [f"data_tfrecord-{number:05d}-of-00003" for number in range(3)]
+    assert [path.name for path in Path(found.uri, "Split-golden").iterdir()] == ["data_tfrecord-00000-of-00001"]
     assert records_of(f"{found.uri}/Split-golden") == []
     assert json.loads(found.get_string_custom_property("records")) == {"window": 18, "golden": 0}
     assert not found.span
