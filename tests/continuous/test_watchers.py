@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,9 +39,9 @@ def watch(loop: Any, log: Path, stack: ExitStack) -> subprocess.Popen:
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[2])}
     with log.open("wb") as file:
         process = subprocess.Popen(command, stdout=file, stderr=file, env=environment)
-    stack.callback(process.wait)
+    stack.enter_context(process)  # which waits for its end, after the line below
     stack.callback(process.kill)
-    return stack.enter_context(process)
+    return process
 
 
 @pytest.mark.long
@@ -99,7 +99,10 @@ class Usage(NamedTuple):
 
 def usage(pid: int, workspace: Path) -> Usage:
     status = Path(f"/proc/{pid}/status").read_text().split()
-    disk = sum(path.lstat().st_size for path in workspace.rglob("*"))
+    disk = 0
+    for path in workspace.rglob("*"):
+        with suppress(FileNotFoundError):  # the watcher goes on: SQLite's journal comes and goes
+            disk += path.lstat().st_size
     return Usage(1024 * int(status[status.index("VmRSS:") + 1]), len(os.listdir(f"/proc/{pid}/fd")), disk)
 
 
