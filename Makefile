@@ -31,7 +31,7 @@ run: $(VENV)/.runtime ## Compose a small library, ingest it, and run the whole p
 	$(BIN)/genre run --config configs/demo.yaml
 	@echo "page to drop songs on: $(BIN)/genre serve --workspace $(DEMO)"
 
-test: lint ## Lint, then run the tests that every change must pass: at most 20 minutes on 2 cores
+test: lint ## Lint, then run the tests that every change must pass: at most 15 minutes on 2 cores
 	$(PYTEST) -m "not long and not soak"
 
 test-rest: $(VENV)/.development ## Run the other tests: at most 50 minutes on 2 cores

@@ -59,6 +59,21 @@ def counting(console: Console, what: str, total: int) -> Iterator[Callable[[], N
         yield lambda: progress.advance(task)
 
 
+@contextmanager
+def showing(console: Console, what: str) -> Iterator[Callable[[int], None]]:
+    """Shows a growing number with a spinner on a terminal, until the block ends.
+
+    Yields:
+      What to call with the number.
+    """
+    if quiet() or not console.is_interactive:
+        yield lambda number: None
+        return
+    spinner = Spinner("dots", what)
+    with Live(spinner, console=console, transient=True, redirect_stdout=False, redirect_stderr=False):
+        yield lambda number: spinner.update(text=f"{number:,} {what}")
+
+
 class Watched(Protocol):
     """What runs within a node."""
 

@@ -10,13 +10,16 @@ import click
 
 from components.base.errors import UserError
 from components.base.text import as_utf8
-from components.store.answers import LEAST_HOP
+from components.store.answers import LEAST_HOP, require_hop
 from pipeline.commands import options
 from pipeline.output import note, plain_console, quiet
 from pipeline.process import large_imports, output_to
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from pipeline.config.settings import PipelineConfig
+    from pipeline.workspace import Workspace
 
 _FORMATS = ("table", "json", "jsonl", "csv", "parquet", "audacity")
 _TOP = {"table": 3, "audacity": 1}
@@ -55,12 +58,25 @@ _WHOLE_CLIPS = (
 @click.option(
     "-o",
     "--output",
-    "out",
-    type=click.Path(path_type=Path),
+    "target",
     metavar="FILE|DIR",
     help="Write there instead of printing; label tracks of several songs become files in a folder.",
 )
 @click.option("--resume", is_flag=True, help="Go on with an interrupted batch: leave out what is in the output.")
+@click.option(
+    "--beam",
+    "on_beam",
+    is_flag=True,
+    help="Name any number of songs on the Beam runner of the settings, into Parquet files. Wants --input and -o DIR.",
+)
+@click.option(
+    "--input",
+    "pattern",
+    metavar="PATTERN",
+    help="With --beam: files or a folder, also in a bucket; ** goes into folders.",
+)
+@click.option("--embed", is_flag=True, help="With --beam: the embedding of each song, too.")
+@click.option("--shards", type=click.IntRange(1, 99_999), help="With --beam: number of parts, 256 without it.")
 @click.option(
     "--timeline",
     type=click.Path(path_type=Path),
@@ -79,9 +95,13 @@ def predict(
     least: float,
     form: str,
     as_json: bool,
-    out: Path | None,
+    target: str | None,
     resume: bool,
     timeline: Path | None,
+    on_beam: bool,
+    pattern: str | None,
+    embed: bool,
+    shards: int | None,
 ) -> None:
     """Name the genre of songs, and of the songs in folders; - is one song on standard input.
 
@@ -95,6 +115,7 @@ def predict(
     genre predict song.mp3 --format audacity -o labels.txt
     find . -name '*.opus' -print0 | genre predict --files-from -
     curl -s https://example.org/song.mp3 | genre predict -
+    genre predict --beam --input 'gs://bucket/music/**' -o gs://bucket/genres
     """
     from components.store.model_store import current_version, version_dir
     from pipeline.predicting import earlier
@@ -104,7 +125,17 @@ def predict(
     from pipeline.predicting.songs import find_songs, read_list
     from pipeline.workspace import nothing_there
 
-    form = "json" if as_json else form
+    if on_beam:
+        if pattern is None or target is None:
+            raise click.UsageError("--beam goes with --input PATTERN and -o DIR.")
+        if paths or files_from or form != "table" or as_json or top or least or resume or timeline:
+            raise click.UsageError("With --beam there are --input, -o, --segments, --hop, --embed and --shards alone.")
+        config, place = options.configured(config_file, overrides, workspace=workspace)
+        _predict_on_beam(config, place, pattern, target, segments, hop, embed, shards)
+        return
+    if pattern or embed or shards:
+        raise click.UsageError("--input, --embed and --shards go with --beam.")
+    form, out = "json" if as_json else form, Path(target) if target else None
     if not paths and files_from is None:
         raise click.UsageError("Name songs or folders, --files-from FILE, or - for a song on standard input.")
     if resume and (out is None or form not in earlier.RESUMABLE):
@@ -153,6 +184,45 @@ def predict(
         note(f"left out of folders: {listed}")
     if batch.failures:
         raise UserError("\n".join(batch.failures))
+
+
+def _predict_on_beam(
+    config: "PipelineConfig",
+    place: "Workspace",
+    pattern: str,
+    output: str,
+    segments: bool,
+    hop: float | None,
+    embed: bool,
+    shards: int | None,
+) -> None:
+    from components.beam.options import beam_args, check_local
+    from components.store.model_store import current_version, version_dir
+    from pipeline.console import busy, showing
+    from pipeline.workspace import nothing_there
+
+    if hop is not None:
+        require_hop(hop)
+    version = current_version(place.models)
+    if version is None:
+        raise nothing_there(place)
+    if not any("://" in each for each in (pattern, output)):
+        check_local(config.beam)
+    with _consoles() as (_, errors):
+        with busy(errors, "loading Beam and TensorFlow"), large_imports():
+            from pipeline.predicting.on_beam import SHARDS, Asked, name_songs
+        asked = Asked(
+            model=str(version_dir(place.models, version)),
+            version=version,
+            segments=segments or hop is not None,
+            hop=hop,
+            embed=embed,
+            shards=shards or SHARDS,
+        )
+        with showing(errors, f"shards of {asked.shards}") as show:
+            outcome = name_songs(pattern, output, asked, beam_args(config.beam), show)
+    rejected = f"; {outcome.rejects:,} files are no songs, see rejects-*.parquet" if outcome.rejects else ""
+    note(f"{outcome.songs:,} songs named in {output}: part-*.parquet{rejected}")
 
 
 @contextmanager

@@ -169,3 +169,35 @@ def test_a_model_of_an_earlier_release_says_that_its_segments_are_clips(
     assert capfd.readouterr().err == ""
     cli(["predict", "songs/a.wav"], standalone_mode=False)
     assert "its segments are clips" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--beam",), "--beam goes with --input"),
+        (("--beam", "--input", "songs"), "--beam goes with --input"),
+        (("songs", "--beam", "--input", "songs", "-o", "out"), "With --beam there are"),
+        (
+            ("--beam", "--input", "songs", "-o", "out", "--format", "csv"),
+            "With --beam there are",
+        ),
+        (("songs", "--embed"), "go with --beam"),
+        (("songs", "--input", "songs"), "go with --beam"),
+    ],
+)
+def test_beam_takes_options_of_its_own(arguments: tuple[str, ...], words: str) -> None:
+    with pytest.raises(click.UsageError, match=words):
+        cli(["predict", *arguments], standalone_mode=False)
+
+
+def test_places_in_buckets_stay_as_they_are(songs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def name_songs(pattern: str, output: str, *_: object) -> SimpleNamespace:
+        asked.extend((pattern, output))
+        return SimpleNamespace(songs=1, rejects=0)
+
+    stand_in = SimpleNamespace(SHARDS=256, Asked=SimpleNamespace, name_songs=name_songs)
+    monkeypatch.setitem(sys.modules, "pipeline.predicting.on_beam", stand_in)
+    cli(["predict", "--beam", "--input", "gs://music/**", "-o", "gs://genres/out"], standalone_mode=False)
+    assert asked == ["gs://music/**", "gs://genres/out"]
