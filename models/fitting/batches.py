@@ -76,8 +76,11 @@ class Clips:
         def read(indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             return self.read(indices), tf.gather(labels, indices)
 
+        options = tf.data.Options()
+        options.experimental_optimization.apply_default_optimizations = False  # they would begin by copying the table
         order = tf.data.Dataset.range(len(self.labels)) if places is None else places
-        return order.batch(size).map(read, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        batches = order.batch(size).map(read, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        return batches.with_options(options)
 
 
 def read_clips(files: Sequence[str], features: FeatureConfig, cache_megabytes: int) -> Clips:
