@@ -105,6 +105,12 @@ class TrainConfig(Section):
         0.0, ge=0.0, lt=1.0, description="share of each label that is spread over all genres"
     )
     class_weights: bool = Field(True, description="give clips of rare genres more weight, so that genres count alike")
+    cache_megabytes: int = Field(
+        256,
+        ge=0,
+        description="largest size of a split's features that training holds in memory; larger ones are read from a "
+        "file without a name in the directory of temporary files ($TMPDIR)",
+    )
     warm_start: bool = Field(
         False,
         description="start from the champion's weights where genres and layers are the same, else from random ones",

@@ -302,7 +302,7 @@ def test_what_was_trained_is_what_is_served(story: dict[str, Any], data: Path) -
     artifacts = story["workspace"].root / "artifacts"
     [examples] = artifacts.glob("ImportExampleGen/examples/*/Split-eval")
     [transformed] = artifacts.glob("Transform/transformed_examples/*/Split-eval")
-    clips = read_clips([str(path) for path in transformed.iterdir()], card.features).dataset.batch(100)
+    clips = read_clips([str(path) for path in transformed.iterdir()], card.features, 256).batches(100)
     trained = np.concatenate([clip_probabilities(network, stored, card.features) for stored, _ in clips])
     records = list(tf.data.TFRecordDataset(list(map(str, examples.iterdir()))).as_numpy_iterator())
     answers = (

@@ -848,6 +848,10 @@ TABLE: list[Relied] = [
         has=("master",),
     ),
     Relied("tensorflow.data.experimental.assert_cardinality", "so that training knows its steps", call="count"),
+    Relied(
+        "tensorflow.data.experimental.OptimizationOptions.apply_default_optimizations",
+        "they would copy the tensors that a dataset reads: all clips",
+    ),
     Relied("tensorflow.experimental.dlpack.from_dlpack", "a tensor in the memory of an array", call="dlcapsule"),
     Relied("tensorflow.random.experimental.stateless_shuffle", "mixup's partners", call="values, seed"),
     Relied(

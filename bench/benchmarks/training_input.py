@@ -42,7 +42,8 @@ def measure(setting: Setting) -> Measured:
         features, files = _transformed(setting, work)
         model = ModelConfig(kind="mel_cnn", window_seconds=min(5.0, setting.seconds))
         shape = window_shape(model, features)
-        clips = read_clips(files, features)
+        megabytes = TrainConfig().cache_megabytes
+        clips = read_clips(files, features, megabytes)
         count = len(clips.labels)
         # Of so few clips that an epoch would draw several windows of each, the batches are smaller.
         config = TrainConfig(batch_size=max(1, min(TrainConfig().batch_size, count // LEAST_STEPS)))
@@ -51,7 +52,7 @@ def measure(setting: Setting) -> Measured:
         stock = stock_batches([stock_file], features, shape[0], config, count)
 
         def first_epoch() -> None:
-            _exhaust(training_batches(read_clips(files, features), features, shape[0], config))
+            _exhaust(training_batches(read_clips(files, features, megabytes), features, shape[0], config))
 
         sides = {
             "ours, first epoch": partial(in_this_process, first_epoch),
@@ -83,10 +84,10 @@ def measure(setting: Setting) -> Measured:
 def write_float_records(files: Sequence[str], features: FeatureConfig, out: Path) -> str:
     """Writes the same clips as a stock Transform does: float32 lists in gzipped records."""
     with tf.io.TFRecordWriter(str(out), "GZIP") as writer:
-        for stored, label in read_clips(files, features).dataset:
-            values = network_input(stored[tf.newaxis], features).numpy().ravel()
+        for stored, label in read_clips(files, features, TrainConfig().cache_megabytes).batches(1):
+            values = network_input(stored, features).numpy().ravel()
             mel = tf.train.Feature(float_list=tf.train.FloatList(value=values))
-            index = tf.train.Feature(int64_list=tf.train.Int64List(value=[int(label)]))
+            index = tf.train.Feature(int64_list=tf.train.Int64List(value=[int(label[0])]))
             example = tf.train.Example(features=tf.train.Features(feature={FEATURE: mel, LABEL: index}))
             writer.write(example.SerializeToString())
     return str(out)

@@ -166,9 +166,11 @@ def clip_logits(
     network: keras.Model, clips: Clips, features: FeatureConfig, window: int, batch_size: int
 ) -> np.ndarray:
     """Computes the logits of every window of every clip, float32 [clips, windows, classes]."""
-    batches = clips.dataset.batch(batch_size)
     logits = np.concatenate(
-        [network(all_windows(stored, features, window), training=False).numpy() for stored, _ in batches]
+        [
+            network(all_windows(stored, features, window), training=False).numpy()
+            for stored, _ in clips.batches(batch_size)
+        ]
     )
     return logits.reshape(len(clips.labels), -1, logits.shape[-1])
 
@@ -255,22 +257,20 @@ def _fit_transfer(work: _Work) -> _Fitted:
     network = assemble(base, head)
     begun = begin(network, work.start)
     # What is trained on afterwards must not have been chosen on the clips that stop the training.
-    clips = work.train if options.fine_tune_blocks else _united(work)
-    embedded = clips.embeddings.get(work.model.kind)
-    if embedded is None:
-        embed = embedder(base, work.features, shape[0])
-        embedded = np.concatenate([embed(stored) for stored, _ in clips.dataset.batch(work.config.batch_size)])
+    seen = (work.train,) if options.fine_tune_blocks else (work.train, work.validation)
+    embedded = np.concatenate([_embeddings(base, clips, work) for clips in seen])
+    labels, groups = _labels_and_groups(seen)
     windows = embedded.shape[1]
     examples = Examples(
-        embedded.reshape(-1, embedded.shape[-1]), clips.labels.repeat(windows), clips.groups.repeat(windows), windows
+        embedded.reshape(-1, embedded.shape[-1]), labels.repeat(windows), groups.repeat(windows), windows
     )
     chosen = fit_head(
         head, options, module.parts(options), examples, classes, work.config.class_weights, work.config.seed
     )
     history = {"chosen": chosen.record, "trained_on": registry.trained_on(work.model)}
     if not options.fine_tune_blocks:
-        learned = _Logits(_head_logits(head, embedded), clips.labels)
-        return _Fitted(network, history, learned, _judged(chosen.logits, clips), INNER_FOLDS)
+        learned = _Logits(_head_logits(head, embedded), labels)
+        return _Fitted(network, history, learned, _judged(chosen.logits, labels), INNER_FOLDS)
     gentle = work.config.model_copy(
         update={"learning_rate": options.fine_tune_learning_rate, "epochs": options.fine_tune_epochs}
     )
@@ -279,43 +279,42 @@ def _fit_transfer(work: _Work) -> _Fitted:
     return _fitted(work, network, {**tuned, **history, "started_from": begun})
 
 
+def _embeddings(base: keras.Model, clips: Clips, work: _Work) -> np.ndarray:
+    """Returns the embeddings of every window, float32 [clips, windows, E]; the clips are read batch by batch."""
+    known = clips.embeddings.get(work.model.kind)
+    if known is not None:
+        return known
+    embed = embedder(base, work.features, base.input_shape[1])
+    return np.concatenate([embed(stored) for stored, _ in clips.batches(work.config.batch_size)])
+
+
 def _head_logits(head: keras.Model, embeddings: np.ndarray) -> np.ndarray:
     """Computes logits, float32 [clips, windows, classes], of embeddings, float32 [clips, windows, E]."""
     clips, windows, size = embeddings.shape
     return head.predict(embeddings.reshape(-1, size), verbose=0).reshape(clips, windows, -1)
 
 
-def _judged(logits: np.ndarray, clips: Clips) -> _Logits:
+def _judged(logits: np.ndarray, labels: np.ndarray) -> _Logits:
     """Returns the logits of the clips that an inner fold held out."""
     judged = np.isfinite(logits[:, 0, 0])
-    return _Logits(logits[judged], clips.labels[judged])
+    return _Logits(logits[judged], labels[judged])
 
 
-def _united(work: _Work) -> Clips:
-    """Returns the clips of both splits."""
-    train, validation = work.train, work.validation
-    return Clips(
-        train.dataset.concatenate(validation.dataset),
-        np.concatenate([train.labels, validation.labels]),
-        np.concatenate([train.groups, validation.groups]),
-        {
-            kind: np.concatenate([train.embeddings[kind], validation.embeddings[kind]])
-            for kind in train.embeddings.keys() & validation.embeddings.keys()
-        },
-    )
+def _labels_and_groups(splits: Sequence[Clips]) -> np.ndarray:
+    """Returns the labels and the groups of the clips of all splits, int64 [2, clips]."""
+    return np.concatenate([(clips.labels, clips.groups) for clips in splits], axis=1)
 
 
 def _fit_classical(work: _Work) -> _Fitted:
     module, options = registry.load(work.model)
-    clips = _united(work)
-    x = np.stack([stored for stored, _ in clips.dataset.as_numpy_iterator()])
-    examples = Examples(x, clips.labels, clips.groups)
-    fitted = module.fit(options, examples, len(work.features.genres), work.config.seed)
-    logits = clip_logits(fitted.network, clips, work.features, x.shape[1], work.config.batch_size)
-    learned = _Logits(logits, clips.labels)
-    return _Fitted(
-        fitted.network, {"chosen": fitted.record, "trained_on": {}}, learned, _judged(fitted.logits, clips), INNER_FOLDS
-    )
+    splits, size = (work.train, work.validation), work.config.batch_size
+    x = np.concatenate([stored for clips in splits for stored, _ in clips.batches(size)])
+    labels, groups = _labels_and_groups(splits)
+    fitted = module.fit(options, Examples(x, labels, groups), len(work.features.genres), work.config.seed)
+    logits = [clip_logits(fitted.network, clips, work.features, x.shape[1], size) for clips in splits]
+    learned = _Logits(np.concatenate(logits), labels)
+    history = {"chosen": fitted.record, "trained_on": {}}
+    return _Fitted(fitted.network, history, learned, _judged(fitted.logits, labels), INNER_FOLDS)
 
 
 def _fit_ensemble(work: _Work) -> _Fitted:
@@ -375,11 +374,7 @@ def _member_work(work: _Work, model: ModelConfig, features: FeatureConfig) -> _W
     part = parts(work.features)[features.representation]
 
     def seen(clips: Clips) -> Clips:
-        @tf.autograph.experimental.do_not_convert
-        def cut(stored: tf.Tensor, label: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            return stored_part(stored[tf.newaxis], part)[0], label
-
-        return replace(clips, dataset=clips.dataset.map(cut))
+        return replace(clips, read=lambda places: stored_part(clips.read(places), part))
 
     return replace(
         work, train=seen(work.train), validation=seen(work.validation), model=model, features=features, start=FRESH
@@ -396,7 +391,8 @@ def run_fn(fn_args: "FnArgs") -> None:
     if fn_args.hyperparameters:  # what the Tuner node found
         config = with_hyperparameters(config, fn_args.hyperparameters["values"])
     train, validation = (
-        read_clips(tf.io.gfile.glob(patterns), features) for patterns in (fn_args.train_files, fn_args.eval_files)
+        read_clips(tf.io.gfile.glob(patterns), features, config.cache_megabytes)
+        for patterns in (fn_args.train_files, fn_args.eval_files)
     )
     same_work = json.dumps(
         [

@@ -51,7 +51,8 @@ def tuner_fn(fn_args: "FnArgs") -> TunerFnResult:
     known = TunerParameters.model_validate_json(json.dumps(fn_args.custom_config))
     features, config, tune = known.features, known.train, known.tune
     train, validation = (
-        read_clips(tf.io.gfile.glob(patterns), features) for patterns in (fn_args.train_files, fn_args.eval_files)
+        read_clips(tf.io.gfile.glob(patterns), features, config.cache_megabytes)
+        for patterns in (fn_args.train_files, fn_args.eval_files)
     )
     space = keras_tuner.HyperParameters()
     draw(space, config)

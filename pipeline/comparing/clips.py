@@ -3,7 +3,7 @@
 import hashlib
 import itertools
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,7 +20,6 @@ from components.base.files import replacing
 from components.library.layout import Manifest, example_files
 from models import registry
 from models.config import ModelConfig, TransferOptions
-from models.fitting.batches import Clips
 from models.fitting.transfer import embedder
 from models.windows import window_shape
 from pipeline.planning.source_digest import source_digest
@@ -59,7 +58,7 @@ def stored_features(source: Source, features: FeatureConfig, cache: Path, track:
       track: shows the progress of what is computed.
 
     Returns:
-      A memory map [clips, *feature_shape] of the stored type, in the order of `source.clips`.
+      A writable memory map [clips, *feature_shape] of the stored type, in the order of `source.clips`.
     """
     digests = [manifest.digest for manifest in source.window]
     key = json.dumps([digests, features.model_dump(), source_digest("components.audio.preprocessing")])
@@ -78,7 +77,7 @@ def stored_features(source: Source, features: FeatureConfig, cache: Path, track:
                 stored = compute(tf.constant([wav for _, wav in batch])).numpy()
                 table[[place[clip] for clip, _ in batch]] = stored
             table.flush()
-    return np.load(path, mmap_mode="r")
+    return np.load(path, mmap_mode="r+")  # TensorFlow shares no map that is read-only
 
 
 def stored_embeddings(
@@ -118,20 +117,3 @@ def _batches(clips: Iterable[_Clip]) -> Iterator[list[_Clip]]:
     remaining = iter(clips)
     while batch := list(itertools.islice(remaining, _BATCH)):
         yield batch
-
-
-def clips_of(
-    table: np.ndarray, labels: np.ndarray, groups: np.ndarray, embeddings: Mapping[str, np.ndarray], indices: np.ndarray
-) -> Clips:
-    """Makes the clips at `indices` of a table of stored entries an input of training, read row by row."""
-
-    def rows() -> Iterator[tuple[np.ndarray, np.int64]]:
-        for index in indices:
-            yield table[index], labels[index]
-
-    spec = (tf.TensorSpec(table.shape[1:], table.dtype), tf.TensorSpec([], tf.int64))
-    dataset = tf.data.Dataset.from_generator(rows, output_signature=spec)
-    counted = dataset.apply(tf.data.experimental.assert_cardinality(len(indices)))
-    return Clips(
-        counted, labels[indices], groups[indices], {kind: values[indices] for kind, values in embeddings.items()}
-    )

@@ -35,7 +35,7 @@ from models.fitting.batches import Clips
 from models.fitting.training import fit
 from models.registry import kind_of, lacks_weights, learners, modules, weights_digest
 from models.serving import GenreModel, clip_probabilities, export
-from pipeline.comparing.clips import Source, Track, clips_of, stored_embeddings, stored_features
+from pipeline.comparing.clips import Source, Track, stored_embeddings, stored_features
 from pipeline.comparing.folds import limited, make_folds
 from pipeline.config.settings import PipelineConfig
 from pipeline.planning.source_digest import source_digest
@@ -81,7 +81,7 @@ def _outcome(
         str(scratch / "checkpoints"),
     )
     probabilities = np.concatenate(
-        [clip_probabilities(network, stored, features).numpy() for stored, _ in parts["test"].dataset.batch(_BATCH)]
+        [clip_probabilities(network, stored, features).numpy() for stored, _ in parts["test"].batches(_BATCH)]
     )
     card = ModelCard(
         kind=model.kind,
@@ -163,10 +163,8 @@ def compare_models(
                         for name, (member, seen) in learners(model, features).items()
                         if kind_of(member).family == "transfer" and not lacks_weights(member)
                     }
-                    parts = {
-                        split: clips_of(table, labels, groups, embeddings, indices)
-                        for split, indices in fold.parts.items()
-                    }
+                    clips = Clips.of(table, labels, groups, embeddings)
+                    parts = {split: clips.at(indices) for split, indices in fold.parts.items()}
                     # Size and speed are those of the first fold: an export takes longer than the fit of many a kind.
                     tested = [track_id for _, track_id in members["test"]]
                     outcome = _outcome(

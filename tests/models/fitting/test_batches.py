@@ -3,12 +3,15 @@
 import dataclasses
 import itertools
 import math
+import os
+import shutil
 import subprocess
 import sys
 import typing
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -61,7 +64,7 @@ def stored_clips(config: FeatureConfig) -> tuple[np.ndarray, np.ndarray]:
 
 
 def clips_of(entries: np.ndarray, labels: np.ndarray) -> Clips:
-    return Clips(tf.data.Dataset.from_tensor_slices((entries, labels)), labels, np.arange(len(labels)))
+    return Clips.of(entries, labels, np.arange(len(labels)))
 
 
 def epoch(batches: tf.data.Dataset) -> tuple[np.ndarray, ...]:
@@ -351,12 +354,19 @@ def write_clips(path: Path, entries: Iterable[np.ndarray], labels: np.ndarray) -
     return str(path)
 
 
+def elements_of(clips: Clips) -> list[tuple[np.ndarray, int]]:
+    """Stored entries and label of each clip."""
+    return [(stored[0], int(labels[0])) for stored, labels in clips.batches(1).as_numpy_iterator()]
+
+
+@pytest.mark.parametrize("megabytes", [0, 1], ids=["on the disk", "in memory"])
 @pytest.mark.parametrize("config", [MEL, WAVEFORM], ids=["log_mel", "waveform"])
-def test_clips_are_read_as_they_were_written(config: FeatureConfig, tmp_path: Path) -> None:
+def test_clips_are_read_as_they_were_written(config: FeatureConfig, megabytes: int, tmp_path: Path) -> None:
     entries, labels = stored_clips(config)
-    clips = read_clips([write_clips(tmp_path / "part", entries, labels)], config)
-    elements = list(clips.dataset.as_numpy_iterator())
-    assert clips.dataset.cardinality() == len(elements) == CLIPS
+    clips = read_clips([write_clips(tmp_path / "part", entries, labels)], config, megabytes)
+    elements = elements_of(clips)
+    assert clips.batches(4).cardinality() == 4
+    assert len(elements) == CLIPS
     assert clips.labels.dtype == np.int64
     assert clips.labels.tolist() == [label for _, label in elements]
     found = {one.tobytes(): label for one, label in elements}
@@ -377,18 +387,19 @@ def test_the_order_of_clips_is_that_of_no_run(config: FeatureConfig, tmp_path: P
         ],
     }
     written["listed backwards"] = written["three"][::-1]
-    orders = {name: read_clips(files, config) for name, files in written.items()}
-    first = [(stored.tobytes(), label) for stored, label in orders["one file"].dataset.as_numpy_iterator()]
+    orders = {name: read_clips(files, config, 1) for name, files in written.items()}
+    orders["on the disk"] = read_clips(written["three"], config, 0)
+    first = [(stored.tobytes(), label) for stored, label in elements_of(orders["one file"])]
     for name, clips in orders.items():
-        assert [(stored.tobytes(), label) for stored, label in clips.dataset.as_numpy_iterator()] == first, name
+        assert [(stored.tobytes(), label) for stored, label in elements_of(clips)] == first, name
         assert np.array_equal(clips.labels, orders["one file"].labels), name
 
 
 def test_clips_that_are_alike_are_all_kept(tmp_path: Path) -> None:
     entries, labels = (np.repeat(values[:2], 3, axis=0) for values in stored_clips(MEL))
-    clips = read_clips([write_clips(tmp_path / "part", entries, labels)], MEL)
+    clips = read_clips([write_clips(tmp_path / "part", entries, labels)], MEL, 1)
     assert sorted(clips.labels.tolist()) == [0, 0, 0, 1, 1, 1]
-    assert len(list(clips.dataset)) == 6
+    assert len(elements_of(clips)) == 6
 
 
 def test_a_clip_of_an_unknown_genre_ends_the_reading(tmp_path: Path) -> None:
@@ -397,34 +408,75 @@ def test_a_clip_of_an_unknown_genre_ends_the_reading(tmp_path: Path) -> None:
     labels[9] = -1
     path = write_clips(tmp_path / "part", entries, labels)
     with pytest.raises(UserError, match=r"^2 clips have a genre that is not in the library's list: ingest"):
-        read_clips([path], MEL)
+        read_clips([path], MEL, 1)
 
 
-PEAK = """
-import resource, sys
+def test_a_disk_without_room_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    entries, labels = stored_clips(MEL)
+    path = write_clips(tmp_path / "part", entries, labels)
+    monkeypatch.setattr(shutil, "disk_usage", lambda directory: SimpleNamespace(free=100))
+    with pytest.raises(
+        UserError, match=r"find no room in .* \(0\.0 GB are free, .* TMPDIR, or raise train\.cache_mega"
+    ):
+        read_clips([path], MEL, 0)
+    assert len(elements_of(read_clips([path], MEL, 1))) == CLIPS  # needs none
+
+
+def test_a_disk_that_fills_up_is_told(tmp_path: Path) -> None:
+    """In a process of its own, whose files may not become as large as the table."""
+    entries, labels = stored_clips(MEL)
+    path = write_clips(tmp_path / "part", entries, labels)
+    limited = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n{READ}"
+    arguments = [sys.executable, "-c", limited, path, MEL.model_dump_json(), "0"]
+    done = subprocess.run(
+        arguments, capture_output=True, text=True, check=False, env=os.environ | {"TMPDIR": str(tmp_path)}
+    )
+    assert (
+        f"UserError: the clips are larger than train.cache_megabytes, and find no room in {tmp_path} (" in done.stderr
+    )
+    assert [file.name for file in tmp_path.iterdir()] == ["part"]
+
+
+READ = """
+import sys
+from pathlib import Path
 from components.audio.config import FeatureConfig
-from models.fitting.batches import read_clips
+from models.config import TrainConfig
+from models.fitting.batches import read_clips, training_batches
 
-def peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+def own():  # pages of files are not counted: the system takes them back as it needs them
+    lines = (line.split() for line in Path("/proc/self/status").read_text().splitlines())
+    return sum(1024 * int(words[1]) for words in lines if words[0] in ("RssAnon:", "RssShmem:"))
 
-before = peak()
-read_clips([sys.argv[1]], FeatureConfig.model_validate_json(sys.argv[2]))
-print(1024 * (peak() - before))
+features = FeatureConfig.model_validate_json(sys.argv[2])
+before = own()
+clips = read_clips([sys.argv[1]], features, int(sys.argv[3]))
+for _ in range(2):
+    for _ in training_batches(clips, features, 100, TrainConfig()):
+        pass
+print(own() - before)
 """
 
 
 @pytest.mark.long
-def test_reading_holds_a_clip_twice(tmp_path: Path) -> None:
-    """Once in the array, and once in what the allocator keeps of its record; docs/performance.md has the figure."""
+def test_memory_holds_a_clip_once_or_not_at_all(tmp_path: Path) -> None:
+    """What the clips need, less what the libraries need; docs/performance.md has the figures."""
     audio, mel = AudioConfig(clip_seconds=30.0), MelConfig()
     config = FeatureConfig(representation="log_mel", genres=("a",), audio=audio, mel=mel)
-    shape, clips = feature_shape(config), 1500
-    entries = np.random.default_rng(0).integers(0, 255, (16, *shape), np.uint8)
-    one_by_one = (entries[clip % 16] + np.uint8(clip // 16) for clip in range(clips))
-    path = write_clips(tmp_path / "part", one_by_one, np.zeros(clips, np.int64))
-    arguments = [sys.executable, "-c", PEAK, path, config.model_dump_json()]
-    done = subprocess.run(arguments, capture_output=True, text=True, check=True)
-    per_clip = int(done.stdout) / clips
-    print(f"{per_clip / 1e3:.0f} kB per clip of {math.prod(shape) / 1e3:.0f} kB")
-    assert per_clip < 2.3 * math.prod(shape)
+    shape, size = feature_shape(config), 64
+    path = write_clips(
+        tmp_path / "part", np.random.default_rng(0).integers(0, 255, (size, *shape), np.uint8), np.zeros(size, np.int64)
+    )
+
+    def per_clip(megabytes: int) -> float:
+        used = []
+        for copies in (10, 30):
+            paths = READ.replace("[sys.argv[1]]", f"[sys.argv[1]] * {copies}")
+            arguments = [sys.executable, "-c", paths, path, config.model_dump_json(), str(megabytes)]
+            used.append(int(subprocess.run(arguments, capture_output=True, text=True, check=True).stdout))
+        found = (used[1] - used[0]) / (20 * size)
+        print(f"{megabytes} MB: {found / 1e3:.1f} kB per clip of {math.prod(shape) / 1e3:.0f} kB")
+        return found
+
+    assert per_clip(1000) < 1.15 * math.prod(shape)
+    assert per_clip(0) < 0.1 * math.prod(shape)

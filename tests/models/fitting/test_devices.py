@@ -151,7 +151,7 @@ wav = epath.Path(wav).read_bytes()
 dtype = representation_of(features).dtype.as_numpy_dtype
 entries = np.random.default_rng(0).integers(0, np.iinfo(dtype).max, (12, *feature_shape(features)), dtype)
 labels = np.arange(12) % 3
-clips = Clips(tf.data.Dataset.from_tensor_slices((entries, labels)), labels, np.arange(12))
+clips = Clips.of(entries, labels, np.arange(12))
 batches.LEAST_STEPS, head.DROPOUT = 1, 0.0
 # All clips as one batch: under a strategy Keras takes a pass of the data more, and shuffled batches would differ.
 config = TrainConfig(epochs=3, batch_size=12, learning_rate=1e-3, augment="off")

@@ -45,7 +45,7 @@ def stored() -> np.ndarray:
 
 def clips_of(stored: np.ndarray, indices: np.ndarray) -> Clips:
     labels = (indices >= 10).astype(np.int64)
-    return Clips(tf.data.Dataset.from_tensor_slices((stored[indices], labels)), labels, indices // 2)
+    return Clips.of(stored[indices], labels, indices // 2)
 
 
 def fitted(stored: np.ndarray, model: ModelConfig, features: FeatureConfig = FEATURES) -> tuple[keras.Model, dict]:

@@ -149,7 +149,7 @@ CODE: dict[str, tuple[tuple[str, str, str], set[str]]] = {
         ("models/kinds/raw_cnn.py", "(100, 20)", "(100, 30)"),
         {"Tuner of raw_cnn", "Trainer of raw_cnn"},
     ),
-    "augmentation": (("models/fitting/batches.py", "SHUFFLE_CLIPS = 2048", "SHUFFLE_CLIPS = 4096"), LEARNERS),
+    "augmentation": (("models/fitting/batches.py", "LEAST_STEPS = 32", "LEAST_STEPS = 64"), LEARNERS),
     "what is served": (("models/serving.py", "training=False", "training=None"), LEARNERS),
     "a window of several spans": (("components/nodes/trainer.py", "spans[1:], 1)", "spans[1:], 2)"), LEARNERS),
 }
