@@ -68,7 +68,7 @@ def _assign(groups: Mapping[str, Group], shares: SplitConfig, salt: int) -> tupl
         missing = sum(total[genre] * getattr(shares, split) - there[genre] for genre in genres)
         # A group in `split` lowers the sum of the squares by 2 missing - 1.
         few = sum(total[genre] < len(splits) for genre in first) if split == "train" else 0
-        return few, not there.total(), len(first), round(missing, 9)
+        return few, not any(there.values()), len(first), round(missing, 9)
 
     def order(name: str) -> tuple[int, bytes]:
         return -len(groups[name].genres), hashlib.sha256(f"{salt}/{name}".encode("utf-8", "surrogateescape")).digest()
