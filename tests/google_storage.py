@@ -65,6 +65,11 @@ class Proxy(http.server.BaseHTTPRequestHandler):
         self.rfile, self.wfile = self.connection.makefile("rb"), self.connection.makefile("wb")
         self.close_connection = False
 
+    def handle_expect_100(self) -> bool:
+        go_on = super().handle_expect_100()
+        self.wfile.flush()  # else the client waits a second for it
+        return go_on
+
     def body(self) -> bytes:
         """Reads what was sent, in chunks or as long as it is said to be."""
         if self.headers.get("Transfer-Encoding") != "chunked":
