@@ -14,6 +14,7 @@ from etils import epath
 
 from components.base.errors import UserError, reason, storage_remedy
 from components.base.locks import held, holder_of
+from components.base.objects import in_bucket
 from pipeline.process import temporary_files_in
 
 _RUN_LOCK = ".lock"
@@ -106,7 +107,7 @@ class Workspace:
         Raises:
           UserError: the workspace lies in a bucket, or has a path that Beam takes for a pattern.
         """
-        if "://" in str(self.root):
+        if in_bucket(self.root):
             raise UserError(
                 f"{self.root}: a run on this machine needs a workspace on this machine. Choose one with --workspace, "
                 "or compile the pipeline for Kubeflow Pipelines or Vertex AI with `genre compile`."

@@ -11,11 +11,14 @@ import queue
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import threading
 import time
+import urllib.request
+import uuid
 import wave
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -30,6 +33,7 @@ import numpy as np
 import pytest
 
 if TYPE_CHECKING:
+    from etils import epath
     from playwright.sync_api import Browser
 
     from components.audio.config import FeatureConfig
@@ -368,6 +372,70 @@ class ScriptedService:
     def requests(self, method: str, path: str) -> list[Asked]:
         """What was asked of `path`, a regular expression as in `on`."""
         return [asked for asked in self.asked if asked.method == method and re.fullmatch(path, asked.path)]
+
+
+@pytest.fixture(scope="session")
+def storage(pytestconfig: pytest.Config) -> Iterator[str]:
+    """The address of a server of Google's storage API that others wrote: fake-gcs-server."""
+    out = pytestconfig.cache.mkdir("fake-gcs-server")
+    if not (out / "fake-gcs-server").is_file():
+        if shutil.which("go") is None:
+            pytest.skip("there is no go on this machine to make fake-gcs-server with")
+        get = ["go", "install", "github.com/fsouza/fake-gcs-server@v1.52.3"]
+        done = subprocess.run(get, env=os.environ | {"GOBIN": str(out)}, capture_output=True, text=True, check=False)
+        if done.returncode:
+            pytest.skip(f"go could not make fake-gcs-server: {done.stderr[-300:]}")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    command = [str(out / "fake-gcs-server"), "-scheme", "http", "-backend", "memory", "-host", "127.0.0.1"]
+    command += ["-port", address.rpartition(":")[2], "-public-host", address, "-external-url", f"http://{address}"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
+        try:
+            for _ in range(100):
+                try:
+                    urllib.request.urlopen(f"http://{address}/storage/v1/b?project=p", timeout=5).close()
+                    break
+                except OSError:
+                    time.sleep(0.1)
+            yield f"http://{address}"
+        finally:
+            server.kill()
+
+
+@pytest.fixture
+def bucket(
+    storage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, until: Callable[[Callable[[], bool]], None]
+) -> Iterator["epath.Path"]:
+    """A new bucket of `storage`, for TensorFlow and for Google's library alike; what fails is told to `faults`."""
+    from etils import epath
+    from google.auth.credentials import AnonymousCredentials
+    from google.cloud.storage import Client
+
+    place = tmp_path / "proxy"
+    place.mkdir()
+    command = [sys.executable, REPOSITORY / "tests" / "google_storage.py", storage.partition("//")[2], place]
+    with (place / "log").open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as proxy:
+        try:
+            until(lambda: (place / "address").is_file() and (place / "address").read_text() != "")
+            for name, value in {
+                "STORAGE_EMULATOR_HOST": storage,
+                "https_proxy": (place / "address").read_text(),
+                "CURL_CA_BUNDLE": str(place / "ca.pem"),
+                "NO_GCE_CHECK": "true",
+            }.items():
+                monkeypatch.setenv(name, value)
+            name = f"bucket-{uuid.uuid4().hex[:8]}"
+            Client(project="p", credentials=AnonymousCredentials()).create_bucket(name)
+            yield epath.Path(f"gs://{name}")
+        finally:
+            proxy.kill()
+
+
+@pytest.fixture
+def faults(bucket: "epath.Path", tmp_path: Path) -> Path:
+    """What happens to uploads to `bucket` while it is in this file: "429", "503", or "cut"."""
+    return tmp_path / "proxy" / "faults"
 
 
 @pytest.fixture

@@ -14,6 +14,10 @@ from pathlib import Path
 
 from etils import epath
 
+from components.base.objects import in_bucket
+
+_PART_BYTES = 1 << 20
+
 
 def sha256(path: epath.Path | Path) -> str:
     """Computes the SHA-256 of a file, without reading it into memory at once, as hexadecimal digits.
@@ -21,8 +25,11 @@ def sha256(path: epath.Path | Path) -> str:
     Raises:
       OSError: it cannot be read.
     """
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    digest = hashlib.sha256()
+    with path.open("rb") as file:  # in a bucket, it is none that hashlib.file_digest takes
+        while part := file.read(_PART_BYTES):
+            digest.update(part)
+    return digest.hexdigest()
 
 
 def write_atomically(path: epath.Path, content: str | bytes) -> None:
@@ -104,7 +111,7 @@ def flush(path: epath.Path) -> None:
 
     There is nothing to wait for in a bucket: it confirms a write only when the object is stored.
     """
-    if "://" in str(path):
+    if in_bucket(path):
         return
     descriptor = os.open(path, os.O_RDONLY)
     try:

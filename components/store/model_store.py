@@ -6,7 +6,9 @@
 <store>/current.json              the version that is served; written last, atomically
 <store>/.push.lock, .lock         held during a push; held while versions, withdrawals and pointer are changed
 
-Whatever changes the store holds `.lock` from its checks to its last write. In a bucket there are no locks.
+Whatever changes the store holds `.lock` from its checks to its last write. In a bucket, the locks are `leases`, and the
+pointer moves only from where it was when `.lock` was got: so a process that lost its lock cannot move it. There, a
+directory is a version when `saved_model.pb`, its last file, is there.
 """
 
 import re
@@ -19,8 +21,10 @@ from etils import epath
 
 from components.base.errors import DamagedError, UserError
 from components.base.files import make_directory, move_directory, remove
-from components.base.json_records import find_record, write_record
+from components.base.json_records import find_record, sealed, write_record
+from components.base.leases import leased
 from components.base.locks import held, this_process
+from components.base.objects import NONE, ChangedError, StoredObject, in_bucket
 from components.base.section import Section
 from components.base.times import Time, timestamp
 from components.evaluation.results import Predecessor, Verdict
@@ -33,6 +37,8 @@ WITHDRAWN_PROPERTY = "withdrawn_version"
 _WITHDRAWN = "withdrawn"
 _DAMAGED = "damaged"
 _CURRENT = "current.json"
+_LAST = "saved_model.pb"
+"""File of a version that comes last to a bucket."""
 _INCOMING, _REMOVED = ".incoming", ".removed"
 """Directories that are no versions yet, or no more."""
 _PUSH_LOCK, _LOCK = ".push.lock", ".lock"
@@ -93,7 +99,11 @@ class WithdrawnError(UserError):
 
 def versions(store: epath.Path) -> list[int]:
     """Returns the numbers of the versions in the store, ascending."""
-    return [number for number in _numbers(store) if version_dir(store, number).is_dir()]
+    return [number for number in _numbers(store) if _is_version(version_dir(store, number))]
+
+
+def _is_version(directory: epath.Path) -> bool:
+    return (directory / _LAST).exists() if in_bucket(directory) else directory.is_dir()
 
 
 def _numbers(directory: epath.Path, suffix: str = "") -> list[int]:
@@ -189,19 +199,57 @@ def withdrawals(store: epath.Path) -> dict[int, Withdrawal]:
     return {version: withdrawal for version, withdrawal in found if withdrawal}
 
 
+class _Pointer:
+    """The pointer at the served version, which moves from where it was when the lock of the store was got."""
+
+    def __init__(self, store: epath.Path, require: Callable[[], None]) -> None:
+        """`require`: raises if the lock is lost."""
+        self._file, self._require = store / _CURRENT, require
+        self._object = StoredObject(str(self._file)) if in_bucket(store) else None
+        self._generation = self._object.read()[1] if self._object else NONE
+
+    def move(self, version: int | None) -> None:
+        """Points at another version; None: at none.
+
+        Raises:
+          UserError: another process has moved it, or taken the lock over.
+        """
+        self._require()
+        try:
+            if self._object is None:
+                _write_pointer(self._file, version)
+            elif version is None:
+                self._object.delete(self._generation)
+            else:
+                self._object.write(sealed(Current(version=version)).encode(), self._generation)
+        except ChangedError as error:
+            raise UserError(
+                f"{self._file}: another process has moved it meanwhile. Nothing of this one is served. Run again."
+            ) from error
+
+
+def _write_pointer(file: epath.Path, version: int | None) -> None:
+    if version is None:
+        remove(file)
+    else:
+        write_record(file, Current(version=version))
+
+
 @contextmanager
-def _locked(store: epath.Path, name: str = _LOCK) -> Iterator[None]:
-    """Holds a lock of the store, after waiting for another process that holds it.
+def _locked(store: epath.Path, name: str = _LOCK) -> Iterator[_Pointer]:
+    """Holds a lock of the store, after waiting for another process that holds it; yields its pointer.
 
     Raises:
       HeldError: the other process does not end.
     """
-    if "://" in str(store):
-        yield
-        return
     remedy = "Wait for it to end, or end it; then give the same command again."
-    with held(Path(store) / name, this_process(), "is changing this model store", remedy, _PATIENCE):
-        yield
+    told = this_process(), "is changing this model store", remedy, _PATIENCE
+    if in_bucket(store):
+        with leased(str(store / name), *told) as lease:
+            yield _Pointer(store, lease.require)
+    else:
+        with held(Path(store) / name, *told):
+            yield _Pointer(store, lambda: None)
 
 
 def roll_back(store: epath.Path, version: int | None = None, reason: str = "") -> tuple[int, int | None]:
@@ -225,7 +273,7 @@ def roll_back(store: epath.Path, version: int | None = None, reason: str = "") -
         raise UserError(
             f"{store}: no model has been pushed yet, so there is none to roll back. `genre run` pushes one."
         )
-    with _locked(store):
+    with _locked(store) as pointer:
         served = current_version(store)
         if served is None:
             raise UserError(f"{store}: no version is served any more: another process rolled back the last one.")
@@ -244,10 +292,7 @@ def roll_back(store: epath.Path, version: int | None = None, reason: str = "") -
         )
         if withdrawal != interrupted:
             write_record(_withdrawal_file(store, served), withdrawal)
-        if version is None:
-            remove(store / _CURRENT)
-        else:
-            _write_pointer(store, version)
+        pointer.move(version)
         if damage:
             _put_away(store, served)
         return served, version
@@ -289,10 +334,6 @@ def _unfit(store: epath.Path, version: int) -> str:
     return ""
 
 
-def _write_pointer(store: epath.Path, version: int) -> None:
-    write_record(store / _CURRENT, Current(version=version))
-
-
 def _put_away(store: epath.Path, version: int) -> None:
     """Moves a damaged version to where nothing reads it."""
     make_directory(store / _DAMAGED)
@@ -317,7 +358,10 @@ def prune(store: epath.Path, keep: int) -> list[int]:
             needed = {served, lineage.parent if lineage else None}
             removed = [version for version in have[: max(0, len(have) - keep)] if version not in needed]
             for version in removed:  # a version that is half removed must not look like a version
-                version_dir(store, version).rename(store / f"{_REMOVED}-{version}")
+                if in_bucket(store):
+                    (version_dir(store, version) / _LAST).unlink()
+                else:
+                    version_dir(store, version).rename(store / f"{_REMOVED}-{version}")
         _sweep(store)
     return removed
 
@@ -327,6 +371,9 @@ def _sweep(store: epath.Path) -> None:
     for path in store.iterdir():
         if path.name.startswith((_INCOMING, _REMOVED)):
             path.rmtree()
+    for number in _numbers(store):
+        if not _is_version(version_dir(store, number)) and in_bucket(store):
+            version_dir(store, number).rmtree()
 
 
 def champion_of(store: epath.Path, candidate: str) -> int | None:
@@ -429,13 +476,13 @@ def publish(
             complete(incoming)
             write_checksums(incoming)
             check(incoming)
-        with _locked(store):
+        with _locked(store) as pointer:
             _require_admitted(store, lineage)
             if version is None:
                 taken = (*_numbers(store), *_withdrawn_numbers(store), *_numbers(store / _DAMAGED))
                 version = max(taken, default=0) + 1
-                move_directory(incoming, version_dir(store, version))
-            _write_pointer(store, version)
+                _make_version(incoming, version_dir(store, version))
+            pointer.move(version)
             if damaged and newest in versions(store):  # a roll-back may have put it away meanwhile
                 _put_away(store, newest)
     return version
@@ -464,6 +511,21 @@ def _require_admitted(store: epath.Path, lineage: Lineage) -> None:
             f"{store}: version {champion} is served, but a roll-back of it was interrupted. `genre rollback` finishes "
             "it; then run again."
         )
+
+
+def _make_version(incoming: epath.Path, target: epath.Path) -> None:
+    """Moves a complete directory to where it is a version, whole or not at all."""
+    if not in_bucket(target):
+        move_directory(incoming, target)
+        return
+    for path in incoming.iterdir():
+        if path.is_dir():
+            _copy_tree(path, target / path.name)
+        elif path.name != _LAST:
+            target.mkdir(parents=True, exist_ok=True)
+            path.copy(target / path.name)
+    (incoming / _LAST).copy(target / _LAST)
+    incoming.rmtree()
 
 
 def _copy_tree(source: epath.Path, target: epath.Path) -> None:

@@ -16,6 +16,7 @@ from components.base.errors import UserError, named
 from components.base.files import flush_tree, move_directory, remove
 from components.base.json_records import find_record, write_record
 from components.base.locks import HeldError, held, this_process
+from components.base.objects import in_bucket
 from components.base.section import Section
 
 MOVES_FILE = ".moves.json"
@@ -69,7 +70,7 @@ def settle(root: epath.Path) -> None:
     """
     if not (root / MOVES_FILE).exists():
         return
-    if "://" in str(root):
+    if in_bucket(root):
         raise UserError(f"{root}: spans were being moved when it was copied ({MOVES_FILE}). Copy the library again.")
     try:
         with only_writer(Path(root), _MOMENTS):

@@ -1,12 +1,7 @@
 """Songs named by a Beam pipeline: the same answers as one after the other, and shards that are made once."""
 
-import os
 import shutil
-import socket
-import subprocess
-import time
-import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -152,35 +147,6 @@ def test_nothing_to_name(model: str, tmp_path: Path) -> None:
         name_songs(str(tmp_path), str(tmp_path / "out"), asked(model), [])
     with pytest.raises(UserError, match="the storage cannot be used"):
         name_songs("nowhere://bucket/**", str(tmp_path / "out"), asked(model), [])
-
-
-@pytest.fixture(scope="module")
-def storage(pytestconfig: pytest.Config) -> Iterator[str]:
-    """The address of a server of Google's storage API that others wrote: fake-gcs-server."""
-    out = pytestconfig.cache.mkdir("fake-gcs-server")
-    if not (out / "fake-gcs-server").is_file():
-        if shutil.which("go") is None:
-            pytest.skip("there is no go on this machine to make fake-gcs-server with")
-        get = ["go", "install", "github.com/fsouza/fake-gcs-server@v1.52.3"]
-        done = subprocess.run(get, env=os.environ | {"GOBIN": str(out)}, capture_output=True, text=True, check=False)
-        if done.returncode:
-            pytest.skip(f"go could not make fake-gcs-server: {done.stderr[-300:]}")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
-    command = [str(out / "fake-gcs-server"), "-scheme", "http", "-backend", "memory", "-host", "127.0.0.1"]
-    command += ["-port", address.rpartition(":")[2], "-public-host", address, "-external-url", f"http://{address}"]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
-        try:
-            for _ in range(100):
-                try:
-                    urllib.request.urlopen(f"http://{address}/storage/v1/b?project=p", timeout=5).close()
-                    break
-                except OSError:
-                    time.sleep(0.1)
-            yield f"http://{address}"
-        finally:
-            server.kill()
 
 
 @pytest.mark.long
