@@ -1,4 +1,4 @@
-"""What a run lists and reads before it computes anything: of a tenth of the names, spans and records, and of all."""
+"""What a run reads before it computes anything: of a tenth of the spans and records of the history, and of all."""
 
 import json
 import sys
@@ -10,18 +10,17 @@ from bench.harness.setting import Setting
 from bench.harness.timing import Sample, in_new_process, spread
 
 _SCRIPT = "import sys; from bench.benchmarks.planning import work; work(*sys.argv[1:])"
-_NAMES_IN_FOLDER = 1000
-STEPS = {"names": 1, "spans": 1000, "history": 100}
-"""What is measured, and for how many names there is one of it."""
+STEPS = {"spans": 1000, "history": 100}
+"""What is measured, and for how many songs there is one of it."""
 
 
 def measure(setting: Setting) -> Measured:
     """Runs every step in a new process, once per size."""
     figures, notes = {}, []
     sides: dict[str, tuple[Sample, ...]] = {}
-    for step, names in STEPS.items():
+    for step, songs in STEPS.items():
         taken = []
-        for size in (setting.clips // names // 10, setting.clips // names):
+        for size in (setting.clips // songs // 10, setting.clips // songs):
             with setting.workplace() as fresh:
                 command = (sys.executable, "-c", _SCRIPT, step, fresh, size)
                 sample = in_new_process([*map(str, command)], fresh / "log")
@@ -37,29 +36,18 @@ def measure(setting: Setting) -> Measured:
 
 
 def work(step: str, directory: str, size: str) -> None:
-    """Makes `size` names, spans or records in `directory`, and writes what reading them takes, in core seconds, to figures.json."""
+    """Makes `size` spans or records in `directory`, and writes to figures.json what reading them takes."""
     import resource
     import time
 
-    read = {"names": _names, "spans": _spans, "history": _history}[step](Path(directory), int(size))
-    before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
+    read = {"spans": _spans, "history": _history}[step](Path(directory), int(size))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    read()  # imports, and what is computed once per process, would hide what grows
+    start = time.process_time()
     read()
     seconds, after = time.process_time() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     found = {"seconds": seconds, "bytes": 1024 * (after - before)}
     (Path(directory) / "figures.json").write_text(json.dumps(found), encoding="utf-8")
-
-
-def _names(root: Path, size: int) -> Callable[[], object]:
-    from etils import epath
-
-    from pipeline.bulk.plan import plan_songs
-
-    for number in range(size):
-        folder = root / "songs" / f"{number // _NAMES_IN_FOLDER:06d}"
-        if number % _NAMES_IN_FOLDER == 0:
-            folder.mkdir(parents=True)
-        (folder / f"{number:08d}.mp3").touch()
-    return lambda: plan_songs(epath.Path(root / "answers"), [str(root / "songs")], {})
 
 
 def _spans(root: Path, size: int) -> Callable[[], object]:
