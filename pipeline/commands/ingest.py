@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from components.base.errors import UserError, reason
+from components.base.objects import in_bucket
 from components.base.text import as_utf8
 from components.library.sources.track import RARE_GENRE
 from pipeline.commands import options
@@ -70,12 +71,26 @@ def ingest(
         _correct(corrections, data, config_file)
 
 
+def _root(data: str) -> Path:
+    """Returns the library that a command writes to.
+
+    Raises:
+      UserError: it lies in a bucket.
+    """
+    if in_bucket(data):
+        raise UserError(
+            f"data: {data} lies in a bucket, and songs are ingested on a disk. Give a directory with --data, and copy "
+            "it to the bucket when the command has ended."
+        )
+    return Path(data)
+
+
 def _correct(file: Path, data: Path | None, config_file: Path | None) -> None:
     from components.library.restating.corrections import read_corrections, restate
     from pipeline.config.settings import find_project_file, load_config
     from pipeline.process import output_to
 
-    root = Path(load_config(config_file or find_project_file(), options.with_paths((), data=data)).data)
+    root = _root(load_config(config_file or find_project_file(), options.with_paths((), data=data)).data)
     found = read_corrections(file)
     with output_to(Path(os.devnull)):  # TensorFlow tells what it is
         restated = restate(root, found)
@@ -176,7 +191,7 @@ def tags(directory: Path, mapping: Path | None, min_songs: int, dry_run: bool, y
     from pipeline.console import busy
 
     config = load_config(common["config_file"], options.with_paths(common["overrides"], data=common["data"]))
-    root = Path(config.data)
+    root = _root(config.data)
     known = read_library(root).genres if (root / LIBRARY_FILE).is_file() else ()
     with busy(Console(stderr=True), f"reading the tags in {as_utf8(str(directory))}"):
         from components.library.sources.tags import GenreNames, read_tags
@@ -297,7 +312,7 @@ def _ingest(
 
     config = load_config(config_file, options.with_paths(overrides, data=data))
     check_local(config.beam)
-    root = Path(config.data)
+    root = _root(config.data)
     try:
         with output_to(root / "ingest.log") as console:
             _warn_of_lookalikes(console, tracks)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from components.base.errors import UserError
+from components.base.objects import in_bucket
 from components.base.text import is_text
 from pipeline.output import QUIET, VERBOSE, note
 
@@ -19,7 +20,18 @@ REFUSED = 3
 """Exit code of a run whose candidate the gate refused, if that is asked for; 1 is an error, and 2 a wrong option."""
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
-_DIRECTORY = click.Path(file_okay=False, path_type=Path)
+
+
+class _Directory(click.Path):
+    """A directory on this machine. A path would make a folder named `gs:` of a bucket."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if in_bucket(value):
+            self.fail(f"{value} lies in a bucket: give it as --set {param and param.name}={value}", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+_DIRECTORY = _Directory(file_okay=False, path_type=Path)
 
 
 def _or_found(context: click.Context, _: click.Parameter, given: Path | None) -> Path | None:

@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+import click
 import pytest
 
 from components.base.errors import UserError
+from pipeline.cli import cli
 from pipeline.commands.options import with_paths
 from pipeline.config.settings import load_config
 
@@ -19,3 +21,22 @@ def test_any_path_arrives(path: str) -> None:
 def test_a_path_that_is_not_utf8() -> None:
     with pytest.raises(UserError, match=r"--data .*not valid UTF-8"):
         with_paths((), data=Path("caf\udce9"))
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("spans", "--data", "gs://music/data"),
+        ("ingest", "folder", "songs", "--data", "gs://music/data"),
+        ("run", "--workspace", "gs://music/ws"),
+    ],
+)
+def test_a_bucket_becomes_no_folder(command: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "songs").mkdir()
+    with pytest.raises(click.BadParameter, match=r"lies in a bucket: give it as --set (data|workspace)=gs://music/"):
+        cli(list(command), standalone_mode=False)
+    (tmp_path / "genre.yaml").write_text("data: gs://music/data\n")
+    with pytest.raises(UserError, match="lies in a bucket, and songs are ingested on a disk"):
+        cli(["ingest", "folder", "songs"], standalone_mode=False)
+    assert not (tmp_path / "gs:").exists()
