@@ -13,8 +13,8 @@ from pathlib import Path
 from etils import epath
 
 from components.base.errors import UserError, reason, storage_remedy
+from components.base.files import in_bucket
 from components.base.locks import held, holder_of
-from components.base.objects import in_bucket
 from pipeline.process import temporary_files_in
 
 _RUN_LOCK = ".lock"

@@ -14,9 +14,12 @@ from pathlib import Path
 
 from etils import epath
 
-from components.base.objects import in_bucket
-
 _PART_BYTES = 1 << 20
+
+
+def in_bucket(path: object) -> bool:
+    """Returns whether a path is in a bucket, and not on a disk."""
+    return "://" in str(path)
 
 
 def sha256(path: epath.Path | Path) -> str:

@@ -26,11 +26,6 @@ class ChangedError(Exception):
     """The object is not the one that a write was to replace."""
 
 
-def in_bucket(path: object) -> bool:
-    """Returns whether a path is in a bucket, and not on a disk."""
-    return "://" in str(path)
-
-
 @dataclass(frozen=True)
 class StoredObject:
     """An object by its address, gs://bucket/name, whether it is there or not.

@@ -20,11 +20,11 @@ from pathlib import Path
 from etils import epath
 
 from components.base.errors import DamagedError, UserError
-from components.base.files import make_directory, move_directory, remove
+from components.base.files import in_bucket, make_directory, move_directory, remove
 from components.base.json_records import find_record, sealed, write_record
 from components.base.leases import leased
 from components.base.locks import held, this_process
-from components.base.objects import NONE, ChangedError, StoredObject, in_bucket
+from components.base.objects import NONE, ChangedError, StoredObject
 from components.base.section import Section
 from components.base.times import Time, timestamp
 from components.evaluation.results import Predecessor, Verdict

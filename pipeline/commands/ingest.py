@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from components.base.errors import UserError, reason
-from components.base.objects import in_bucket
+from components.base.files import in_bucket
 from components.base.text import as_utf8
 from components.library.sources.track import RARE_GENRE
 from pipeline.commands import options

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from components.base.errors import UserError
-from components.base.objects import in_bucket
+from components.base.files import in_bucket
 from components.base.text import is_text
 from pipeline.output import QUIET, VERBOSE, note
 

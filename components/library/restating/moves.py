@@ -13,10 +13,9 @@ from pathlib import Path
 from etils import epath
 
 from components.base.errors import UserError, named
-from components.base.files import flush_tree, move_directory, remove
+from components.base.files import flush_tree, in_bucket, move_directory, remove
 from components.base.json_records import find_record, write_record
 from components.base.locks import HeldError, held, this_process
-from components.base.objects import in_bucket
 from components.base.section import Section
 
 MOVES_FILE = ".moves.json"

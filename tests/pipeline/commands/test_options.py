@@ -33,7 +33,9 @@ def test_a_path_that_is_not_utf8() -> None:
 )
 def test_a_bucket_becomes_no_folder(command: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "songs").mkdir()
+    for genre in ("folk", "rock"):
+        (tmp_path / "songs" / genre).mkdir(parents=True)
+        (tmp_path / "songs" / genre / "song.mp3").touch()
     with pytest.raises(click.BadParameter, match=r"lies in a bucket: give it as --set (data|workspace)=gs://music/"):
         cli(list(command), standalone_mode=False)
     (tmp_path / "genre.yaml").write_text("data: gs://music/data\n")

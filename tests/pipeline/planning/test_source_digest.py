@@ -81,7 +81,7 @@ CLOSURES: dict[str, dict[str, str]] = {
     },
     "EndpointPusher": {
         "components.audio": "config wav",
-        "components.base": "errors files json_records locks section times",
+        "components.base": "errors files json_records leases locks objects section times",
         "components.evaluation": "results",
         "components.google": "client config endpoint machines retries",
         "components.library": "tfrecords",
@@ -90,7 +90,7 @@ CLOSURES: dict[str, dict[str, str]] = {
     },
     "Reporter": {
         "components.audio": "config mel opus representation wav waveform",
-        "components.base": "errors files json_records locks section tables text times",
+        "components.base": "errors files json_records leases locks objects section tables text times",
         "components.drift": "profile report",
         "components.evaluation": "curves metrics predictions results",
         "components.library": "health layout restating.moves tables tfrecords",
