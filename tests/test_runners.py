@@ -24,6 +24,7 @@ from typing import Any
 
 import pytest
 import yaml
+from pyarrow import parquet
 
 from components.library.layout import SPLITS, span_dir
 from components.library.tfrecords import compression_of
@@ -222,6 +223,8 @@ class Outcome:
     """Examples that StatisticsGen saw, by split."""
     predictions: list[dict[str, str]]
     """Of the test clips."""
+    named: list[dict[str, Any]]
+    """What `genre predict --beam` says of every song, by path."""
 
 
 def ran(zygote: Any, songs: Path, root: Path, beam: dict[str, Any]) -> Outcome:
@@ -239,6 +242,11 @@ def ran(zygote: Any, songs: Path, root: Path, beam: dict[str, Any]) -> Outcome:
     genre("ingest", "csv", songs, *places, "--config", config)
     summary = root / "summary.json"
     genre("run", "--data", root / "data", "--workspace", root, "--summary", summary, "--config", config)
+    answers = root / "answers"
+    asked = ("--input", songs.parent, "-o", answers, "--shards", 4, "--segments", "--embed")
+    genre("predict", "--beam", *asked, "--workspace", root, "--config", config)
+    rows_of_songs = [row for file in answers.glob("part-*.parquet") for row in parquet.read_table(file).to_pylist()]
+    named = sorted(rows_of_songs, key=lambda row: row["path"])
 
     artifacts = root / "artifacts"
     examples: Counter[str] = Counter()
@@ -261,7 +269,7 @@ def ran(zygote: Any, songs: Path, root: Path, beam: dict[str, Any]) -> Outcome:
     span = span_dir(root / "data", 1)
     files = {str(path.relative_to(span)): path.read_bytes() for path in span.rglob("*") if path.is_file()}
     hashes = {name: digest.hexdigest() for name, digest in digests.items()}
-    return Outcome(files, json.loads(summary.read_text()), dict(examples), hashes, counted, rows)
+    return Outcome(files, json.loads(summary.read_text()), dict(examples), hashes, counted, rows, named)
 
 
 @pytest.fixture(scope="module")
@@ -277,6 +285,7 @@ def assert_same(other: Outcome, reference: Outcome) -> None:
     assert other.summary["accuracy"] == reference.summary["accuracy"]
     assert other.summary["metrics"]["confusion"] == reference.summary["metrics"]["confusion"]
     assert other.predictions == reference.predictions
+    assert other.named == reference.named
 
 
 def test_the_reference_is_not_empty(in_memory: Outcome) -> None:
@@ -288,6 +297,7 @@ def test_the_reference_is_not_empty(in_memory: Outcome) -> None:
     }
     assert in_memory.counted == {f"Split-{split}": size for split, size in sizes.items()}
     assert len(in_memory.predictions) == sizes["test"]
+    assert len(in_memory.named) == sum(sizes.values())
     assert 0.9 <= in_memory.summary["accuracy"] <= 1.0
     assert in_memory.summary["pushed"]["version"] == 1
 
@@ -311,6 +321,7 @@ def test_flink_makes_the_same(
         "options": [f"--environment_config={flink.pool}"],
     }
     assert_same(ran(zygote, songs, tmp_path, section), in_memory)
-    # Ingest, ImportExampleGen and HeldOutExampleGen, StatisticsGen, Transform, GateEvaluator; none had to be repeated.
-    assert flink.jobs() == {"FINISHED": 6}
-    assert flink.workers() >= 6
+    # Ingest, ImportExampleGen and HeldOutExampleGen, StatisticsGen, Transform, GateEvaluator, genre predict; none
+    # had to be repeated.
+    assert flink.jobs() == {"FINISHED": 7}
+    assert flink.workers() >= 7
