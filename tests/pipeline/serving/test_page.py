@@ -182,6 +182,7 @@ def test_dropping_a_file(opened: Open, song: Path) -> None:
 
 def test_by_keyboard_alone(opened: Open, song: Path) -> None:
     page = opened()
+    page.on("filechooser", lambda chooser: None)  # Chromium takes a moment until it tells of them
     expect(page.locator("#served")).to_be_visible()
 
     def tab_to(name: str) -> None:
