@@ -527,7 +527,11 @@ TABLE: list[Relied] = [
         value="examples",
     ),
     # TFX: its files.
-    Relied("tfx.dsl.io.fileio", "files of artifacts, wherever", has=("copy", "glob", "makedirs", "open", "rename", "rmtree")),
+    Relied(
+        "tfx.dsl.io.fileio",
+        "files of artifacts, wherever",
+        has=("copy", "glob", "makedirs", "open", "rename", "rmtree"),
+    ),
     Relied("tfx.dsl.io.fileio.rename", "puts a file into place, whole", call="source, target, overwrite=_"),
     Relied("tfx.utils.io_utils.all_files_pattern", "the files of a split", call="directory"),
     Relied("tfx.utils.io_utils.copy_dir", "copies the champion", call="source, target"),
