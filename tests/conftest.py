@@ -93,6 +93,7 @@ LONGEST = (
     "test_runners.py",
     "test_year.py",
     "test_kills.py",
+    "test_store_in_bucket.py",
     "test_compiled_pipeline.py",
     "test_classical.py",
     "test_cleaning.py",

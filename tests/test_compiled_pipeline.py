@@ -560,6 +560,7 @@ def test_beam_works_on_the_shared_volume_and_leaves_nothing_there(
     assert list(shared.iterdir()) == []
 
 
+@pytest.mark.long
 def test_the_first_run_pushes_a_model(cluster: Cluster, story: dict[str, dict[str, Execution]]) -> None:
     first = story["first"]
     assert nodes(first, "ran") == ALL
@@ -576,6 +577,7 @@ def test_the_first_run_pushes_a_model(cluster: Cluster, story: dict[str, dict[st
     assert "Music genres, span 1" in page
 
 
+@pytest.mark.long
 def test_settings_of_a_run_reach_the_trainer(cluster: Cluster, story: dict[str, dict[str, Execution]]) -> None:
     def epochs(run: str) -> int:
         file = cluster.backend.files(story[run]["Trainer"], "model_run") / "history.json"
@@ -584,6 +586,7 @@ def test_settings_of_a_run_reach_the_trainer(cluster: Cluster, story: dict[str, 
     assert (epochs("first"), epochs("new span")) == (1, 4)
 
 
+@pytest.mark.long
 def test_a_new_span_is_seen_and_judged_against_the_first_model(
     cluster: Cluster, story: dict[str, dict[str, Execution]]
 ) -> None:
@@ -604,6 +607,7 @@ def test_a_new_span_is_seen_and_judged_against_the_first_model(
     assert "Music genres, span 2" in (cluster.backend.files(second["Reporter"], "report") / "report.html").read_text()
 
 
+@pytest.mark.long
 def test_what_was_judged_is_not_trained_again(cluster: Cluster, story: dict[str, dict[str, Execution]]) -> None:
     unchanged = story["unchanged"]
     assert nodes(unchanged, "ran") == {"Planner", "RetrainPolicy"}
@@ -612,6 +616,7 @@ def test_what_was_judged_is_not_trained_again(cluster: Cluster, story: dict[str,
     assert reason == "this data with these settings was judged before: pushed as version 2"
 
 
+@pytest.mark.long
 def test_nothing_runs_behind_a_decision_to_wait(cluster: Cluster, story: dict[str, dict[str, Execution]]) -> None:
     for run in (story["unchanged"], story["quiet span"]):
         assert decision(cluster, run)["action"] == "wait"
@@ -653,6 +658,7 @@ def test_the_loop_on_this_machine_promotes_the_same(
     assert current_version(loop.store) == current_version(cluster.store)
 
 
+@pytest.mark.long
 def test_no_address_on_a_step_s_disk_outlives_the_step(
     cluster: Cluster, story: dict[str, dict[str, Execution]]
 ) -> None:
@@ -662,6 +668,7 @@ def test_no_address_on_a_step_s_disk_outlives_the_step(
             assert disks not in json.dumps([execution.artifacts, execution.parameters])
 
 
+@pytest.mark.long
 def test_the_pushed_model_names_genres(cluster: Cluster, story: dict[str, dict[str, Execution]]) -> None:
     from components.store.predictor import Predictor
 
