@@ -470,13 +470,13 @@ def test_memory_holds_a_clip_once_or_not_at_all(tmp_path: Path) -> None:
 
     def per_clip(megabytes: int) -> float:
         used = []
-        for copies in (10, 30):
+        for copies in (10, 90):  # batches that wait take some 25 MB more or less from run to run
             paths = READ.replace("[sys.argv[1]]", f"[sys.argv[1]] * {copies}")
             arguments = [sys.executable, "-c", paths, path, config.model_dump_json(), str(megabytes)]
             used.append(int(subprocess.run(arguments, capture_output=True, text=True, check=True).stdout))
-        found = (used[1] - used[0]) / (20 * size)
+        found = (used[1] - used[0]) / (80 * size)
         print(f"{megabytes} MB: {found / 1e3:.1f} kB per clip of {math.prod(shape) / 1e3:.0f} kB")
         return found
 
     assert per_clip(1000) < 1.15 * math.prod(shape)
-    assert per_clip(0) < 0.25 * math.prod(shape)  # of batches that wait, more or fewer from run to run
+    assert per_clip(0) < 0.1 * math.prod(shape)
