@@ -1,6 +1,7 @@
 """What real runs leave, what `genre clean` takes of it, and what becomes of results that rot on the disk."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -120,18 +121,43 @@ DAMAGES: dict[str, Callable[[bytes], bytes]] = {"truncated": truncated, "emptied
 
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_artifacts_that_rot_are_made_again(copy: Any, damage: str) -> None:
-    """One file of every output of every node; another in its place: imported examples are the library's bytes."""
+    """One file of every output of every node: in place, but for those that share their bytes with the library."""
     outputs = [output for output in (copy.workspace / "artifacts").glob("[!.]*/[!.]*/*") if files(output)]
     for output in outputs:
         largest = max(files(output), key=lambda path: (path.stat().st_size, path))
         content = DAMAGES[damage](largest.read_bytes())
-        largest.unlink()
+        if largest.stat().st_nlink > 1:
+            largest.unlink()
         largest.write_bytes(content)
     again, said = run(copy)
     assert "has changed since it was made, and is made again" in said
     assert computed(again) >= {"HeldOutExampleGen", "ImportSchemaGen", "Trainer", "GateEvaluator", "Reporter"}
     assert again["verdict"]["candidate"] == copy.last["verdict"]["candidate"]
     assert again["served"] == copy.last["served"]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_rot_of_bytes_that_library_and_artifact_share_is_told(copy: Any, damage: str) -> None:
+    """Nothing can make them again but the library itself; what is served stays, and a copy of the file mends both."""
+    [shard] = (copy.root / "data" / f"span-{SPANS}" / "test").glob("part-*")
+    content, served = shard.read_bytes(), copy.served()
+    artifacts = (copy.workspace / "artifacts" / "HeldOutExampleGen").rglob("data_tfrecord-*")
+    [imported] = [path for path in artifacts if path.read_bytes() == content]
+    imported.unlink()
+    os.link(shard, imported)
+    try:
+        imported.write_bytes(DAMAGES[damage](content))
+        code, said = copy.genre("run", "--config", copy.config)
+        assert code == 1, said
+        assert f"{shard}: " in said
+        assert "Restore them, or ingest the library again" in said
+        assert (copy.served(), copy.answers()) == (served, True)
+    finally:
+        shard.write_bytes(content)
+    code, said = copy.genre("spans", "--restore", SPANS, "--config", copy.config)
+    assert code == 0, said
+    again, _ = run(copy)
+    assert again["verdict"]["candidate"] == copy.last["verdict"]["candidate"]
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
