@@ -48,7 +48,7 @@ class Lease:
         """Lets another process have it."""
         self._ended.set()
         self._renewing.join()
-        with self._changing, suppress(ChangedError):
+        with self._changing, suppress(ChangedError, UserError):  # what was done is done, and the lease ends by itself
             self._place.write(_FREE, self._generation)
 
     def _renew(self) -> None:

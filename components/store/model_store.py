@@ -12,6 +12,7 @@ directory is a version when `saved_model.pb`, its last file, is there.
 """
 
 import re
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -203,8 +204,8 @@ class _Pointer:
     """The pointer at the served version, which moves from where it was when the lock of the store was got."""
 
     def __init__(self, store: epath.Path, require: Callable[[], None]) -> None:
-        """`require`: raises if the lock is lost."""
-        self._file, self._require = store / _CURRENT, require
+        """`require`: raises UserError if the lock is lost."""
+        self._file, self.require = store / _CURRENT, require
         self._object = StoredObject(str(self._file)) if in_bucket(store) else None
         self._generation = self._object.read()[1] if self._object else NONE
 
@@ -214,7 +215,7 @@ class _Pointer:
         Raises:
           UserError: another process has moved it, or taken the lock over.
         """
-        self._require()
+        self.require()
         try:
             if self._object is None:
                 _write_pointer(self._file, version)
@@ -454,7 +455,7 @@ def publish(
       UserError: another process has pushed or rolled back since the candidate was judged; or `check` raised it.
     """
     make_directory(store)
-    with _locked(store, _PUSH_LOCK):
+    with _locked(store, _PUSH_LOCK) as pushing:
         _require_admitted(store, lineage)  # before the work
         _sweep(store)
         have = versions(store)
@@ -463,7 +464,8 @@ def publish(
         origin = read_lineage(store, newest) if newest is not None and not damaged else None
         again = origin is not None and (origin.candidate, origin.parent) == (lineage.candidate, lineage.parent)
         version = newest if again else None
-        incoming = store / _INCOMING
+        # A name of its own: who lost the lock must not write into what another copies.
+        incoming = store / f"{_INCOMING}-{uuid.uuid4().hex}"
         if version is None:
             _copy_tree(saved_model, incoming)
             files = SavedModel(incoming)
@@ -479,6 +481,7 @@ def publish(
         with _locked(store) as pointer:
             _require_admitted(store, lineage)
             if version is None:
+                pushing.require()
                 taken = (*_numbers(store), *_withdrawn_numbers(store), *_numbers(store / _DAMAGED))
                 version = max(taken, default=0) + 1
                 _make_version(incoming, version_dir(store, version))
