@@ -12,7 +12,6 @@ Beam runs the decoding. Audio is streamed: of a file, only its name, its labels 
 """
 
 import shutil
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -27,6 +26,7 @@ from etils import epath
 from components.audio.config import AudioConfig
 from components.base.errors import UserError, storage_remedy
 from components.base.files import move_directory
+from components.beam.progress import looking
 from components.library.config import IngestConfig
 from components.library.genres import rejected_then
 from components.library.inputs import Listed, in_order, look_at, with_known_genre, with_splits
@@ -406,7 +406,6 @@ def _watched(made: Path, shards: Sequence[Shard], on_progress: Callable[[int, in
     """Reports progress while the block runs, from the files of facts: workers may be threads or processes."""
     sizes = {facts_file(made, shard).name: len(shard.tracks) for shard in shards}
     total = sum(sizes.values())
-    ended = threading.Event()
 
     def done() -> int:
         most: Counter[str] = Counter()
@@ -416,19 +415,8 @@ def _watched(made: Path, shards: Sequence[Shard], on_progress: Callable[[int, in
             most[name] = max(most[name], lines)  # of several attempts at the shard
         return most.total()
 
-    def report() -> None:
-        on_progress(done(), total)
-        while not ended.wait(_POLL_SECONDS):
-            on_progress(done(), total)
-
-    reporter = threading.Thread(target=report, daemon=True)
-    reporter.start()
-    try:
+    with looking(lambda: on_progress(done(), total), _POLL_SECONDS):
         yield
-    finally:
-        ended.set()
-        reporter.join()
-    on_progress(done(), total)
 
 
 def _lines(file: Path) -> int:
