@@ -17,7 +17,6 @@ import sys
 import tempfile
 import threading
 import time
-import urllib.request
 import uuid
 import wave
 from collections.abc import Callable, Iterator
@@ -393,12 +392,7 @@ def storage(pytestconfig: pytest.Config) -> Iterator[str]:
     command += ["-port", address.rpartition(":")[2], "-public-host", address, "-external-url", f"http://{address}"]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
         try:
-            for _ in range(100):
-                try:
-                    urllib.request.urlopen(f"http://{address}/storage/v1/b?project=p", timeout=5).close()
-                    break
-                except OSError:
-                    time.sleep(0.1)
+            _wait(lambda: _answers(f"http://{address}/storage/v1/b?project=p"))
             yield f"http://{address}"
         finally:
             server.kill()
@@ -634,8 +628,7 @@ def _serving() -> Iterator[Serve]:
         stops.append(stop)
         for thread in threads:
             thread.start()
-        while not server.started:
-            time.sleep(0.01)
+        _wait(lambda: server.started)
         return Server(url, follower, client)
 
     try:
@@ -663,10 +656,18 @@ def servers() -> Iterator[Serve]:
 def until() -> Callable[[Callable[[], bool]], None]:
     """Waits until something holds; only a hang takes longer than the limit."""
 
-    def wait(holds: Callable[[], bool]) -> None:
-        limit = time.monotonic() + 120
-        while not holds():
-            assert time.monotonic() < limit, "it does not come"
-            time.sleep(0.02)
+    return _wait
 
-    return wait
+
+def _wait(holds: Callable[[], bool]) -> None:
+    limit = time.monotonic() + 120
+    while not holds():
+        assert time.monotonic() < limit, "it does not come"
+        time.sleep(0.02)
+
+
+def _answers(address: str) -> bool:
+    try:
+        return httpx.get(address).is_success
+    except httpx.TransportError:
+        return False

@@ -151,6 +151,19 @@ def test_who_lost_the_lock_moves_nothing(store: epath.Path, model: epath.Path) -
     assert lock_of(store).read()[0].startswith(b"8 on elsewhere"), "the lock is the other's"
 
 
+def test_who_lost_the_lock_of_pushes_makes_no_version(store: epath.Path, model: epath.Path) -> None:
+    push(store, model, "A")
+
+    def meanwhile(incoming: epath.Path) -> None:
+        place = StoredObject(str(store / ".push.lock"))
+        place.write(b"8 on elsewhere\nwho waited for long", place.read()[1])
+
+    lineage = Lineage(candidate="B", parent=1, data="/data", span=1, window=(1,))
+    with pytest.raises(UserError, match="another process has taken this lock over"):
+        publish(store, model, lineage, check=meanwhile)
+    assert (versions(store), current_version(store)) == ([1], 1)
+
+
 def test_a_pointer_that_moved_meanwhile_stays(store: epath.Path, model: epath.Path) -> None:
     push(store, model, "A")
     push(store, model, "B")
