@@ -33,6 +33,8 @@ class SongGenres:
     """Number of consecutive clips that are not silent."""
     segments: tuple[Segment, ...] = ()
     """Its parts in order, if they were asked for; windows may overlap."""
+    embedding: tuple[float, ...] = ()
+    """[E] what the model's last layer sees of it, if that was asked for; empty for a song without sound."""
 
 
 def require_hop(hop: float) -> None:

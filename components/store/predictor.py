@@ -149,7 +149,7 @@ class Predictor:
         return tuple(zip(*(answer[name][0].tolist() for name in ("starts", "ends")), strict=True))
 
     def predict_all(
-        self, songs: Iterable[Song], segments: bool = False, hop: float | None = None
+        self, songs: Iterable[Song], segments: bool = False, hop: float | None = None, embed: bool = False
     ) -> Iterator[SongGenres | AudioError | OSError]:
         """Names the genres of songs of any length: some are decoded while others are answered, in batches across songs.
 
@@ -159,22 +159,31 @@ class Predictor:
           segments: name the genres over time, too: of the windows that a song's genres are the mean of.
           hop: distance between the starts of two segments, in seconds, at most: the nearest that divides, or is a
             multiple of, the distance between the model's windows. None: one window after the other.
+          embed: compute the embedding of each song, too, as `embed_all`.
 
         Yields:
           The genres of each song, in the order of `songs`; for a song that cannot be read, the error. The last segment
           is the first that reaches the end of the song, unless less than half a window is left for it.
 
         Raises:
-          UserError: `hop` is too small.
+          UserError: `hop` is too small; or a model of an earlier release has no embeddings.
         """
-        signature = _WINDOWS if segments and self.answers_windows else _WHOLE
-        for heard in self._heard(songs, signature, lambda: self._places(segments, hop)):
+        if embed:
+            self._require_embeddings()
+        signatures: tuple[str, ...] = (_WINDOWS,) if segments and self.answers_windows else () if embed else (_WHOLE,)
+        signatures += (_EMBEDDINGS,) if embed else ()
+        for heard in self._heard(songs, signatures, lambda: self._places(segments, hop)):
             if isinstance(heard, Exception):
                 yield heard
                 continue
             counted = [_clip_answer(each.outputs) for each in heard if each.counted and each.outputs]
             parts = tuple(self._segments(heard, hop)) if segments else ()
-            yield SongGenres(self._ranked(np.mean(counted, axis=0)) if counted else {}, len(counted), parts)
+            yield SongGenres(
+                self._ranked(np.mean(counted, axis=0)) if counted else {},
+                len(counted),
+                parts,
+                tuple(_embedding(heard).tolist()) if embed else (),
+            )
 
     def embed_all(self, songs: Iterable[Song]) -> Iterator[NDArray[np.float32] | AudioError | OSError]:
         """Computes what the model's last layer sees of songs, to compare them by: the mean over the clips of each.
@@ -186,16 +195,15 @@ class Predictor:
         Raises:
           UserError: a model of an earlier release has no embeddings.
         """
+        self._require_embeddings()
+        for heard in self._heard(songs, (_EMBEDDINGS,), lambda: self._places(False, None)):
+            yield heard if isinstance(heard, Exception) else _embedding(heard)
+
+    def _require_embeddings(self) -> None:
         if not self._runtime.answers(_EMBEDDINGS):
             raise UserError(
                 "the model is of an earlier release, and has no embeddings. Train it again with `genre run`."
             )
-        for heard in self._heard(songs, _EMBEDDINGS, lambda: self._places(False, None)):
-            if isinstance(heard, Exception):
-                yield heard
-                continue
-            found = [each.outputs["embedding"] for each in heard if each.counted and each.outputs]
-            yield np.mean(found, axis=0) if found else np.zeros(0, np.float32)
 
     # --- Which clips, and what the windows in them stand for
 
@@ -264,10 +272,10 @@ class Predictor:
     # --- From songs to answers
 
     def _heard(
-        self, songs: Iterable[Song], signature: str, places: Callable[[], Iterator[_Place]]
+        self, songs: Iterable[Song], signatures: tuple[str, ...], places: Callable[[], Iterator[_Place]]
     ) -> Iterator[list[_Answer] | AudioError | OSError]:
         """Yields the answers to the clips of each song, or what makes it unreadable."""
-        for _, items in itertools.groupby(self._answers_or_errors(songs, signature, places), key=lambda item: item[0]):
+        for _, items in itertools.groupby(self._answers_or_errors(songs, signatures, places), key=lambda item: item[0]):
             answers: list[_Answer] = []
             error = None
             for _, item in items:
@@ -278,7 +286,7 @@ class Predictor:
             yield error or answers
 
     def _answers_or_errors(
-        self, songs: Iterable[Song], signature: str, places: Callable[[], Iterator[_Place]]
+        self, songs: Iterable[Song], signatures: tuple[str, ...], places: Callable[[], Iterator[_Place]]
     ) -> Iterator[tuple[int, _Answer | AudioError | OSError]]:
         """Yields the answer to each clip of each song, or the song's error, with the number of the song."""
         clips = (
@@ -291,7 +299,7 @@ class Predictor:
             while True:
                 if batch := list(itertools.islice(clips, LARGEST_BATCH)):
                     loud = [each[1].pcm for _, each in batch if isinstance(each, tuple) and not each[1].silent]
-                    asked.append((batch, threads.submit(self._outputs, loud, signature)))
+                    asked.append((batch, threads.submit(self._outputs, loud, signatures)))
                 elif not asked:
                     return
                 if batch and len(asked) < _CORES:
@@ -338,11 +346,15 @@ class Predictor:
             finally:
                 threads.shutdown(cancel_futures=True)
 
-    def _outputs(self, pcm: list[NDArray[np.int16]], signature: str) -> Iterator[dict[str, NDArray]]:
-        """Yields the outputs of a signature for each clip, having asked for all of them."""
+    def _outputs(self, pcm: list[NDArray[np.int16]], signatures: tuple[str, ...]) -> Iterator[dict[str, NDArray]]:
+        """Yields the outputs of signatures for each clip, having asked for all; of a shared name, the first one."""
         if not pcm:
             return iter(())
-        arrays = {name: rows for name, rows in self._runtime.answer(pcm, signature).items() if name in _READ}
+        arrays: dict[str, NDArray] = {}
+        for signature in signatures:
+            arrays = {
+                name: rows for name, rows in self._runtime.answer(pcm, signature).items() if name in _READ
+            } | arrays
         return ({name: rows[clip] for name, rows in arrays.items()} for clip in range(len(pcm)))
 
     def _answer(self, place: _Place, clip: Clip, outputs: dict[str, NDArray] | None) -> _Answer:
@@ -359,6 +371,12 @@ class Predictor:
             outputs=outputs,
             loud=tuple(loud),
         )
+
+
+def _embedding(answers: Iterable[_Answer]) -> NDArray[np.float32]:
+    """Returns the mean of the embeddings of the clips that count, [E]; [0] if none has sound."""
+    found = [each.outputs["embedding"] for each in answers if each.counted and each.outputs]
+    return np.mean(found, axis=0) if found else np.zeros(0, np.float32)
 
 
 def _clip_answer(outputs: dict[str, NDArray]) -> NDArray:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from components.base.errors import UserError
+from components.base.files import in_bucket
 from components.base.text import as_utf8
 from components.store.answers import LEAST_HOP, require_hop
 from pipeline.commands import options
@@ -206,7 +207,7 @@ def _predict_on_beam(
     version = current_version(place.models)
     if version is None:
         raise nothing_there(place)
-    if not any("://" in each for each in (pattern, output)):
+    if not (in_bucket(pattern) or in_bucket(output)):
         check_local(config.beam)
     with _consoles() as (_, errors):
         with busy(errors, "loading Beam and TensorFlow"), large_imports():

@@ -17,11 +17,10 @@ import os
 import re
 import shutil
 import tempfile
-import threading
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -39,11 +38,13 @@ from pyarrow import parquet
 
 from components.audio.decoding import AudioError
 from components.base.errors import UserError, named, reason
-from components.base.files import write_atomically
+from components.base.files import in_bucket, write_atomically
 from components.base.section import Section
 from components.base.text import as_utf8
+from components.beam.progress import looking
 from components.library.song_files import MISSING_FILE
 from components.library.sources.track import AUDIO_SUFFIXES, MISSING
+from components.library.sources.walk import left_out
 from components.store.answers import SongGenres
 from components.store.predictor import Predictor
 
@@ -98,7 +99,7 @@ class Outcome(Section):
     shards: int
     """Those that have a song."""
     failures: tuple[str, ...] = ()
-    """Files that the storage did not give, of shards that are missing therefore."""
+    """Why shards are missing: a file that the storage did not give, or no room for the answers, or the model."""
 
 
 @dataclass(frozen=True)
@@ -124,19 +125,26 @@ def name_songs(
       on_progress: called with the number of shards that are there, every few seconds, from another thread.
 
     Raises:
-      UserError: nothing matches, or the storage did not give a file.
+      UserError: nothing matches, `output` is no directory, or shards could not be made: see `Outcome.failures`.
     """
     folder, files = _files_in(pattern)
     none = f"--input {pattern}: no audio files there ({', '.join(AUDIO_SUFFIXES[:11])} ...)"
     try:
         if not any(found.metadata_list for found in FileSystems.match([files], [1])):
             raise UserError(none)
-        if not FileSystems.exists(output):
-            FileSystems.mkdirs(output)
-    except (BeamIOError, OSError, ValueError) as error:
-        raise UserError(f"--input {pattern}, -o {output}: the storage cannot be used: {error}") from error
+        if not in_bucket(output):
+            Path(output).mkdir(parents=True, exist_ok=True)
+    except (BeamIOError, ValueError) as error:
+        raise UserError(f"--input {pattern}: the storage cannot be used: {error}") from error
+    except OSError as error:
+        raise UserError(f"-o {output}: no directory that can be written: {named(error)}. Name another.") from error
     run = uuid.uuid4().hex
-    with _watched(output, on_progress), beam.Pipeline(options=PipelineOptions(list(beam_args))) as pipeline:
+
+    def look() -> None:
+        with suppress(BeamIOError, OSError):  # a storage that does not list now will do so later
+            on_progress(len(_parts(output, ["part"])))
+
+    with looking(look, _POLL_SECONDS), beam.Pipeline(options=PipelineOptions(list(beam_args))) as pipeline:
         _ = (
             pipeline
             | "Pattern" >> beam.Create([files])
@@ -155,7 +163,7 @@ def name_songs(
         raise UserError(f"{summary}: another command writes there at the same time. Give each its own directory.")
     if outcome.failures:
         listed = "".join(f"\n  {failure}" for failure in outcome.failures[:_SHOWN])
-        raise UserError(f"files cannot be read now:{listed}\nGive the same command again later: it goes on from here.")
+        raise UserError(f"not all songs were named:{listed}\nGive the same command again then: it goes on from here.")
     if not outcome.songs + outcome.rejects:
         raise UserError(none)
     return outcome
@@ -163,7 +171,7 @@ def name_songs(
 
 def _files_in(pattern: str) -> tuple[str, str]:
     """Returns the folder that a pattern is about, and a pattern of files: of all those below, if it names a folder."""
-    if "://" not in pattern and Path(pattern).is_dir():
+    if not in_bucket(pattern) and Path(pattern).is_dir():
         folder = f"{os.path.abspath(pattern)}/"
         return folder, f"{glob.escape(folder)}**"
     fixed = re.split(r"[*?\[]", pattern, maxsplit=1)[0]
@@ -171,9 +179,10 @@ def _files_in(pattern: str) -> tuple[str, str]:
 
 
 def _is_song(file: FileMetadata, folder: str) -> bool:
-    """Returns whether a file is called as a song, and is not hidden nor in a hidden folder below `folder`."""
-    parts = file.path.removeprefix(folder).split("/")
-    return os.path.splitext(parts[-1])[1].lower() in AUDIO_SUFFIXES and not any(part[:1] == "." for part in parts)
+    """Returns whether `walk` would take a file below `folder` for a song, by its name and those of its folders."""
+    *folders, name = file.path.removeprefix(folder).strip("/").split("/")
+    passed_over = any(left_out(each, folder=True, regular=False) for each in folders)
+    return not passed_over and not left_out(name, folder=False, regular=True)
 
 
 def _keyed(file: FileMetadata, shards: int) -> tuple[int, tuple[str, int, float]]:
@@ -195,12 +204,18 @@ class _NameShard(beam.DoFn):
         if FileSystems.exists(part):
             yield _Shard(name, _count(part), _count(rejects))
             return
-        with tempfile.TemporaryDirectory() as scratch:
-            files = [Path(scratch, kind) for kind in ("part", "rejects")]
-            shard = self._make(name, [path for path, _, _ in songs], *files)
-            if not shard.failures:
-                _put(files[1].read_bytes(), rejects)
-                _put(files[0].read_bytes(), part)  # last: with it, the shard is there
+        try:
+            with tempfile.TemporaryDirectory() as scratch:
+                files = [Path(scratch, kind) for kind in ("part", "rejects")]
+                shard = self._make(name, [path for path, _, _ in songs], *files)
+                if not shard.failures:
+                    _put(files[1].read_bytes(), rejects)
+                    _put(files[0].read_bytes(), part)  # last: with it, the shard is there
+        # Told, not raised: Beam would try again, and bury the message.
+        except UserError as error:
+            shard = _Shard(name, failures=(str(error),))
+        except OSError as error:
+            shard = _Shard(name, failures=(f"{self._output}: cannot be written: {named(error)}",))
         yield shard
 
     def _make(self, name: str, songs: Sequence[str], part: Path, rejects: Path) -> _Shard:
@@ -210,15 +225,15 @@ class _NameShard(beam.DoFn):
         with parquet.ParquetWriter(part, SCHEMA) as table, parquet.ParquetWriter(rejects, _REJECTS) as refused:
             for first in range(0, len(songs), _TOGETHER):
                 rows, reasons = [], []
-                for path, answer, embedding in self._answers(predictor, songs[first : first + _TOGETHER]):
+                for path, answer in self._answers(predictor, songs[first : first + _TOGETHER]):
                     if isinstance(answer, SongGenres):
-                        rows.append(self._row(path, answer, embedding))
+                        rows.append(self._row(path, answer))
                     elif isinstance(answer, AudioError):
                         reasons.append({"path": as_utf8(path), "reason": as_utf8(reason(answer))})
                     elif answer.errno in MISSING_FILE:
                         reasons.append({"path": as_utf8(path), "reason": MISSING})
                     else:  # which says nothing about the song
-                        failures.append(as_utf8(f"{path}: {named(answer)}"))
+                        failures.append(as_utf8(f"{path}: cannot be read now: {named(answer)}"))
                 table.write_table(pa.Table.from_pylist(rows, SCHEMA))
                 refused.write_table(pa.Table.from_pylist(reasons, _REJECTS))
                 for what, found in (("songs", rows), ("rejects", reasons)):
@@ -228,22 +243,15 @@ class _NameShard(beam.DoFn):
 
     def _answers(
         self, predictor: Predictor, paths: Sequence[str]
-    ) -> Iterator[tuple[str, SongGenres | AudioError | OSError, Any]]:
+    ) -> Iterator[tuple[str, SongGenres | AudioError | OSError]]:
         with ThreadPoolExecutor(_FETCHES) as threads:
             sources = list(threads.map(_fetched, paths))
-        songs = [source for source in sources if not isinstance(source, OSError)]
-        answers = iter(list(predictor.predict_all(songs, self._asked.segments, self._asked.hop)))
-        for song in songs:
-            if not isinstance(song, Path):
-                song.seek(0)
-        embeddings = iter(list(predictor.embed_all(songs)) if self._asked.embed else [None] * len(songs))
+        songs = (source for source in sources if not isinstance(source, OSError))
+        answers = predictor.predict_all(songs, self._asked.segments, self._asked.hop, self._asked.embed)
         for path, source in zip(paths, sources, strict=True):
-            if isinstance(source, OSError):
-                yield path, source, None
-            else:
-                yield path, next(answers), next(embeddings)
+            yield path, source if isinstance(source, OSError) else next(answers)
 
-    def _row(self, path: str, answer: SongGenres, embedding: Any) -> dict[str, Any]:
+    def _row(self, path: str, answer: SongGenres) -> dict[str, Any]:
         genre, probability = next(iter(answer.probabilities.items()), (None, None))
         segments = [
             {"start": each.start, "end": each.end, "genres": list(each.probabilities.items())}
@@ -255,14 +263,14 @@ class _NameShard(beam.DoFn):
             "probability": probability,
             "genres": list(answer.probabilities.items()),
             "segments": segments if self._asked.segments else None,
-            "embedding": embedding,
+            "embedding": answer.embedding if self._asked.embed else None,
             "version": self._asked.version,
         }
 
 
 def _fetched(path: str) -> Path | BinaryIO | OSError:
     """Returns a song that a decoder can go back and forth in; or why the storage does not give it."""
-    if "://" not in path:
+    if not in_bucket(path):
         return Path(path)
     file = tempfile.TemporaryFile()  # noqa: SIM115 (it is removed when nothing refers to it any more)
     try:
@@ -288,7 +296,7 @@ def _count(file: str) -> int:
 
 def _put(content: bytes, target: str) -> None:
     """Puts a file in its place, whole or not at all: in a bucket, an object is there when all of it is."""
-    if "://" not in target:
+    if not in_bucket(target):
         write_atomically(epath.Path(target), content)
         return
     with FileSystems.create(target, compression_type=CompressionTypes.UNCOMPRESSED) as out:
@@ -297,7 +305,7 @@ def _put(content: bytes, target: str) -> None:
 
 def _finish(shards: Sequence[_Shard], asked: Asked, output: str, run: str) -> None:
     """Removes what is of no shard, and writes the outcome."""
-    failures = tuple(sorted(failure for shard in shards for failure in shard.failures))
+    failures = tuple(sorted({failure for shard in shards for failure in shard.failures}))
     if not failures:
         kept = {f"{kind}-{shard.name}.parquet" for shard in shards for kind in ("part", "rejects")}
         others = [path for path in _parts(output) if FileSystems.split(path)[1] not in kept]
@@ -311,21 +319,3 @@ def _finish(shards: Sequence[_Shard], asked: Asked, output: str, run: str) -> No
 def _parts(output: str, kinds: Sequence[str] = ("part", "rejects")) -> list[str]:
     patterns = [f"{glob.escape(output)}/{kind}-*.parquet" for kind in kinds]
     return [file.path for found in FileSystems.match(patterns) for file in found.metadata_list]
-
-
-@contextmanager
-def _watched(output: str, on_progress: Callable[[int], None]) -> Iterator[None]:
-    """Reports progress while the block runs, from the files that are there: workers may be anywhere."""
-    ended = threading.Event()
-
-    def report() -> None:
-        while not ended.wait(_POLL_SECONDS):
-            on_progress(len(_parts(output, ["part"])))
-
-    reporter = threading.Thread(target=report, daemon=True)
-    reporter.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        reporter.join()

@@ -70,13 +70,16 @@ def walk(root: Path) -> Iterator[Entry]:
 
 
 def _left_out(name: str, status: os.stat_result | None) -> str:
-    """Returns why a name is passed over, whatever is there; empty if it may be a song or holds some."""
-    folder = status is not None and S_ISDIR(status.st_mode)
+    mode = status.st_mode if status else 0
+    return left_out(name, folder=S_ISDIR(mode), regular=S_ISREG(mode))
+
+
+def left_out(name: str, *, folder: bool, regular: bool) -> str:
+    """Returns why a folder or a file is passed over by its name; empty if it may be a song, or hold some."""
     if name.startswith("."):  # bookkeeping of some system, even what macOS calls ._song.mp3
         return f"{NOT_AUDIO}: a hidden {'folder' if folder else 'file'}"
     if folder:
         return f"{NOT_AUDIO}: a folder of the system" if name.lower() in _SYSTEM_FOLDERS else ""
-    regular = status is not None and S_ISREG(status.st_mode)
     return NOT_AUDIO if regular and os.path.splitext(name)[1].lower() not in AUDIO_SUFFIXES else ""
 
 

@@ -16,6 +16,7 @@ from components.base.errors import UserError
 from components.beam.config import BeamConfig
 from components.beam.options import beam_args
 from components.store.answers import SongGenres
+from components.store.checksums import write_checksums
 from components.store.predictor import Predictor
 from pipeline.predicting import on_beam
 from pipeline.predicting.on_beam import Asked, Outcome, name_songs
@@ -42,6 +43,7 @@ def songs(tmp_path: Path) -> Path:
     root = tmp_path / ".music" / "a [live] set"
     (root / "disc 1").mkdir(parents=True)
     (root / ".trash").mkdir()
+    (root / "@eaDir").mkdir()
     generator = np.random.default_rng(0)
     for number in range(12):
         samples = generator.normal(size=RATE * (1 + number % 5)) * 0.1
@@ -49,7 +51,8 @@ def songs(tmp_path: Path) -> Path:
     soundfile.write(root / "silence.flac", np.zeros(3 * RATE), RATE)
     (root / "broken.mp3").write_text("no song")
     (root / "cover.jpg").write_text("no song")
-    shutil.copy(root / "00.wav", root / ".trash" / "old.wav")
+    for passed_over in (".trash", "@eaDir"):
+        shutil.copy(root / "00.wav", root / passed_over / "old.wav")
     return root
 
 
@@ -74,7 +77,9 @@ def test_the_answers_are_those_of_one_after_the_other(model: str, songs: Path, t
     assert rows(output, "rejects").keys() == {str(songs / "broken.mp3")}
     assert "broken" not in rows(output, "rejects")[str(songs / "broken.mp3")]["reason"]
     files = [
-        path for path in sorted(songs.rglob("*")) if path.suffix in (".wav", ".flac") and ".trash" not in path.parts
+        path
+        for path in sorted(songs.rglob("*"))
+        if path.suffix in (".wav", ".flac") and not {".trash", "@eaDir"} & {*path.parts}
     ]
     predictor, found = Predictor(epath.Path(model)), rows(output)
     assert found.keys() == {str(path) for path in files}
@@ -136,10 +141,38 @@ def test_what_the_storage_does_not_give_is_no_reject(
     output, args = tmp_path / "out", beam_args(RUNNERS["threads"])
     with monkeypatch.context() as patched:
         patched.setattr(on_beam, "_fetched", fetch)
-        with pytest.raises(UserError, match=r"cannot be read now:\n  .*03\.wav: EIO \(Input/output error\)\n"):
+        with pytest.raises(UserError, match=r"03\.wav: cannot be read now: EIO \(Input/output error\)\nGive the same"):
             name_songs(str(songs), str(output), asked(model), args)
     assert len(list(output.glob("part-*"))) == 2
     assert name_songs(str(songs), str(output), asked(model), args).songs == 13
+
+
+def test_a_model_or_a_place_that_will_not_do_is_told_in_words(
+    model: str, songs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    args = beam_args(RUNNERS["threads"])
+    broken = shutil.copytree(model, tmp_path / "3")
+    write_checksums(epath.Path(broken))
+    (broken / "saved_model.pb").write_bytes(b"")
+    with pytest.raises(
+        UserError, match=r"saved_model\.pb: damaged: it is not what was pushed\. Serve an earlier"
+    ) as told:
+        name_songs(str(songs), str(tmp_path / "out"), asked(str(broken)), args)
+    assert str(told.value).count("saved_model.pb") == 1, "once, and not for every shard"
+    assert not list((tmp_path / "out").glob("part-*"))
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"-o .*file: no directory that can be written: EEXIST"):
+        name_songs(str(songs), str(tmp_path / "file"), asked(model), args)
+
+    def full(content: bytes, target: str) -> None:
+        if "part-" in target:
+            raise OSError(28, "No space left on device", target)
+        put(content, target)
+
+    put = on_beam._put
+    monkeypatch.setattr(on_beam, "_put", full)
+    with pytest.raises(UserError, match=r"out: cannot be written: ENOSPC \(No space left on device\)"):
+        name_songs(str(songs), str(tmp_path / "out"), asked(model), args)
 
 
 def test_nothing_to_name(model: str, tmp_path: Path) -> None:
